@@ -1,0 +1,47 @@
+// AdamW (Loshchilov and Hutter, arXiv 1711.05101, algorithm 2) over one flat buffer, fused with
+// unscaling, clipping, the rounding to working weights and the zeroing of the gradient. For each
+// element, with g = gradient · gradient_scale:
+//   m = β1 m + (1 - β1) g;   v = β2 v + (1 - β2) g²
+//   w = w - lr · weight_decay · w - lr · (m / (1 - β1^t)) / (sqrt(v / (1 - β2^t)) + eps)
+// The same formula as torch.optim.AdamW: decay is decoupled and not multiplied by the bias
+// corrections.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "core/bf16.h"
+
+namespace sluice {
+
+// A stretch of the flat buffer with one decay. Stretches are disjoint and in rising order; gaps
+// (padding) are not touched.
+struct AdamWSegment {
+  int64_t begin, end;  // elements
+  float weight_decay;  // 0 for biases and the like
+};
+
+template <typename T>  // T: type of the working weights
+struct AdamWArgs {
+  Accumulator<T>* master;    // (n), updated
+  Accumulator<T>* gradient;  // (n), read, then set to zero
+  Accumulator<T>* m;         // (n), updated
+  Accumulator<T>* v;         // (n), updated
+  T* working;  // (n), overwritten with the rounded master; null when T is the master's own type
+  const AdamWSegment* segments;
+  int64_t segment_count;
+  float gradient_scale;  // 1 / (targets of the global batch) · clipping coefficient (· 1 / loss
+                         // scale)
+  float learning_rate, beta1, beta2, eps;
+  int64_t t;  // updates done, this one included: 1, 2, …
+};
+
+namespace reference {
+void AdamW(const AdamWArgs<double>& args);
+}
+namespace cpu {
+template <typename T>  // float, bf16
+absl::Status AdamW(const AdamWArgs<T>& args);
+}
+
+}  // namespace sluice

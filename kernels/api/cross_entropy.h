@@ -1,0 +1,38 @@
+// Cross-entropy over a vocabulary, summed, in natural units (nats):
+//   loss_sum = Σ_m [target_m >= 0] · ( logsumexp_v(logits[m, v]) - logits[m, target_m] )
+// and, in the same pass over the logits, its gradient in place: dlogits[m, v] =
+// softmax(logits[m])_v - [v = target_m], zero in rows without a target. The mean is taken by the
+// optimizer, which knows the count over all ranks and micro-batches.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "core/bf16.h"
+
+namespace sluice {
+
+template <typename T>
+struct CrossEntropyArgs {
+  const Accumulator<T>* logits;  // (M, V): fp32 also when T is bf16
+  const int32_t* targets;        // (M), in [0, V) or negative: ignored
+  T* dlogits;  // (M, V), overwritten; null: loss only. May share memory with logits only as
+               // kernel-defined in place: dlogits == reinterpret_cast<T*>(logits) is allowed when T
+               // is as wide as Accumulator<T>; a bf16 dlogits has memory of its own
+  double* loss_sum;        // one value, ADDED to
+  int64_t* target_count;   // one value, ADDED to: rows with a target
+  int64_t* correct_count;  // one value or null, ADDED to: rows whose largest logit is the target's
+                           // (ties: lowest v)
+  Accumulator<T>* row_loss;  // (M) or null, overwritten: each row's loss, 0 where ignored
+  int64_t M, V;
+};
+
+namespace reference {
+void CrossEntropy(const CrossEntropyArgs<double>& args);
+}
+namespace cpu {
+template <typename T>  // float, bf16
+absl::Status CrossEntropy(const CrossEntropyArgs<T>& args);
+}
+
+}  // namespace sluice

@@ -1,0 +1,54 @@
+#include "core/log.h"
+
+#include <cstdio>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+
+namespace sluice {
+namespace {
+
+struct Sink {
+  absl::Mutex mutex;
+  int rank = 0;
+  int world_size = 1;
+  std::function<void(absl::string_view)> copy;
+};
+
+// The process has one stderr, so it has one sink.
+Sink& TheSink() {
+  static Sink* sink = new Sink;  // never destroyed: threads may log while the process ends
+  return *sink;
+}
+
+}  // namespace
+
+void Log(LogLevel level, absl::string_view message) {
+  Sink& sink = TheSink();
+  absl::MutexLock lock(&sink.mutex);
+  if (level == LogLevel::kInfo && sink.rank != 0) return;
+  std::string line;
+  if (level != LogLevel::kInfo && sink.world_size > 1)
+    absl::StrAppend(&line, "[rank ", sink.rank, "] ");
+  if (level == LogLevel::kWarning) absl::StrAppend(&line, "warning: ");
+  if (level == LogLevel::kError) absl::StrAppend(&line, "error: ");
+  absl::StrAppend(&line, message, "\n");
+  std::fwrite(line.data(), 1, line.size(), stderr);
+  if (sink.copy) sink.copy(line);
+}
+
+void SetLogRank(int rank, int world_size) {
+  Sink& sink = TheSink();
+  absl::MutexLock lock(&sink.mutex);
+  sink.rank = rank;
+  sink.world_size = world_size;
+}
+
+void SetLogCopy(std::function<void(absl::string_view)> copy) {
+  Sink& sink = TheSink();
+  absl::MutexLock lock(&sink.mutex);
+  sink.copy = std::move(copy);
+}
+
+}  // namespace sluice

@@ -1,0 +1,28 @@
+// Progress and warnings for people. One sink a process: stderr by default; the trainer adds the run
+// folder's log.txt. Results that a user asked for (tables, JSON) are printed to stdout by the
+// tools, not logged.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "absl/strings/string_view.h"
+
+namespace sluice {
+
+enum class LogLevel { kInfo, kWarning, kError };
+
+// Writes one line. Thread-safe. Info from ranks other than 0 is dropped; warnings and errors carry
+// "[rank R]" when there is more than one rank.
+void Log(LogLevel level, absl::string_view message);
+inline void LogInfo(absl::string_view message) { Log(LogLevel::kInfo, message); }
+inline void LogWarning(absl::string_view message) { Log(LogLevel::kWarning, message); }
+inline void LogError(absl::string_view message) { Log(LogLevel::kError, message); }
+
+// Who speaks. Called once by a main, before other threads exist.
+void SetLogRank(int rank, int world_size);
+
+// Adds a copy of every line that is written (for log.txt). An empty function takes it away again.
+void SetLogCopy(std::function<void(absl::string_view line)> copy);
+
+}  // namespace sluice

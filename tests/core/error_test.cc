@@ -1,0 +1,41 @@
+#include "core/error.h"
+
+#include "core/status.h"
+#include "gtest/gtest.h"
+
+namespace sluice {
+namespace {
+
+TEST(ErrorTest, JoinsWhatWhereAndValues) {
+  const absl::Status status =
+      DataError("shard is truncated", "train_00003.h5", "expected 10, found 7");
+  EXPECT_EQ(status.message(), "shard is truncated: train_00003.h5: expected 10, found 7");
+  EXPECT_EQ(UsageError("no configuration given").message(), "no configuration given");
+}
+
+TEST(ErrorTest, CarriesTheExitCodeThroughMacrosAndAnnotation) {
+  auto inner = []() -> absl::StatusOr<int> { return CheckpointError("manifest is missing"); };
+  auto outer = [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(const int value, inner());
+    (void)value;
+    return absl::OkStatus();
+  };
+  const absl::Status status = Annotate(outer(), "resume");
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kCheckpoint);
+  EXPECT_EQ(status.message(), "resume: manifest is missing");
+}
+
+TEST(ErrorTest, EveryKindHasItsCode) {
+  EXPECT_EQ(ExitCodeOf(absl::OkStatus()), ExitCode::kDone);
+  EXPECT_EQ(ExitCodeOf(UsageError("x")), ExitCode::kUsage);
+  EXPECT_EQ(ExitCodeOf(DataError("x")), ExitCode::kData);
+  EXPECT_EQ(ExitCodeOf(CheckpointError("x")), ExitCode::kCheckpoint);
+  EXPECT_EQ(ExitCodeOf(DeviceError("x")), ExitCode::kDevice);
+  EXPECT_EQ(ExitCodeOf(DivergedError("x")), ExitCode::kDiverged);
+  EXPECT_EQ(ExitCodeOf(StoppedOnRequest("x")), ExitCode::kResumable);
+  EXPECT_EQ(static_cast<int>(ExitCode::kResumable), 75);
+  EXPECT_EQ(ExitCodeOf(absl::InternalError("x")), ExitCode::kDevice);  // never 0
+}
+
+}  // namespace
+}  // namespace sluice
