@@ -1,0 +1,124 @@
+// Everything that a run can be told, with its defaults. One YAML file (plus key.path=value
+// overrides) becomes one RunConfig; the resolved form is written to the run folder and into every
+// checkpoint. docs/config_reference.md is generated from the field tables in config/fields.cc,
+// which also carry each key's one-line description and range.
+//
+// Lengths of time are counted in optimizer updates ("steps"), never in micro-batches. Sizes in
+// tokens, sequences or bytes say so.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace sluice {
+
+// model.attention.gate: read only when the variant is `gated`.
+struct GateConfig {
+  std::string source = "value";  // value (VGA) or input (IGA)
+  std::string site = "query";    // query (arXiv 2510.09017, eq. 17) or key (eq. 4)
+  bool bias = false;
+};
+
+struct AttentionConfig {
+  std::string variant = "vanilla";  // vanilla or gated
+  GateConfig gate;
+};
+
+// Defaults are BERT-base's. Names follow Hugging Face's BertConfig.
+struct ModelConfig {
+  std::string architecture = "bert";
+  int64_t vocab_size = 0;  // 0: taken from the training data's manifest
+  int64_t hidden_size = 768;
+  int64_t num_hidden_layers = 12;
+  int64_t num_attention_heads = 12;
+  int64_t intermediate_size = 3072;
+  int64_t max_position_embeddings = 512;
+  int64_t type_vocab_size = 2;
+  std::string hidden_act = "gelu_erf";  // gelu_erf, gelu_tanh or relu
+  double layer_norm_eps = 1e-12;
+  double hidden_dropout_prob = 0.1;  // embeddings, attention output, feed-forward output
+  double attention_probs_dropout_prob = 0.1;
+  bool next_sentence_head = false;  // pooler and classifier; needs data with sentence pairs
+  // paper_code: N(0, initializer_range), but query, key, value and gates as torch.nn.Linear's
+  // default, U(±1/sqrt(fan_in)), biases included; paper_text: N(0, initializer_range) everywhere,
+  // biases 0.
+  std::string initialization = "paper_code";
+  double initializer_range = 0.02;
+  AttentionConfig attention;
+};
+
+struct DataConfig {
+  std::string train;                    // manifest.yaml of the training shards, or its folder
+  std::vector<std::string> validation;  // manifests; each gets its own perplexity
+  int64_t sequence_length = 128;        // tokens a row
+  std::string packing = "contiguous";   // contiguous (wastes nothing) or blocks_of_1000_rows (the
+                                        // paper's: remainders dropped)
+  bool attention_across_documents = true;
+  double mlm_probability = 0.15;  // chance of each non-special position to be a target
+  double mlm_mask_share = 0.8;    // of the targets: replaced by [MASK]
+  double mlm_random_share =
+      0.1;  // of the targets: replaced by a random id; the rest stay as they are
+  int64_t prefetch_batches = 4;  // micro-batches prepared ahead
+};
+
+struct OptimizerConfig {
+  std::string name = "adamw";
+  double learning_rate = 1e-4;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double eps = 1e-8;
+  double weight_decay = 0.01;
+  // Parameters whose name contains one of these do not decay.
+  std::vector<std::string> no_decay = {"bias", "LayerNorm.weight"};
+  double max_grad_norm = 1.0;  // global L2 norm; 0 switches clipping off
+};
+
+struct LearningRateScheduleConfig {
+  std::string shape = "linear";  // linear, cosine or constant, after the warm-up
+  int64_t warmup_steps = 0;
+  double final_fraction = 0;  // of the peak, reached at training.steps
+};
+
+struct TrainingConfig {
+  int64_t steps = 1000;
+  int64_t global_batch_size = 256;          // sequences an update, over all ranks and micro-batches
+  int64_t gradient_accumulation_steps = 1;  // micro-batches a rank and update
+  std::string precision =
+      "bf16";  // fp32 or bf16 (fp32 master weights, gradients and statistics either way)
+  uint64_t seed = 1000;
+  int64_t evaluate_every = 0;  // steps; 0: only at the end
+  int64_t evaluation_batches =
+      0;                  // of the rank's micro-batch size, all ranks together; 0: the whole set
+  int64_t log_every = 1;  // steps
+};
+
+struct CheckpointConfig {
+  int64_t every = 0;  // steps; 0: only at the end
+  int64_t keep_last = 2;
+  bool keep_best = true;  // by perplexity on the first validation set
+};
+
+struct TelemetryConfig {
+  int64_t gate_statistics_every = 10;  // steps between two looks at the gates
+};
+
+struct RuntimeConfig {
+  std::string device = "cpu";
+  int64_t threads = 0;  // a rank; 0: the cores of this machine shared among its ranks
+  int64_t gradient_bucket_bytes = 16777216;  // what is reduced at a time while backward still runs
+};
+
+struct RunConfig {
+  std::string name;  // default: the configuration file's name without its ending
+  ModelConfig model;
+  DataConfig data;
+  OptimizerConfig optimizer;
+  LearningRateScheduleConfig schedule;
+  TrainingConfig training;
+  CheckpointConfig checkpoint;
+  TelemetryConfig telemetry;
+  RuntimeConfig runtime;
+};
+
+}  // namespace sluice
