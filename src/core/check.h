@@ -41,19 +41,16 @@ std::unique_ptr<std::string> Compare(const char* text, const A& a, const B& b, O
 
 }  // namespace sluice::check_internal
 
+// `while` and not `if`: a CHECK may be the body of an if without braces. It never repeats, Failure
+// ends the program.
 #define CHECK(condition) \
-  if (condition)         \
-    [[likely]];          \
-  else                   \
-    ::sluice::check_internal::Failure(__FILE__, __LINE__, #condition).stream()
+  while (!(condition))   \
+  [[unlikely]] ::sluice::check_internal::Failure(__FILE__, __LINE__, #condition).stream()
 
-#define SLUICE_CHECK_OP(op, a, b)                                                            \
-  if (auto sluice_failure = ::sluice::check_internal::Compare(                               \
-          #a " " #op " " #b, (a), (b), [](const auto& x, const auto& y) { return x op y; }); \
-      !sluice_failure)                                                                       \
-    [[likely]];                                                                              \
-  else                                                                                       \
-    ::sluice::check_internal::Failure(__FILE__, __LINE__, *sluice_failure).stream()
+#define SLUICE_CHECK_OP(op, a, b)                                                               \
+  while (auto sluice_failure = ::sluice::check_internal::Compare(                               \
+             #a " " #op " " #b, (a), (b), [](const auto& x, const auto& y) { return x op y; })) \
+  ::sluice::check_internal::Failure(__FILE__, __LINE__, *sluice_failure).stream()
 
 #define CHECK_EQ(a, b) SLUICE_CHECK_OP(==, a, b)
 #define CHECK_NE(a, b) SLUICE_CHECK_OP(!=, a, b)
@@ -61,11 +58,9 @@ std::unique_ptr<std::string> Compare(const char* text, const A& a, const B& b, O
 #define CHECK_LE(a, b) SLUICE_CHECK_OP(<=, a, b)
 #define CHECK_GT(a, b) SLUICE_CHECK_OP(>, a, b)
 #define CHECK_GE(a, b) SLUICE_CHECK_OP(>=, a, b)
-#define CHECK_OK(expression)                                        \
-  if (const auto& sluice_status = (expression); sluice_status.ok()) \
-    ;                                                               \
-  else                                                              \
-    ::sluice::check_internal::Failure(__FILE__, __LINE__, #expression).stream() << sluice_status
+#define CHECK_OK(expression)                                           \
+  for (const auto& sluice_status = (expression); !sluice_status.ok();) \
+  ::sluice::check_internal::Failure(__FILE__, __LINE__, #expression).stream() << sluice_status
 
 #ifdef NDEBUG
 #define DCHECK(condition) \
