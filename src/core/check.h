@@ -47,9 +47,10 @@ std::unique_ptr<std::string> Compare(const char* text, const A& a, const B& b, O
   while (!(condition))   \
   [[unlikely]] ::sluice::check_internal::Failure(__FILE__, __LINE__, #condition).stream()
 
-#define SLUICE_CHECK_OP(op, a, b)                                                               \
-  while (auto sluice_failure = ::sluice::check_internal::Compare(                               \
-             #a " " #op " " #b, (a), (b), [](const auto& x, const auto& y) { return x op y; })) \
+#define SLUICE_CHECK_OP(op, a, b)                                                              \
+  while (auto sluice_failure = ::sluice::check_internal::Compare(                              \
+             #a " " #op " " #b, (a), (b),                                                      \
+             [](const auto& sluice_a, const auto& sluice_b) { return sluice_a op sluice_b; })) \
   ::sluice::check_internal::Failure(__FILE__, __LINE__, *sluice_failure).stream()
 
 #define CHECK_EQ(a, b) SLUICE_CHECK_OP(==, a, b)

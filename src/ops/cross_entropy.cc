@@ -1,0 +1,28 @@
+#include "ops/cross_entropy.h"
+
+#include "kernels/api/cross_entropy.h"
+#include "ops/dispatch.h"
+
+namespace sluice::ops {
+
+absl::Status Run(ExecutionContext& context, const CrossEntropy& call) {
+  const int64_t M = call.logits.rows(), V = call.logits.dim(-1);
+  CHECK_EQ(call.targets.elements(), M);
+  if (!call.dlogits.null()) CHECK_EQ(call.dlogits.elements(), M * V);
+  return Dispatch(
+      context, "cross_entropy", call.dtype,
+      [&]<typename T>() {
+        return CrossEntropyArgs<T>{.logits = call.logits.as<Accumulator<T>>(),
+                                   .targets = call.targets.as<int32_t>(),
+                                   .dlogits = call.dlogits.as<T>(),
+                                   .loss_sum = call.loss_sum,
+                                   .target_count = call.target_count,
+                                   .correct_count = call.correct_count,
+                                   .row_loss = nullptr,
+                                   .M = M,
+                                   .V = V};
+      },
+      reference::CrossEntropy, [](const auto& args) { return cpu::CrossEntropy(args); });
+}
+
+}  // namespace sluice::ops

@@ -1,0 +1,19 @@
+#include "ops/dropout.h"
+
+#include "ops/dispatch.h"
+
+namespace sluice::ops {
+
+absl::Status DropoutForward(ExecutionContext& context, const Dropout& dropout, const TensorView& x,
+                            const TensorView& y) {
+  CHECK_EQ(x.elements(), y.elements());
+  CHECK(x.contiguous() && y.contiguous());
+  return Dispatch(
+      context, "dropout", x.dtype(),
+      [&]<typename T>() {
+        return DropoutArgs<T>{x.as<T>(), y.as<T>(), x.rows(), x.dim(-1), dropout};
+      },
+      reference::DropoutForward, [](const auto& args) { return cpu::DropoutForward(args); });
+}
+
+}  // namespace sluice::ops

@@ -1,0 +1,60 @@
+#include "ops/embedding.h"
+
+#include "kernels/api/embedding.h"
+#include "ops/dispatch.h"
+
+namespace sluice::ops {
+
+absl::Status Run(ExecutionContext& context, const EmbeddingForward& call) {
+  const int64_t N = call.tokens.elements(), T_ = call.tokens.dim(-1), C = call.y.dim(-1);
+  CHECK_EQ(call.y.rows(), N);
+  CHECK_EQ(call.token_table.dim(-1), C);
+  CHECK_GE(call.position_table.dim(0), call.position_offset + T_);
+  return Dispatch(
+      context, "embedding forward", call.y.dtype(),
+      [&]<typename T>() {
+        return EmbeddingForwardArgs<T>{.tokens = call.tokens.as<int32_t>(),
+                                       .segments = call.segments.as<int32_t>(),
+                                       .token_table = call.token_table.as<T>(),
+                                       .position_table = call.position_table.as<T>(),
+                                       .segment_table = call.segment_table.as<T>(),
+                                       .y = call.y.as<T>(),
+                                       .N = N,
+                                       .T_ = T_,
+                                       .C = C,
+                                       .position_offset = call.position_offset};
+      },
+      reference::EmbeddingForward, [](const auto& args) { return cpu::EmbeddingForward(args); });
+}
+
+absl::Status Run(ExecutionContext& context, const EmbeddingBackward& call) {
+  const int64_t N = call.tokens.elements(), T_ = call.tokens.dim(-1), C = call.dy.dim(-1);
+  const int64_t V = call.dtoken_table.dim(0);
+  CHECK_EQ(call.dy.rows(), N);
+  CHECK_EQ(call.dtoken_table.dim(-1), C);
+  return Dispatch(
+      context, "embedding backward", call.dy.dtype(),
+      [&]<typename T>() {
+        return EmbeddingBackwardArgs<T>{
+            .tokens = call.tokens.as<int32_t>(),
+            .segments = call.segments.as<int32_t>(),
+            .dy = call.dy.as<T>(),
+            .dtoken_table = call.dtoken_table.as<Accumulator<T>>(),
+            .dposition_table = call.dposition_table.as<Accumulator<T>>(),
+            .dsegment_table = call.dsegment_table.as<Accumulator<T>>(),
+            .workspace = context.workspace(EmbeddingBackwardWorkspaceBytes(N, V)),
+            .N = N,
+            .T_ = T_,
+            .C = C,
+            .V = V,
+            .S = call.dsegment_table.null() ? 0 : call.dsegment_table.dim(0),
+            .position_offset = call.position_offset};
+      },
+      reference::EmbeddingBackward, [](const auto& args) { return cpu::EmbeddingBackward(args); });
+}
+
+void PlanEmbedding(ExecutionContext& context, int64_t N, int64_t V) {
+  context.NeedWorkspace(EmbeddingBackwardWorkspaceBytes(N, V));
+}
+
+}  // namespace sluice::ops

@@ -1,0 +1,134 @@
+#include "ops/linear.h"
+
+#include "absl/strings/str_cat.h"
+#include "core/integer_math.h"
+#include "ops/dispatch.h"
+
+namespace sluice::ops {
+
+void Linear::Plan(ExecutionContext& context, Arena& arena, absl::string_view name, DType dtype,
+                  int64_t rows, int64_t in_features, int64_t out_features, bool train) {
+  in_features_ = in_features;
+  out_features_ = out_features;
+  cpu::LinearCache& cache = context.linear_cache();
+  int64_t forward_bytes = 0, backward_bytes = 0;
+  if (dtype == DType::kFloat32) {
+    forward_bytes = cpu::PackedForwardBytes<float>(cache, rows, in_features, out_features);
+    backward_bytes = cpu::PackedBackwardInputBytes<float>(cache, rows, in_features, out_features);
+  } else if (dtype == DType::kBFloat16) {
+    forward_bytes = cpu::PackedForwardBytes<bf16>(cache, rows, in_features, out_features);
+    backward_bytes = cpu::PackedBackwardInputBytes<bf16>(cache, rows, in_features, out_features);
+  }
+  auto reserve = [&](absl::string_view what, int64_t bytes) {
+    return arena.Reserve(absl::StrCat(name, what), MemoryPurpose::kPackedWeights, DType::kInt32,
+                         {CeilDiv(bytes, 4)});
+  };
+  if (forward_bytes > 0) packed_forward_ = reserve(".packed_forward", forward_bytes);
+  if (train && backward_bytes > 0) packed_backward_ = reserve(".packed_backward", backward_bytes);
+}
+
+void Linear::Bind(const Parameters& parameters) {
+  CHECK_EQ(parameters.weight.shape(), (Shape{out_features_, in_features_}));
+  parameters_ = parameters;
+  packed_.forward = packed_forward_ == nullptr ? nullptr : packed_forward_->data();
+  packed_.backward_input = packed_backward_ == nullptr ? nullptr : packed_backward_->data();
+  WeightsChanged();
+}
+
+void Linear::WeightsChanged() {
+  packed_.forward_is_current = false;
+  packed_.backward_input_is_current = false;
+}
+
+absl::Status Linear::Forward(ExecutionContext& context, const TensorView& x, const TensorView& y) {
+  CHECK_EQ(x.dim(-1), in_features_);
+  CHECK_EQ(y.dim(-1), out_features_);
+  CHECK_EQ(x.rows(), y.rows());
+  return Dispatch(
+      context, "linear forward", x.dtype(),
+      [&]<typename T>() {
+        return LinearForwardArgs<T>{.x = x.as<T>(),
+                                    .weight = parameters_.weight.as<T>(),
+                                    .bias = parameters_.bias.as<T>(),
+                                    .y = y.as<T>(),
+                                    .N = x.rows(),
+                                    .K = in_features_,
+                                    .M = out_features_,
+                                    .x_stride = x.row_stride(),
+                                    .y_stride = y.row_stride(),
+                                    .packed = &packed_};
+      },
+      reference::LinearForward,
+      [&](const auto& args) { return cpu::LinearForward(context.linear_cache(), args); });
+}
+
+absl::Status Linear::ForwardLogits(ExecutionContext& context, const TensorView& x,
+                                   const TensorView& logits) {
+  CHECK_EQ(x.dim(-1), in_features_);
+  CHECK_EQ(logits.dim(-1), out_features_);
+  CHECK_EQ(x.rows(), logits.rows());
+  CHECK(x.contiguous() && logits.contiguous());
+  return Dispatch(
+      context, "linear logits", x.dtype(),
+      [&]<typename T>() {
+        return LinearLogitsArgs<T>{.x = x.as<T>(),
+                                   .weight = parameters_.weight.as<T>(),
+                                   .bias = parameters_.bias.as<T>(),
+                                   .logits = logits.as<Accumulator<T>>(),
+                                   .N = x.rows(),
+                                   .K = in_features_,
+                                   .M = out_features_,
+                                   .packed = &packed_};
+      },
+      reference::LinearLogits,
+      [&](const auto& args) { return cpu::LinearLogits(context.linear_cache(), args); });
+}
+
+absl::Status Linear::BackwardInput(ExecutionContext& context, const TensorView& dy,
+                                   const TensorView& dx, bool accumulate) {
+  CHECK_EQ(dy.dim(-1), out_features_);
+  CHECK_EQ(dx.dim(-1), in_features_);
+  CHECK_EQ(dx.rows(), dy.rows());
+  return Dispatch(
+      context, "linear backward input", dy.dtype(),
+      [&]<typename T>() {
+        return LinearBackwardInputArgs<T>{.dy = dy.as<T>(),
+                                          .weight = parameters_.weight.as<T>(),
+                                          .dx = dx.as<T>(),
+                                          .accumulate = accumulate,
+                                          .N = dy.rows(),
+                                          .K = in_features_,
+                                          .M = out_features_,
+                                          .dy_stride = dy.row_stride(),
+                                          .dx_stride = dx.row_stride(),
+                                          .packed = &packed_};
+      },
+      reference::LinearBackwardInput,
+      [&](const auto& args) { return cpu::LinearBackwardInput(context.linear_cache(), args); });
+}
+
+absl::Status Linear::BackwardWeight(ExecutionContext& context, const TensorView& x,
+                                    const TensorView& dy) {
+  CHECK_EQ(x.dim(-1), in_features_);
+  CHECK_EQ(dy.dim(-1), out_features_);
+  CHECK_EQ(x.rows(), dy.rows());
+  CHECK(!parameters_.weight_gradient.null()) << "planned without backward";
+  return Dispatch(
+      context, "linear backward weight", dy.dtype(),
+      [&]<typename T>() {
+        return LinearBackwardWeightArgs<T>{
+            .x = x.as<T>(),
+            .dy = dy.as<T>(),
+            .dweight = parameters_.weight_gradient.as<Accumulator<T>>(),
+            .dbias = parameters_.bias_gradient.as<Accumulator<T>>(),
+            .N = dy.rows(),
+            .K = in_features_,
+            .M = out_features_,
+            .x_stride = x.row_stride(),
+            .dy_stride = dy.row_stride()};
+      },
+      reference::LinearBackwardWeight,
+      [&](const auto& args) { return cpu::LinearBackwardWeight(context.linear_cache(), args); });
+}
+
+}  // namespace sluice::ops
