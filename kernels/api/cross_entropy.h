@@ -23,7 +23,9 @@ struct CrossEntropyArgs {
   int64_t* target_count;   // one value, ADDED to: rows with a target
   int64_t* correct_count;  // one value or null, ADDED to: rows whose largest logit is the target's
                            // (ties: lowest v)
-  Accumulator<T>* row_loss;  // (M) or null, overwritten: each row's loss, 0 where ignored
+  Accumulator<T>* row_loss;       // (M) or null, overwritten: each row's loss, 0 where ignored
+  Accumulator<T> gradient_scale;  // dlogits is multiplied by this (loss scaling, weights of several
+                                  // losses); losses are not
   int64_t M, V;
 };
 

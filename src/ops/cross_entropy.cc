@@ -12,15 +12,17 @@ absl::Status Run(ExecutionContext& context, const CrossEntropy& call) {
   return Dispatch(
       context, "cross_entropy", call.dtype,
       [&]<typename T>() {
-        return CrossEntropyArgs<T>{.logits = call.logits.as<Accumulator<T>>(),
-                                   .targets = call.targets.as<int32_t>(),
-                                   .dlogits = call.dlogits.as<T>(),
-                                   .loss_sum = call.loss_sum,
-                                   .target_count = call.target_count,
-                                   .correct_count = call.correct_count,
-                                   .row_loss = nullptr,
-                                   .M = M,
-                                   .V = V};
+        return CrossEntropyArgs<T>{
+            .logits = call.logits.as<Accumulator<T>>(),
+            .targets = call.targets.as<int32_t>(),
+            .dlogits = call.dlogits.as<T>(),
+            .loss_sum = call.loss_sum,
+            .target_count = call.target_count,
+            .correct_count = call.correct_count,
+            .row_loss = nullptr,
+            .gradient_scale = static_cast<Accumulator<T>>(call.gradient_scale),
+            .M = M,
+            .V = V};
       },
       reference::CrossEntropy, [](const auto& args) { return cpu::CrossEntropy(args); });
 }

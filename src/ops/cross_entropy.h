@@ -11,10 +11,11 @@ struct CrossEntropy {
   TensorView targets;  // (M) int32; negative: ignored
   TensorView dlogits;  // (M, V), overwritten; null: loss only; may be the logits' memory where the
                        // dtypes are equal
-  double* loss_sum;    // ADDED to
-  int64_t* target_count;   // ADDED to
-  int64_t* correct_count;  // ADDED to; or null
-  DType dtype;             // the model's: selects the kernel also when dlogits is null
+  double gradient_scale = 1;  // dlogits is multiplied by this; the loss is not
+  double* loss_sum;           // ADDED to
+  int64_t* target_count;      // ADDED to
+  int64_t* correct_count;     // ADDED to; or null
+  DType dtype;                // the model's: selects the kernel also when dlogits is null
 };
 absl::Status Run(ExecutionContext& context, const CrossEntropy& call);
 
