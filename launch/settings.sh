@@ -1,0 +1,43 @@
+# Sourced by the other scripts of this folder, never run: paths, job count, compiler cache, MPI in a
+# container. What is set already stays as it is.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+
+# say WHAT: one line with the time since the outermost script started.
+export SLUICE_SCRIPT_STARTED=${SLUICE_SCRIPT_STARTED:-$(date +%s)}
+say() {
+  local seconds=$(($(date +%s) - SLUICE_SCRIPT_STARTED))
+  printf '[%2d min %02d s] %s\n' $((seconds / 60)) $((seconds % 60)) "$*"
+}
+
+# stop SENTENCE…: what is wrong and what to do about it, to stderr; exit code 1, or the one that
+# STOP_CODE names.
+stop() {
+  printf '%s: %s\n' "$(basename "$0")" "$*" >&2
+  exit "${STOP_CODE:-1}"
+}
+
+# usage: the comment block at the top of the running script, without its first line.
+usage() { awk 'NR > 1 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "$0"; }
+
+# Compilers at once: one a core, but no more than one for each 1.5 GB of free memory.
+job_count() {
+  local cores memory
+  cores=$(nproc)
+  memory=$(awk '/MemAvailable/ { print int($2 / 1572864) }' /proc/meminfo)
+  [ "$memory" -ge 1 ] || memory=1
+  echo $((cores < memory ? cores : memory))
+}
+
+# The compiler cache serves a second clone in another folder too.
+export CCACHE_BASEDIR=${CCACHE_BASEDIR:-$root} CCACHE_NOHASHDIR=${CCACHE_NOHASHDIR:-1}
+
+# Open MPI refuses root and more ranks than cores unless it is told otherwise; both are normal in a
+# container. Ranks are not bound: sluice divides the cores among the ranks of a machine itself
+# (runtime.threads).
+if [ "$(id -u)" -eq 0 ]; then
+  export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+fi
+export OMPI_MCA_rmaps_base_oversubscribe=${OMPI_MCA_rmaps_base_oversubscribe:-1}
+export OMPI_MCA_hwloc_base_binding_policy=${OMPI_MCA_hwloc_base_binding_policy:-none}
