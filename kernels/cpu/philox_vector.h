@@ -98,10 +98,10 @@ HWY_INLINE PhiloxVectors<DU> PhiloxLanes(DU du, PhiloxKey key, uint64_t position
 // One sample's dropout, with what does not change from row to row worked out.
 struct DropoutStream {
   PhiloxKey key;
-  uint64_t sample;         // global sample index
-  int64_t blocks_per_row;  // ceil(columns / 128)
-  uint32_t threshold;      // 16 random bits below this are dropped
-  float scale;             // what kept values are multiplied by
+  uint64_t sample = 0;         // global sample index
+  int64_t blocks_per_row = 0;  // ceil(columns / 128)
+  uint32_t threshold = 0;      // 16 random bits below this are dropped
+  float scale = 1;             // what kept values are multiplied by
 };
 
 HWY_INLINE DropoutStream MakeDropoutStream(const Dropout& dropout, int64_t sample_index,
@@ -119,11 +119,11 @@ HWY_INLINE void ForEachDropoutMask(DF df, const DropoutStream& stream, int64_t r
   const hn::RebindToUnsigned<DF> du;
   const hn::RebindToSigned<DF> di;
   static_assert(hn::MaxLanes(df) <= 16);
-  constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(df));
+  constexpr int64_t kStep = static_cast<int64_t>(hn::MaxLanes(df));
   // Unsigned compares are signed ones here: 16 bits never reach the sign.
   const auto last_dropped = hn::Set(di, static_cast<int32_t>(stream.threshold) - 1);
   const uint64_t position = static_cast<uint64_t>(row * stream.blocks_per_row + block) * 16;
-  for (int64_t lane = 0; lane < 16; lane += kLanes) {
+  for (int64_t lane = 0; lane < 16; lane += kStep) {
     const auto words =
         PhiloxLanes(du, stream.key, position + static_cast<uint64_t>(lane), stream.sample);
     for (int64_t pair = 0; pair < 4; ++pair) {

@@ -34,7 +34,7 @@ constexpr double UnitRoundoff<float>() {
 }
 template <>
 constexpr double UnitRoundoff<bf16>() {
-  return 0x1p-9;
+  return 0x1p-8;
 }
 
 // |actual - expected| <= absolute + relative * |expected|.
