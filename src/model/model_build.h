@@ -1,0 +1,68 @@
+// What the parts of a model are built with and run on.
+#pragma once
+
+#include <cstdint>
+
+#include "model/observer.h"
+#include "model/parameter.h"
+#include "ops/attention.h"
+#include "ops/execution_context.h"
+
+namespace sluice {
+
+// Planning: where parts reserve memory and add parameters. Lives as long as the model is being
+// built.
+struct ModelBuild {
+  ExecutionContext& context;
+  Arena& arena;
+  ParameterStore& parameters;
+  DType dtype;        // of working weights and activations: bf16, fp32, or fp64 for the reference
+  int64_t max_batch;  // rows of the largest batch
+  int64_t length;     // tokens of the longest row
+  bool train;         // backward will be called
+
+  int64_t max_tokens() const { return max_batch * length; }
+  const TensorView* Activation(absl::string_view name, const Shape& shape) const {
+    return arena.Reserve(name, MemoryPurpose::kActivations, dtype, shape);
+  }
+  const TensorView* Statistic(absl::string_view name, const Shape& shape) const {
+    return arena.Reserve(name, MemoryPurpose::kActivations, AccumulatorDType(dtype), shape);
+  }
+  const TensorView* Scratch(absl::string_view name, const Shape& shape) const {
+    return arena.Reserve(name, MemoryPurpose::kScratch, dtype, shape);
+  }
+};
+
+// One pass over one batch: what every layer needs to know about it.
+struct ForwardPass {
+  int64_t B = 0, T = 0;
+  AttentionMask mask;
+  bool dropout_enabled = false;  // training
+  bool save_for_backward = false;
+  uint64_t seed = 0;                      // of the run: keys the dropout
+  const int64_t* sample_index = nullptr;  // (B)
+  Observer* observer = nullptr;           // may be null
+
+  int64_t tokens() const { return B * T; }
+};
+
+// The uses of dropout in a model, told apart: part of the reproducibility contract, never renumber.
+enum class DropoutSite : uint32_t {
+  kEmbedding = 0,
+  kAttentionProbs = 1,
+  kAttentionOutput = 2,
+  kFeedForward = 3
+};
+
+// layer: 0-based; the embedding is layer -1.
+inline Dropout MakeDropout(const ForwardPass& pass, double probability, int layer,
+                           DropoutSite site) {
+  if (!pass.dropout_enabled || probability == 0) return Dropout{};
+  const auto instance = static_cast<uint32_t>(layer + 1) * 4 + static_cast<uint32_t>(site);
+  return Dropout{.probability = static_cast<float>(probability),
+                 .key = MakePhiloxKey(pass.seed, RandomPurpose::kDropout, instance),
+                 .sample_index = pass.sample_index,
+                 .rows_per_sample = pass.T};
+}
+
+}  // namespace sluice

@@ -1,0 +1,19 @@
+// The only way to look inside a model: telemetry implements Observer, and no model file knows
+// telemetry.
+#pragma once
+
+#include "absl/strings/string_view.h"
+#include "runtime/tensor.h"
+
+namespace sluice {
+
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  // Called in forward once per layer and named tensor, when the tensor is complete. The view dies
+  // with the call.
+  //   "gate"  (B·T, H), accumulator dtype: gate values of gated attention
+  virtual void Observe(int layer, absl::string_view tensor, const TensorView& view) = 0;
+};
+
+}  // namespace sluice
