@@ -1,0 +1,33 @@
+// Runs a test body once on each instruction set that the vector kernels are compiled for and that
+// this processor has, so that the fallbacks are tested on the newest machine too.
+#pragma once
+
+#include <cstdio>
+
+#include "kernels/cpu/highway_targets.h"
+// clang-format off: the list of targets comes before highway.h
+#include "hwy/highway.h"
+#include "hwy/targets.h"
+// clang-format on
+
+#include "gtest/gtest.h"
+
+namespace sluice::testing {
+
+template <typename Body>
+void OnEachInstructionSet(const Body& body) {
+  int targets = 0;
+  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
+    SCOPED_TRACE(hwy::TargetName(target));
+    std::printf("[instruction set] %s\n", hwy::TargetName(target));
+    hwy::SetSupportedTargetsForTest(target);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+    body();
+    ++targets;
+  }
+  hwy::SetSupportedTargetsForTest(0);
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  EXPECT_GE(targets, 1);
+}
+
+}  // namespace sluice::testing
