@@ -1,5 +1,7 @@
 #include "core/log.h"
 
+#include <unistd.h>
+
 #include <cstdio>
 #include <utility>
 
@@ -14,6 +16,16 @@ struct Sink {
   int rank = 0;
   int world_size = 1;
   std::function<void(absl::string_view)> copy;
+  const bool terminal = isatty(STDERR_FILENO) == 1;
+  std::string status_line;
+
+  void EraseStatusLine() const {
+    if (!status_line.empty()) std::fputs("\r\033[K", stderr);
+  }
+  void DrawStatusLine() const {
+    if (!status_line.empty()) std::fputs(status_line.c_str(), stderr);
+    std::fflush(stderr);
+  }
 };
 
 // The process has one stderr, so it has one sink.
@@ -27,15 +39,28 @@ Sink& TheSink() {
 void Log(LogLevel level, absl::string_view message) {
   Sink& sink = TheSink();
   absl::MutexLock lock(&sink.mutex);
-  if (level == LogLevel::kInfo && sink.rank != 0) return;
+  const bool problem = level == LogLevel::kWarning || level == LogLevel::kError;
+  if (!problem && sink.rank != 0) return;
   std::string line;
-  if (level != LogLevel::kInfo && sink.world_size > 1)
-    absl::StrAppend(&line, "[rank ", sink.rank, "] ");
+  if (problem && sink.world_size > 1) absl::StrAppend(&line, "[rank ", sink.rank, "] ");
   if (level == LogLevel::kWarning) absl::StrAppend(&line, "warning: ");
   if (level == LogLevel::kError) absl::StrAppend(&line, "error: ");
   absl::StrAppend(&line, message, "\n");
-  std::fwrite(line.data(), 1, line.size(), stderr);
+  std::FILE* stream = level == LogLevel::kResult ? stdout : stderr;
+  sink.EraseStatusLine();
+  std::fwrite(line.data(), 1, line.size(), stream);
+  std::fflush(stream);
+  sink.DrawStatusLine();
   if (sink.copy) sink.copy(line);
+}
+
+void SetStatusLine(absl::string_view text) {
+  Sink& sink = TheSink();
+  absl::MutexLock lock(&sink.mutex);
+  if (!sink.terminal || sink.rank != 0) return;
+  sink.EraseStatusLine();
+  sink.status_line = std::string(text);
+  sink.DrawStatusLine();
 }
 
 void SetLogRank(int rank, int world_size) {

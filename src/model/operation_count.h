@@ -1,0 +1,25 @@
+// How many floating-point operations the matrix products of a model take: what "share of the
+// measured matmul rate" counts. Elementwise work is not counted: it is what keeps the share below
+// 100 %.
+#pragma once
+
+#include <cstdint>
+
+#include "config/run_config.h"
+
+namespace sluice {
+
+// Multiply and add count as two. Per token of a row of `length` tokens, forward only; backward
+// takes twice as much.
+struct OperationsPerToken {
+  double projections = 0;  // QKV, attention output, feed-forward: 2 · L · (4 C² + 2 C I)
+  double attention = 0;    // Q·Kᵀ and P·V: 4 · L · T · C
+  double gates = 0;        // 2 · L · C · H when gated
+  double head = 0;         // target share · 2 · (C² + C V)
+  double forward() const { return projections + attention + gates + head; }
+  double training() const { return 3 * forward(); }
+};
+
+OperationsPerToken CountOperations(const ModelConfig& model, int64_t length, double target_share);
+
+}  // namespace sluice

@@ -1,0 +1,66 @@
+#include "telemetry/metric_writer.h"
+
+#include <cmath>
+#include <filesystem>
+
+#include "core/error.h"
+#include "nlohmann/json.hpp"
+
+namespace sluice {
+namespace {
+
+// Lines of `path` up to and including `last_step`; a torn last line is dropped.
+std::string KeptLines(const std::string& path, int64_t last_step) {
+  std::ifstream old(path);
+  std::string kept;
+  for (std::string line; std::getline(old, line);) {
+    const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (json.is_discarded() || !json.is_object()) continue;
+    if (json.value("step", int64_t{0}) > last_step) continue;
+    kept += line + "\n";
+  }
+  return kept;
+}
+
+}  // namespace
+
+absl::Status MetricWriter::Open(const std::string& path, int64_t resumed_step) {
+  path_ = path;
+  std::error_code error;
+  if (std::filesystem::exists(path, error)) {
+    const std::string kept = KeptLines(path, resumed_step);
+    const std::string part = path + ".part";
+    std::ofstream rewritten(part, std::ios::trunc);
+    rewritten << kept;
+    rewritten.close();
+    if (!rewritten) return DeviceError("cannot write metrics", part);
+    std::filesystem::rename(part, path, error);
+    if (error) return DeviceError("cannot write metrics", path, error.message());
+  }
+  stream_.open(path, std::ios::app);
+  if (!stream_) return DeviceError("cannot write metrics", path);
+  return absl::OkStatus();
+}
+
+absl::Status MetricWriter::Write(absl::string_view event, const MetricFields& fields) {
+  nlohmann::ordered_json json;
+  json["event"] = std::string(event);
+  for (const auto& [name, value] : fields) {
+    if (const auto* number = std::get_if<double>(&value); number != nullptr) {
+      if (std::isfinite(*number)) {
+        json[name] = *number;
+      } else {
+        json[name] = std::isnan(*number) ? "nan" : *number > 0 ? "inf" : "-inf";
+      }
+    } else if (const auto* integer = std::get_if<int64_t>(&value); integer != nullptr) {
+      json[name] = *integer;
+    } else {
+      json[name] = std::get<std::string>(value);
+    }
+  }
+  stream_ << json.dump() << std::endl;
+  if (!stream_) return DeviceError("cannot write metrics (is the disk full?)", path_);
+  return absl::OkStatus();
+}
+
+}  // namespace sluice
