@@ -29,6 +29,11 @@ ComparisonResult Compare(std::span<const double> actual, std::span<const double>
     zeros += actual[i] == 0;
     const double difference = std::abs(actual[i] - expected[i]);
     const double bound = tolerance.absolute + tolerance.relative * std::abs(expected[i]);
+    if (!(bound >= 0) || !std::isfinite(bound)) {
+      result.worst_index = static_cast<int64_t>(i);
+      result.message = absl::StrFormat("the bound at %d is no bound: %g", i, bound);
+      return result;
+    }
     const double share = difference == 0 ? 0 : difference / bound;  // bound 0 gives infinity
     result.largest_difference = std::max(result.largest_difference, difference);
     if (!(share <= result.share_used) || result.worst_index < 0) {
