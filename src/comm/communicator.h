@@ -39,8 +39,8 @@ class Communicator {
   virtual absl::Status Barrier() = 0;
 
   // Ends in the same state on every rank: OK if all are OK, else the error of the lowest failing
-  // rank with "rank R: " before its message and its exit code kept. The way to stop together
-  // instead of hanging.
+  // rank with "rank R: " before its message (left out with one rank) and its exit code kept. The
+  // way to stop together instead of hanging.
   virtual absl::Status Agree(const absl::Status& status) = 0;
 };
 
