@@ -1,13 +1,11 @@
 #include "kernels/api/attention.h"
 
+#include <algorithm>
 #include <cmath>
-#include <limits>
 #include <vector>
 
 namespace sluice::reference {
 namespace {
-
-constexpr double kMinusInfinity = -std::numeric_limits<double>::infinity();
 
 bool Visible(const AttentionMask& mask, int64_t T, int64_t b, int64_t i, int64_t j) {
   if (mask.causal && j > i) return false;
@@ -23,7 +21,7 @@ int64_t TokenOffset(const Args& args, int64_t b, int64_t t, int64_t h) {
 
 template <typename Args>
 double Score(const Args& args, int64_t b, int64_t h, int64_t i, int64_t j) {
-  if (!Visible(args.mask, args.T_, b, i, j)) return kMinusInfinity;
+  if (!Visible(args.mask, args.T_, b, i, j)) return -INFINITY;
   double dot = 0;
   for (int64_t d = 0; d < args.D; ++d) {
     dot += args.q[TokenOffset(args, b, i, h) + d] * args.k[TokenOffset(args, b, j, h) + d];
@@ -31,7 +29,6 @@ double Score(const Args& args, int64_t b, int64_t h, int64_t i, int64_t j) {
   return dot * args.scale;
 }
 
-// Dropout mask times dropout scale of pair (i, j).
 template <typename Args>
 double PairFactor(const Args& args, int64_t b, int64_t h, int64_t i, int64_t j) {
   if (!args.dropout.enabled()) return 1;
@@ -46,39 +43,36 @@ double GateAt(const Args& args, GateSite site, int64_t b, int64_t t, int64_t h) 
 
 void ForwardRow(const AttentionForwardArgs<double>& args, int64_t b, int64_t h, int64_t i) {
   std::vector<double> p(args.T_);
-  double largest = kMinusInfinity, sum = 0;
+  double largest = -INFINITY, sum = 0;
   for (int64_t j = 0; j < args.T_; ++j) {
     p[j] = Score(args, b, h, i, j);
     largest = std::fmax(largest, p[j]);
   }
   for (double& value : p) {
-    value = value == kMinusInfinity ? 0 : std::exp(value - largest);
+    value = value == -INFINITY ? 0 : std::exp(value - largest);
     sum += value;
   }
-  if (args.log_sum_exp != nullptr) {
-    args.log_sum_exp[(b * args.H + h) * args.T_ + i] =
-        sum > 0 ? largest + std::log(sum) : kMinusInfinity;
+  const double log_sum_exp = sum > 0 ? largest + std::log(sum) : -INFINITY;
+  if (args.log_sum_exp != nullptr) args.log_sum_exp[(b * args.H + h) * args.T_ + i] = log_sum_exp;
+  for (int64_t j = 0; j < args.T_ && sum > 0; ++j) {
+    p[j] *= PairFactor(args, b, h, i, j) * GateAt(args, GateSite::kKey, b, j, h) / sum;
   }
   for (int64_t d = 0; d < args.D; ++d) {
     double out = 0;
-    for (int64_t j = 0; j < args.T_ && sum > 0; ++j) {
-      out += p[j] / sum * PairFactor(args, b, h, i, j) * GateAt(args, GateSite::kKey, b, j, h) *
-             args.v[TokenOffset(args, b, j, h) + d];
-    }
+    for (int64_t j = 0; j < args.T_; ++j) out += p[j] * args.v[TokenOffset(args, b, j, h) + d];
     args.out[((b * args.T_ + i) * args.H + h) * args.D + d] =
         out * GateAt(args, GateSite::kQuery, b, i, h);
   }
 }
 
-// Adds row i's part to the gradients, which start at zero.
 void BackwardRow(const AttentionBackwardArgs<double>& args, int64_t b, int64_t h, int64_t i) {
   const double* dout = args.dout + ((b * args.T_ + i) * args.H + h) * args.D;
   const double query_gate = GateAt(args, GateSite::kQuery, b, i, h);
-  std::vector<double> p(args.T_), dp(args.T_);  // dp: gradient of p, dropout's backward included
+  std::vector<double> p(args.T_), dp(args.T_);
   double dot_p_dp = 0;
   for (int64_t j = 0; j < args.T_; ++j) {
     const double score = Score(args, b, h, i, j);
-    if (score == kMinusInfinity) continue;
+    if (score == -INFINITY) continue;
     const double key_gate = GateAt(args, GateSite::kKey, b, j, h);
     const double factor = PairFactor(args, b, h, i, j);
     p[j] = std::exp(score - args.log_sum_exp[(b * args.H + h) * args.T_ + i]);
@@ -88,20 +82,19 @@ void BackwardRow(const AttentionBackwardArgs<double>& args, int64_t b, int64_t h
       dot_dout_v += dout[d] * args.v[at];
       args.dv[at] += query_gate * p[j] * factor * key_gate * dout[d];
     }
-    if (args.gate_site == GateSite::kQuery) {
-      args.dgate[(b * args.T_ + i) * args.H + h] += p[j] * factor * dot_dout_v;
-    } else if (args.gate_site == GateSite::kKey) {
-      args.dgate[(b * args.T_ + j) * args.H + h] += p[j] * factor * dot_dout_v;
+    if (args.gate_site != GateSite::kNone) {
+      const int64_t gated_token = b * args.T_ + (args.gate_site == GateSite::kQuery ? i : j);
+      args.dgate[gated_token * args.H + h] += p[j] * factor * dot_dout_v;
     }
     dp[j] = query_gate * factor * key_gate * dot_dout_v;
     dot_p_dp += p[j] * dp[j];
   }
   for (int64_t j = 0; j < args.T_; ++j) {
     const double ds = p[j] * (dp[j] - dot_p_dp) * args.scale;
+    const int64_t row_i = TokenOffset(args, b, i, h), row_j = TokenOffset(args, b, j, h);
     for (int64_t d = 0; d < args.D && ds != 0; ++d) {
-      const int64_t at_i = TokenOffset(args, b, i, h) + d, at_j = TokenOffset(args, b, j, h) + d;
-      args.dq[at_i] += ds * args.k[at_j];
-      args.dk[at_j] += ds * args.q[at_i];
+      args.dq[row_i + d] += ds * args.k[row_j + d];
+      args.dk[row_j + d] += ds * args.q[row_i + d];
     }
   }
 }
@@ -116,13 +109,10 @@ void AttentionForward(const AttentionForwardArgs<double>& args) {
 
 void AttentionBackward(const AttentionBackwardArgs<double>& args) {
   for (int64_t token = 0; token < args.B * args.T_; ++token) {
-    for (int64_t c = 0; c < args.H * args.D; ++c) {
-      const int64_t at = token * args.qkv_stride + c;
-      args.dq[at] = args.dk[at] = args.dv[at] = 0;
+    for (double* gradient : {args.dq, args.dk, args.dv}) {
+      std::fill_n(gradient + token * args.qkv_stride, args.H * args.D, 0.0);
     }
-    for (int64_t h = 0; h < args.H && args.dgate != nullptr; ++h) {
-      args.dgate[token * args.H + h] = 0;
-    }
+    if (args.dgate != nullptr) std::fill_n(args.dgate + token * args.H, args.H, 0.0);
   }
   for (int64_t row = 0; row < args.B * args.H * args.T_; ++row) {
     BackwardRow(args, row / (args.H * args.T_), row / args.T_ % args.H, row % args.T_);

@@ -1,0 +1,212 @@
+// The gate's kernels against the reference; the paper's Jacobian; and finite differences of gate
+// and attention together, for both sites and both sources.
+#include "kernels/api/attention_gate.h"
+
+#include "absl/strings/str_cat.h"
+#include "core/parallel.h"
+#include "gtest/gtest.h"
+#include "kernels/attention_tolerance.h"
+#include "support/compare.h"
+
+namespace sluice {
+namespace {
+
+using testing::Cast;
+using testing::ExpectClose;
+using testing::ExpectSameBits;
+using testing::PoisonedBuffer;
+using testing::RandomValues;
+using testing::Roundings;
+using testing::Tolerance;
+using testing::UnitRoundoff;
+using testing::Widen;
+
+struct GateProblem {
+  int64_t N = 1, C = 1, H = 1;
+  bool has_bias = true;
+  int64_t source_gap = 0, dsource_gap = 0;  // elements between rows
+  int64_t misalignment = 0;                 // elements
+};
+
+template <typename T>
+struct GateResults {
+  std::vector<Accumulator<T>> gate, dweight, dbias;
+  std::vector<T> dsource;  // with the gaps
+};
+
+struct GateInputs {
+  std::vector<double> source, weight, bias, dgate, dsource, dweight, dbias;
+  template <typename T>
+  static GateInputs Make(const GateProblem& p, uint64_t seed) {
+    const int64_t source_count = p.N * (p.C + p.source_gap);
+    return {.source = Widen(Cast<T>(RandomValues(source_count, seed))),
+            .weight = Widen(Cast<T>(RandomValues(p.H * p.C, seed + 1))),
+            .bias = Widen(Cast<T>(RandomValues(p.H, seed + 2))),
+            .dgate = Widen(Cast<float>(RandomValues(p.N * p.H, seed + 3))),
+            .dsource = Widen(Cast<T>(RandomValues(p.N * (p.C + p.dsource_gap), seed + 4))),
+            .dweight = Widen(Cast<float>(RandomValues(p.H * p.C, seed + 5))),
+            .dbias = Widen(Cast<float>(RandomValues(p.H, seed + 6)))};
+  }
+};
+
+template <typename V>
+PoisonedBuffer<V> Filled(const std::vector<double>& values, int64_t misalignment) {
+  PoisonedBuffer<V> buffer(values.size(), misalignment * static_cast<int64_t>(sizeof(V)));
+  for (size_t i = 0; i < values.size(); ++i) {
+    if constexpr (std::is_same_v<V, double>) {
+      buffer[i] = values[i];
+    } else {
+      buffer[i] = V(static_cast<float>(values[i]));
+    }
+  }
+  return buffer;
+}
+template <typename V>
+std::vector<V> ValuesOf(const PoisonedBuffer<V>& buffer) {
+  buffer.ExpectCanariesIntact();
+  return {buffer.values().begin(), buffer.values().end()};
+}
+
+template <typename T>
+GateResults<T> RunGate(const GateProblem& p, const GateInputs& inputs) {
+  using A = Accumulator<T>;
+  const auto source = Filled<T>(inputs.source, p.misalignment);
+  const auto weight = Filled<T>(inputs.weight, p.misalignment);
+  const auto bias = Filled<T>(inputs.bias, 0);
+  const auto dgate = Filled<A>(inputs.dgate, p.misalignment);
+  auto dsource = Filled<T>(inputs.dsource, p.misalignment);
+  auto dweight = Filled<A>(inputs.dweight, p.misalignment);
+  auto dbias = Filled<A>(inputs.dbias, 0);
+  PoisonedBuffer<A> gate(p.N * p.H, p.misalignment * static_cast<int64_t>(sizeof(A)));
+  PoisonedBuffer<float> workspace(AttentionGateBackwardWorkspaceBytes(p.N, p.C, p.H) / 4);
+  const AttentionGateForwardArgs<T> forward = {.source = source.data(),
+                                               .weight = weight.data(),
+                                               .bias = p.has_bias ? bias.data() : nullptr,
+                                               .gate = gate.data(),
+                                               .N = p.N,
+                                               .C = p.C,
+                                               .H = p.H,
+                                               .source_stride = p.C + p.source_gap};
+  const AttentionGateBackwardArgs<T> backward = {.source = source.data(),
+                                                 .weight = weight.data(),
+                                                 .gate = gate.data(),
+                                                 .dgate = dgate.data(),
+                                                 .dsource = dsource.data(),
+                                                 .dweight = dweight.data(),
+                                                 .dbias = p.has_bias ? dbias.data() : nullptr,
+                                                 .workspace = workspace.data(),
+                                                 .N = p.N,
+                                                 .C = p.C,
+                                                 .H = p.H,
+                                                 .source_stride = p.C + p.source_gap,
+                                                 .dsource_stride = p.C + p.dsource_gap};
+  if constexpr (std::is_same_v<T, double>) {
+    reference::AttentionGateForward(forward);
+    reference::AttentionGateBackward(backward);
+  } else {
+    EXPECT_TRUE(cpu::AttentionGateForward(forward).ok());
+    EXPECT_TRUE(cpu::AttentionGateBackward(backward).ok());
+  }
+  workspace.ExpectCanariesIntact();
+  return {.gate = ValuesOf(gate),
+          .dweight = ValuesOf(dweight),
+          .dbias = ValuesOf(dbias),
+          .dsource = ValuesOf(dsource)};
+}
+
+template <typename T>
+void ExpectGateMatchesReference(const GateProblem& p, uint64_t seed) {
+  const std::string name = absl::StrCat(std::is_same_v<T, bf16> ? "bf16" : "float", " N", p.N, " C",
+                                        p.C, " H", p.H, " seed ", seed, " ");
+  const GateInputs inputs = GateInputs::Make<T>(p, seed);
+  const GateResults<T> actual = RunGate<T>(p, inputs);
+  const GateResults<double> expected = RunGate<double>(p, inputs);
+  const auto c = static_cast<double>(p.C), n = static_cast<double>(p.N),
+             h = static_cast<double>(p.H);
+  const auto bound = [](double absolute, double relative, const char* why) {
+    return Tolerance{.absolute = absolute + 1e-38,
+                     .relative = relative,
+                     .zeros_expected = false,
+                     .derivation = why};
+  };
+  // All factors are at most 1; a sigmoid's slope at most 1/4.
+  const double logit = (c + 1) * Roundings(c + 1);
+  const double kept = UnitRoundoff<float>();
+  ExpectClose(name + "gate", actual.gate, expected.gate,
+              bound(logit / 4, 8 * kept, "error of the logit · slope + exp and division"));
+  const double dlogit = logit / 4 + 4 * kept;  // |dgate · g (1 - g)| <= 1/4, slope of g (1-g) <= 1
+  ExpectClose(name + "dsource", actual.dsource, expected.dsource,
+              bound(h * dlogit + (h / 4 + 1) * Roundings(h + 1), UnitRoundoff<T>(),
+                    "H · error of the logit's gradient + sum over H"));
+  ExpectClose(name + "dweight", actual.dweight, expected.dweight,
+              bound(n * dlogit + (n / 4 + 1) * Roundings(n + 1), kept,
+                    "N · error of the logit's gradient + sum over N"));
+  ExpectClose(name + "dbias", actual.dbias, expected.dbias,
+              bound(n * dlogit + kept, kept, "N · error of the logit's gradient"));
+}
+
+TEST(AttentionGateTest, EveryShapeAroundTheTiles) {
+  uint64_t seed = 1;
+  for (const int64_t N : {1, 2, 3, 4, 5, 7, 17, 59, 60, 61, 130}) {
+    ExpectGateMatchesReference<float>({.N = N, .C = 48, .H = 3}, ++seed);
+    ExpectGateMatchesReference<bf16>({.N = N, .C = 48, .H = 3}, ++seed);
+  }
+  for (const int64_t C : {1, 2, 7, 15, 16, 17, 31, 63, 64, 65, 127, 128, 129, 768}) {
+    ExpectGateMatchesReference<float>({.N = 9, .C = C, .H = 2}, ++seed);
+    ExpectGateMatchesReference<bf16>({.N = 9, .C = C, .H = 2}, ++seed);
+  }
+  for (const int64_t H : {1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 33}) {
+    ExpectGateMatchesReference<float>({.N = 6, .C = 40, .H = H, .has_bias = H % 2 == 0}, ++seed);
+    ExpectGateMatchesReference<bf16>({.N = 6, .C = 40, .H = H, .has_bias = H % 2 == 0}, ++seed);
+  }
+}
+
+TEST(AttentionGateTest, StridedAndMisalignedRows) {
+  for (const int64_t misalignment : {1, 3}) {
+    const GateProblem p = {
+        .N = 11, .C = 35, .H = 4, .source_gap = 70, .dsource_gap = 5, .misalignment = misalignment};
+    ExpectGateMatchesReference<float>(p, 50);
+    ExpectGateMatchesReference<bf16>(p, 51);
+  }
+}
+
+TEST(AttentionGateTest, SameBitsForAnyNumberOfThreads) {
+  const GateProblem p = {.N = 203, .C = 200, .H = 5};
+  const GateInputs inputs = GateInputs::Make<float>(p, 60);
+  const int before = ComputeThreads();
+  SetComputeThreads(1);
+  const auto expected = RunGate<float>(p, inputs);
+  for (const int threads : {2, 3, 8}) {
+    SetComputeThreads(threads);
+    const auto actual = RunGate<float>(p, inputs);
+    ExpectSameBits<float>("gate", actual.gate, expected.gate);
+    ExpectSameBits<float>("dsource", actual.dsource, expected.dsource);
+    ExpectSameBits<float>("dweight", actual.dweight, expected.dweight);
+    ExpectSameBits<float>("dbias", actual.dbias, expected.dbias);
+  }
+  SetComputeThreads(before);
+}
+
+// Negative control: without a weight every gate is one half, exactly.
+TEST(AttentionGateTest, ZeroWeightGivesOneHalfExactly) {
+  const GateProblem p = {.N = 37, .C = 24, .H = 3, .has_bias = false};
+  GateInputs inputs = GateInputs::Make<bf16>(p, 70);
+  inputs.weight.assign(inputs.weight.size(), 0.0);
+  for (const float gate : RunGate<float>(p, inputs).gate) ASSERT_EQ(gate, 0.5f);
+  for (const float gate : RunGate<bf16>(p, inputs).gate) ASSERT_EQ(gate, 0.5f);
+}
+
+// Logits far out: the gate is 0 or 1 (or next to it), never NaN.
+TEST(AttentionGateTest, SaturatesWithoutNaN) {
+  const GateProblem p = {.N = 2, .C = 16, .H = 1, .has_bias = false};
+  GateInputs inputs = GateInputs::Make<float>(p, 80);
+  inputs.source.assign(inputs.source.size(), 100.0);
+  std::fill_n(inputs.source.begin() + 16, 16, -100.0);
+  inputs.weight.assign(inputs.weight.size(), 50.0);
+  const auto results = RunGate<float>(p, inputs);
+  EXPECT_EQ(results.gate[0], 1.0f);
+  EXPECT_EQ(results.gate[1], 0.0f);
+}
+
+}  // namespace
+}  // namespace sluice
