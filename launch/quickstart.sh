@@ -1,0 +1,167 @@
+#!/usr/bin/env bash
+# launch/quickstart.sh [OPTION…]: from a fresh clone to a trained model with value-state gated
+# attention, in a quarter of an hour on two cores.
+#
+#   --text FILE…       your own text instead of the PostgreSQL manual: UTF-8, one paragraph a line, a
+#                      blank line between documents; .gz and .xz too
+#   --steps N          updates to train (default: as in configs/toy/bert_vga.yaml)
+#   --ranks N          MPI processes (default 2)
+#   --vocabulary N     size of the WordPiece vocabulary (default 8000)
+#   --run-folder DIR   where the run goes (default runs/quickstart)
+#   --no-install       do not look after Debian packages
+#
+# Stages: install, build, text, vocabulary, prepare, train, evaluate, inspect, predict. What is there
+# already is kept: a second call goes on where the first one stopped.
+set -euo pipefail
+caller=$PWD
+source "$(dirname "${BASH_SOURCE[0]}")/settings.sh"
+
+config=configs/toy/bert_vga.yaml
+bin=build/release/bin
+run_folder=runs/quickstart
+vocabulary_size=8000 ranks=2 steps= install=yes
+text=()
+number() { [[ $2 =~ ^[1-9][0-9]*$ ]] || stop "$1 wants a number, not '$2'"; }
+while [ $# -gt 0 ]; do
+  case $1 in
+    --text)
+      shift
+      while [ $# -gt 0 ] && [[ $1 != --* ]]; do
+        file=$(cd "$caller" && realpath -m "$1")
+        [ -f "$file" ] || stop "there is no file $file"
+        text+=("$file")
+        shift
+      done
+      [ ${#text[@]} -gt 0 ] || stop "--text wants one file or more"
+      continue
+      ;;
+    --steps) number "$1" "${2:-}" && steps=$2 && shift ;;
+    --ranks) number "$1" "${2:-}" && ranks=$2 && shift ;;
+    --vocabulary) number "$1" "${2:-}" && vocabulary_size=$2 && shift ;;
+    --run-folder) [ $# -ge 2 ] || stop "--run-folder wants a folder"; run_folder=$2 && shift ;;
+    --no-install) install= ;;
+    -h | --help) usage && exit 0 ;;
+    *) stop "unknown option '$1'; --help lists the options" ;;
+  esac
+  shift
+done
+
+# stage NAME SENTENCE KEY COMMAND…: runs the command, unless it succeeded before with the same KEY
+# (what its result depends on).
+stage() {
+  local name=$1 sentence=$2 key=$3 marker=$work/$1.done started=$SECONDS status=0
+  [ "$name" != train ] || marker=$run_mark.done
+  shift 3
+  if [ -f "$marker" ] && [ "$(cat "$marker")" = "$key" ]; then
+    say "$name: there already"
+    return
+  fi
+  say "$name: $sentence"
+  "$@" || status=$?
+  if [ "$status" -ne 0 ]; then
+    STOP_CODE=$status stop "the stage '$name' failed with code $status (above). $(advice "$status")" \
+      "The same command goes on from here"
+  fi
+  printf '%s' "$key" >"$marker"
+  say "$name: done in $((SECONDS - started)) s"
+}
+
+advice() {
+  case $1 in
+    75) echo "It was stopped on request." ;;
+    5) echo "The training diverged; try a smaller optimizer.learning_rate in $config." ;;
+    4) echo "Look at free memory and disk space (free -h; df -h .)." ;;
+    3) echo "If $run_folder is of an older version, delete it or give --run-folder." ;;
+    2) echo "If the text changed, delete $work." ;;
+    *) echo "" ;;
+  esac
+}
+
+learn_vocabulary() {
+  rm -rf "$work/vocabulary"
+  "$bin/sluice-data" learn-vocabulary --tokenizer wordpiece --size "$vocabulary_size" \
+    --out "$work/vocabulary" "$work/text/train.txt"
+}
+
+prepare() {
+  local part
+  for part in train validation; do
+    rm -rf "${work:?}/$part"
+    "$bin/sluice-data" prepare --tokenizer wordpiece --vocabulary "$work/vocabulary" \
+      --out "$work/$part" "$work/text/$part.txt"
+  done
+}
+
+train() {
+  launch/train_mpi.sh "$ranks" "$config" --run-folder "$run_folder" --resume auto \
+    "data.train=$work/train/manifest.yaml" "data.validation=[$work/validation/manifest.yaml]" \
+    ${steps:+"training.steps=$steps"}
+}
+
+# A sentence with one word masked: of the manual, or of the user's own held-out text.
+sentences() {
+  if [ ${#text[@]} -eq 0 ]; then
+    echo "A table consists of rows and [MASK]."
+    echo "This command can only be executed by a [MASK]."
+    echo "The default value of this [MASK] is zero."
+  else
+    python3 - "$work/text/validation.txt" <<'END'
+import sys
+lines = [line.split() for line in open(sys.argv[1], encoding="utf-8")]
+lines = [words for words in lines if len(words) >= 8][:200]
+for words in lines[:: max(1, len(lines) // 3)][:3]:
+    words = words[:24]
+    middle = max(range(2, len(words) - 1), key=lambda i: (words[i].isalpha(), -abs(i - len(words) // 2)))
+    words[middle] = "[MASK]"
+    print(" ".join(words))
+END
+  fi
+}
+
+newest_checkpoint() { find "$run_folder/checkpoints" -maxdepth 1 -name 'step_*' | sort | tail -n 1; }
+
+predict() {
+  local sentence
+  while IFS= read -r sentence; do
+    "$bin/sluice" predict "$(newest_checkpoint)" "$sentence" </dev/null
+  done < <(sentences)
+}
+
+if [ -n "$install" ]; then
+  launch/install_dependencies.sh
+fi
+launch/build.sh release
+
+# The text, vocabulary and shards of each source have a folder of their own.
+text_key=$(launch/get_text.py --out . --key ${text:+--text "${text[@]}"})
+work=data/quickstart
+[ ${#text[@]} -eq 0 ] || work=data/quickstart_$(sha256sum <<<"$text_key" | cut -c1-12)
+mkdir -p "$work"
+
+stage text "plain text, one document in 20 held out" "$text_key" \
+  launch/get_text.py --out "$work/text" ${text:+--text "${text[@]}"}
+text_sum=$(sha256sum "$work"/text/*.txt | sha256sum | cut -c1-64)
+stage vocabulary "learning $vocabulary_size WordPieces" "$text_sum $vocabulary_size" learn_vocabulary
+vocabulary_sum=$(find "$work/vocabulary" -type f | sort | xargs sha256sum | sha256sum | cut -c1-64)
+stage prepare "text to token shards" "$text_sum $vocabulary_sum" prepare
+
+# The run's own marks lie beside the text, so that the run folder is sluice's alone.
+run_mark=$work/run_$(realpath -m "$run_folder" | sha256sum | cut -c1-12)
+run_key="$text_sum $vocabulary_sum $(sha256sum <"$config") $steps"
+if [ ! -d "$run_folder" ]; then
+  rm -f "$run_mark.key" "$run_mark.done"
+elif [ "$(cat "$run_mark.key" 2>/dev/null)" != "$run_key" ]; then
+  stop "$run_folder holds a run with other text, steps or configuration; give another --run-folder," \
+    "or delete it"
+fi
+printf '%s' "$run_key" >"$run_mark.key"
+stage train "$config on $ranks MPI ranks; log, metrics and checkpoints go to $run_folder" \
+  "$run_key" train
+
+say "evaluate: loss and perplexity on the held-out text"
+"$bin/sluice" evaluate "$run_folder" </dev/null
+say "inspect: what each head's gate did"
+"$bin/sluice" inspect "$run_folder" --gates </dev/null
+say "predict: what belongs where [MASK] is"
+predict
+say "done. Look into $run_folder; README.md says what to try next"
