@@ -1,9 +1,24 @@
 // Linear layers: y = x · weightᵀ + bias, and the products of its backward. Weights lie as in
-// PyTorch: (out, in), row-major.
+// PyTorch: (out, in), row-major. Products are summed in fp32 (reference: double).
 //
 // The CPU backend runs on oneDNN. Primitives are created at the first call with a shape and kept in
-// a LinearCache; scratch memory and packed weights come from the caller, so nothing is allocated
-// once every shape has been seen.
+// a LinearCache with their scratch memory; packed weights lie in memory of the caller. So nothing
+// is allocated once every shape has been seen, but for what oneDNN takes for itself where it has no
+// AVX-512 (the packing buffers of its GEMM driver). bf16 runs on AVX-512 BF16 or AMX; on other
+// processors through fp32 copies in scratch memory. The same call with the same number of threads
+// gives the same bits.
+//
+// Called from one thread, outside of parallel regions. Pointers need the alignment of their type
+// only; N may be 0 (nothing is read; the backward products add nothing). Null pointers and strides
+// that are too small are CHECKed; errors are kDevice, when oneDNN or memory fails.
+//
+//   cpu::LinearCache cache;  // one per ExecutionContext
+//   PackedWeight packed;     // one per weight
+//   packed.forward = arena.Allocate(cpu::PackedForwardBytes<bf16>(cache, rows, K, M), 64);
+//   RETURN_IF_ERROR(cpu::LinearForward<bf16>(cache, {.x = x, .weight = w, .bias = b, .y = y,
+//       .N = N, .K = K, .M = M, .x_stride = K, .y_stride = M, .packed = &packed}));
+//   … the optimizer changes w …
+//   packed.forward_is_current = packed.backward_input_is_current = false;
 #pragma once
 
 #include <cstdint>
@@ -15,13 +30,17 @@
 namespace sluice {
 
 // A weight re-laid in the order that the GEMM library likes, once per update instead of once per
-// call. Owned by the layer; its memory is planned by PackedWeightBytes. Null everywhere: the
-// library reads the plain weight.
+// call. Owned by the layer; its memory is planned by PackedForwardBytes and
+// PackedBackwardInputBytes, 64-byte aligned. Null pointers: the library reads the plain weight.
+//
+// The flags are set by the kernel when it has packed. Whoever changes the weight clears them: a
+// call with a stale flag computes with the old weight, and nothing can notice. One PackedWeight
+// serves one weight, one T and one cache. Where the library cannot read it (rows of x, y, dy or dx
+// that are not adjacent) the plain weight is used.
 struct PackedWeight {
-  void* forward = nullptr;         // for x · Wᵀ
+  void* forward = nullptr;         // for x · Wᵀ: LinearForward and LinearLogits
   void* backward_input = nullptr;  // for dy · W
-  bool forward_is_current =
-      false;  // set by the kernel when it has packed; cleared by the layer after an update
+  bool forward_is_current = false;
   bool backward_input_is_current = false;
 };
 
@@ -48,7 +67,8 @@ struct LinearBackwardInputArgs {
   PackedWeight* packed = nullptr;
 };
 
-// dweight += dyᵀ · x;  dbias += Σ_n dy[n]. Both ADDED to, in fp32.
+// dweight += dyᵀ · x;  dbias += Σ_n dy[n]. Both ADDED to, in fp32. The bits of dbias do not depend
+// on the number of threads.
 template <typename T>
 struct LinearBackwardWeightArgs {
   const T* x;               // (N, K), rows x_stride apart
@@ -90,15 +110,17 @@ class LinearCache {
 
   struct State;
   State& state() { return *state_; }
-  int64_t primitive_count() const;
-  int64_t scratch_bytes() const;  // high-water mark of the library's scratch memory
+  int64_t primitive_count() const;  // made so far; constant once every shape has been seen
+  int64_t scratch_bytes() const;    // held now; grows only at the first call with a shape
 
  private:
   std::unique_ptr<State> state_;
 };
 
-// Bytes that PackedWeight::forward or ::backward_input needs for a weight (M, K) of type T with N
-// rows; 0: packing does not pay for this shape and processor, leave the pointer null.
+// Bytes that PackedWeight::forward or ::backward_input needs for a weight (M, K) of type T through
+// which N rows pass between two updates (rows of a call times calls, micro-batches included);
+// 0: packing does not pay for so few rows or on this processor, leave the pointer null. The layout
+// does not depend on N, so calls of any size may share it.
 template <typename T>
 int64_t PackedForwardBytes(LinearCache& cache, int64_t N, int64_t K, int64_t M);
 template <typename T>

@@ -1,0 +1,113 @@
+// oneDNN's matrix product as this project uses it: primitives and weight layouts are made once per
+// shape and kept together with their memory objects and argument lists, so that a call sets
+// pointers and runs.
+//
+// Runs on the OpenMP threads of core/parallel.h and is called outside of parallel regions. What
+// oneDNN allocates itself in a call: nothing in the brgemm implementations (AVX-512 and AMX), which
+// work in the scratch memory given here; packing buffers of its GEMM driver where it falls back to
+// that (AVX2).
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "dnnl.hpp"
+
+namespace sluice::cpu {
+
+enum class ElementType { kFloat, kBf16 };
+
+// The right-hand matrix B (inner, columns) of a product as it lies in memory; either stride is 1.
+struct MatrixLayout {
+  int64_t inner, columns;
+  int64_t inner_stride, column_stride;  // elements
+  ElementType type;
+
+  auto operator<=>(const MatrixLayout&) const = default;
+};
+
+// C (rows, columns) = A (rows, inner) · B [+ bias (columns)] [+ C]; products and sums in fp32.
+struct MatmulShape {
+  int64_t rows;
+  MatrixLayout b;
+  int64_t a_stride, c_stride;  // elements between rows; A has B's type
+  ElementType c_type;
+  bool has_bias = false;  // of B's type
+  bool add_to_c = false;
+  bool packed_b = false;  // B was packed by Packing::Run
+  int threads = 1;
+
+  auto operator<=>(const MatmulShape&) const = default;
+};
+
+struct MatmulOperands {
+  const void* a;
+  const void* b;
+  const void* bias;  // null without
+  void* c;
+};
+
+// A primitive with one memory object per argument; only the pointers change between calls.
+class Executable {
+ public:
+  void AddArgument(int index, const dnnl::memory::desc& desc, const dnnl::engine& engine);
+  void SetPointer(int index, const void* pointer);
+  absl::Status Run(const dnnl::stream& stream);
+
+  dnnl::primitive primitive;
+
+ private:
+  std::vector<dnnl::memory> memories_;
+  std::vector<dnnl_exec_arg_t> arguments_;
+};
+
+struct Matmul {
+  Executable executable;
+  int64_t scratch_bytes = 0;
+};
+
+// How the library likes B to lie; bytes 0: just as it is.
+struct Packing {
+  Executable executable;
+  dnnl::memory::desc packed;
+  int64_t bytes = 0;
+  int64_t scratch_bytes = 0;
+};
+
+class OneDnnCache {
+ public:
+  OneDnnCache();
+
+  // Null when the library has nothing fast for this shape (a layout it cannot read, or bf16 on a
+  // processor without). Errors: kDevice, when oneDNN fails (memory).
+  absl::StatusOr<Matmul*> FindMatmul(const MatmulShape& shape);
+  absl::StatusOr<Packing*> FindPacking(const MatrixLayout& layout);
+
+  // `scratch`: scratch_bytes of it, 64-byte aligned.
+  absl::Status Run(Matmul& matmul, const MatmulOperands& operands, void* scratch);
+  absl::Status Pack(Packing& packing, const void* b, void* packed, void* scratch);
+
+  // Primitives made so far.
+  int64_t primitive_count() const { return primitive_count_; }
+
+ private:
+  std::unique_ptr<Matmul> MakeMatmul(const MatmulShape& shape, const dnnl::memory::desc& b);
+  std::unique_ptr<Packing> MakePacking(const MatrixLayout& layout);
+
+  dnnl::engine engine_;
+  dnnl::stream stream_;
+  std::map<MatmulShape, std::unique_ptr<Matmul>> matmuls_;
+  std::map<MatrixLayout, std::unique_ptr<Packing>> packings_;
+  int64_t primitive_count_ = 0;
+};
+
+// Whether bf16 products run on bf16 instructions (AVX-512 BF16 or AMX, within ONEDNN_MAX_CPU_ISA).
+// Elsewhere oneDNN has no bf16 product or emulates it, slower than fp32.
+bool HasNativeBf16Matmul();
+
+}  // namespace sluice::cpu
