@@ -1,0 +1,144 @@
+#include "kernels/api/elementwise.h"
+
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "core/bf16.h"
+#include "gtest/gtest.h"
+#include "support/compare.h"
+#include "support/compute_threads.h"
+#include "support/instruction_sets.h"
+
+namespace sluice {
+namespace {
+
+using ::sluice::testing::Cast;
+using ::sluice::testing::ExpectClose;
+using ::sluice::testing::ExpectSameBits;
+using ::sluice::testing::OnEachInstructionSet;
+using ::sluice::testing::PoisonedBuffer;
+using ::sluice::testing::RandomValues;
+using ::sluice::testing::ScopedComputeThreads;
+using ::sluice::testing::Tolerance;
+using ::sluice::testing::Widen;
+
+template <typename T>
+class ElementwiseTest : public ::testing::Test {};
+using StorageTypes = ::testing::Types<float, bf16>;
+TYPED_TEST_SUITE(ElementwiseTest, StorageTypes);
+
+const int64_t kCounts[] = {0, 1, 2, 15, 16, 17, 33, 65, 1000, 16384, 16385, 50001};
+
+TYPED_TEST(ElementwiseTest, SumOfSquaresMatchesReference) {
+  using T = TypeParam;
+  OnEachInstructionSet([] {
+    for (const int64_t count : kCounts) {
+      SCOPED_TRACE(count);
+      const auto x = Cast<T>(RandomValues(count, count, -3, 3));
+      PoisonedBuffer<T> misaligned(count, 3 * sizeof(T));
+      std::copy(x.begin(), x.end(), misaligned.data());
+      const auto wide = Widen(x);
+      const std::vector<double> actual = {cpu::SumOfSquares<T>(misaligned.data(), count)};
+      const std::vector<double> expected = {reference::SumOfSquares(wide.data(), count)};
+      ExpectClose("sum", actual, expected,
+                  Tolerance{.relative = 2.2e-16 * static_cast<double>(count + 1),
+                            .derivation = "both sums in double"}
+                      .WithZeros());
+    }
+  });
+}
+
+TYPED_TEST(ElementwiseTest, SumOfSquaresDoesNotDependOnThreads) {
+  using T = TypeParam;
+  const auto x = Cast<T>(RandomValues(1'200'007, 1));
+  const auto count = static_cast<int64_t>(x.size());
+  const double once = cpu::SumOfSquares<T>(x.data(), count);
+  for (const int threads : {1, 2, 3, 7}) {
+    const ScopedComputeThreads scope(threads);
+    EXPECT_EQ(cpu::SumOfSquares<T>(x.data(), count), once) << threads;
+  }
+}
+
+TYPED_TEST(ElementwiseTest, SumOfSquaresLetsNaNAndInfinityThrough) {
+  using T = TypeParam;
+  OnEachInstructionSet([] {
+    for (const int64_t place : {0, 70, 98}) {
+      std::vector<T> x(99, T(1.0f));
+      x[place] = T(std::numeric_limits<float>::infinity());
+      EXPECT_TRUE(std::isinf(cpu::SumOfSquares<T>(x.data(), 99))) << place;
+      x[place] = T(std::nanf(""));
+      EXPECT_TRUE(std::isnan(cpu::SumOfSquares<T>(x.data(), 99))) << place;
+    }
+  });
+}
+
+// Squares of large floats overflow in float, not in double.
+TEST(ElementwiseFloatTest, SumOfSquaresDoesNotOverflow) {
+  const std::vector<float> x(3, 1e30f);
+  EXPECT_NEAR(cpu::SumOfSquares(x.data(), 3) / 3e60, 1, 1e-6);
+}
+
+// Every upper half of a float, with lower halves around each rounding decision: ties, their
+// neighbours, the carry into the exponent, subnormals, infinities and NaN.
+TEST(ElementwiseFloatTest, ConvertRoundsLikeTheScalarType) {
+  std::vector<float> x;
+  for (uint32_t upper = 0; upper < 0x10000; upper += 5) {
+    for (const uint32_t lower : {0u, 1u, 0x7fffu, 0x8000u, 0x8001u, 0xffffu}) {
+      x.push_back(std::bit_cast<float>(upper << 16 | lower));
+    }
+  }
+  const auto count = static_cast<int64_t>(x.size());
+  OnEachInstructionSet([&] {
+    PoisonedBuffer<bf16> y(count, 2);
+    cpu::Convert(x.data(), y.data(), count);
+    y.ExpectCanariesIntact();
+    for (int64_t i = 0; i < count; ++i) {
+      ASSERT_EQ(y[i].bits, bf16(x[i]).bits) << std::bit_cast<uint32_t>(x[i]);
+    }
+    PoisonedBuffer<float> back(count, 4);
+    cpu::Convert(y.data(), back.data(), count);
+    back.ExpectCanariesIntact();
+    for (int64_t i = 0; i < count; ++i) {
+      ASSERT_EQ(std::bit_cast<uint32_t>(back[i]), uint32_t{y[i].bits} << 16);
+    }
+  });
+}
+
+TYPED_TEST(ElementwiseTest, AddInPlaceIsOneRoundedAddition) {
+  using T = TypeParam;
+  OnEachInstructionSet([] {
+    for (const int64_t count : kCounts) {
+      for (const int threads : {1, 3}) {
+        SCOPED_TRACE(::testing::Message() << "count " << count << " threads " << threads);
+        const ScopedComputeThreads scope(threads);
+        const auto x = Cast<T>(RandomValues(count, 1)), y = Cast<T>(RandomValues(count, 2));
+        PoisonedBuffer<T> sum(count, sizeof(T));
+        std::copy(y.begin(), y.end(), sum.data());
+        cpu::AddInPlace(x.data(), sum.data(), count);
+        sum.ExpectCanariesIntact();
+        std::vector<T> expected(count);
+        for (int64_t i = 0; i < count; ++i) {
+          expected[i] = T(static_cast<float>(x[i]) + static_cast<float>(y[i]));
+        }
+        ExpectSameBits<T>("sum", sum.values(), expected);
+      }
+    }
+  });
+}
+
+TEST(ElementwiseFloatTest, ZeroFillSetsEveryByteAndNoOther) {
+  for (const int64_t bytes : {0, 1, 63, 65536, 65537, 200'001}) {
+    for (const int threads : {1, 3}) {
+      const ScopedComputeThreads scope(threads);
+      PoisonedBuffer<uint8_t> memory(bytes, 3);
+      cpu::ZeroFill(memory.data(), bytes);
+      memory.ExpectCanariesIntact();
+      for (const uint8_t byte : memory.values()) ASSERT_EQ(byte, 0);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace sluice
