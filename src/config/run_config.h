@@ -1,7 +1,8 @@
 // Everything that a run can be told, with its defaults. One YAML file (plus key.path=value
 // overrides) becomes one RunConfig; the resolved form is written to the run folder and into every
-// checkpoint. docs/config_reference.md is generated from the field tables in config/fields.cc,
-// which also carry each key's one-line description and range.
+// checkpoint. docs/config_reference.md is generated from the field table in
+// config/field_table.cc, which also carries each key's one-line description and range. Read one
+// with config/load.h, write one with config/dump.h; two are equal when every key is.
 //
 // Lengths of time are counted in optimizer updates ("steps"), never in micro-batches. Sizes in
 // tokens, sequences or bytes say so.
@@ -18,11 +19,15 @@ struct GateConfig {
   std::string source = "value";  // value (VGA) or input (IGA)
   std::string site = "query";    // query (arXiv 2510.09017, eq. 17) or key (eq. 4)
   bool bias = false;
+
+  friend bool operator==(const GateConfig&, const GateConfig&) = default;
 };
 
 struct AttentionConfig {
   std::string variant = "vanilla";  // vanilla or gated
   GateConfig gate;
+
+  friend bool operator==(const AttentionConfig&, const AttentionConfig&) = default;
 };
 
 // Defaults are BERT-base's. Names follow Hugging Face's BertConfig.
@@ -46,6 +51,8 @@ struct ModelConfig {
   std::string initialization = "paper_code";
   double initializer_range = 0.02;
   AttentionConfig attention;
+
+  friend bool operator==(const ModelConfig&, const ModelConfig&) = default;
 };
 
 struct DataConfig {
@@ -60,6 +67,8 @@ struct DataConfig {
   double mlm_random_share =
       0.1;  // of the targets: replaced by a random id; the rest stay as they are
   int64_t prefetch_batches = 4;  // micro-batches prepared ahead
+
+  friend bool operator==(const DataConfig&, const DataConfig&) = default;
 };
 
 struct OptimizerConfig {
@@ -72,12 +81,17 @@ struct OptimizerConfig {
   // Parameters whose name contains one of these do not decay.
   std::vector<std::string> no_decay = {"bias", "LayerNorm.weight"};
   double max_grad_norm = 1.0;  // global L2 norm; 0 switches clipping off
+
+  friend bool operator==(const OptimizerConfig&, const OptimizerConfig&) = default;
 };
 
 struct LearningRateScheduleConfig {
   std::string shape = "linear";  // linear, cosine or constant, after the warm-up
   int64_t warmup_steps = 0;
   double final_fraction = 0;  // of the peak, reached at training.steps
+
+  friend bool operator==(const LearningRateScheduleConfig&,
+                         const LearningRateScheduleConfig&) = default;
 };
 
 struct TrainingConfig {
@@ -91,22 +105,30 @@ struct TrainingConfig {
   int64_t evaluation_batches =
       0;                  // of the rank's micro-batch size, all ranks together; 0: the whole set
   int64_t log_every = 1;  // steps
+
+  friend bool operator==(const TrainingConfig&, const TrainingConfig&) = default;
 };
 
 struct CheckpointConfig {
   int64_t every = 0;  // steps; 0: only at the end
   int64_t keep_last = 2;
   bool keep_best = true;  // by perplexity on the first validation set
+
+  friend bool operator==(const CheckpointConfig&, const CheckpointConfig&) = default;
 };
 
 struct TelemetryConfig {
-  int64_t gate_statistics_every = 10;  // steps between two looks at the gates
+  int64_t gate_statistics_every = 10;  // steps between two looks at the gates; 0: never
+
+  friend bool operator==(const TelemetryConfig&, const TelemetryConfig&) = default;
 };
 
 struct RuntimeConfig {
   std::string device = "cpu";
   int64_t threads = 0;  // a rank; 0: the cores of this machine shared among its ranks
   int64_t gradient_bucket_bytes = 16777216;  // what is reduced at a time while backward still runs
+
+  friend bool operator==(const RuntimeConfig&, const RuntimeConfig&) = default;
 };
 
 struct RunConfig {
@@ -119,6 +141,8 @@ struct RunConfig {
   CheckpointConfig checkpoint;
   TelemetryConfig telemetry;
   RuntimeConfig runtime;
+
+  friend bool operator==(const RunConfig&, const RunConfig&) = default;
 };
 
 }  // namespace sluice

@@ -1,0 +1,183 @@
+// The table itself; nothing else. SLUICE_FIELD(model.hidden_size) gives the key and the member with
+// one spelling.
+#include <cstdint>
+#include <limits>
+
+#include "config/fields.h"
+
+#define SLUICE_FIELD(member_path) \
+#member_path, +[](RunConfig & config) -> auto& { return config.member_path; }
+
+namespace sluice {
+namespace {
+
+constexpr int64_t kManySteps = 1'000'000'000'000;
+constexpr int64_t kInt32 = std::numeric_limits<int32_t>::max();
+constexpr RealRange kDropoutRange{0, 1, false, true};
+
+std::vector<Field> ModelFields() {
+  return {
+      {SLUICE_FIELD(model.architecture), Choices{{"bert"}}, "Which model is trained"},
+      {SLUICE_FIELD(model.vocab_size), IntegerRange{0, kInt32},
+       "Rows of the token embedding; 0: taken from the training data's manifest"},
+      {SLUICE_FIELD(model.hidden_size), IntegerRange{1, 65536},
+       "Width of the residual stream, features; a multiple of num_attention_heads"},
+      {SLUICE_FIELD(model.num_hidden_layers), IntegerRange{1, 1024}, "Transformer layers"},
+      {SLUICE_FIELD(model.num_attention_heads), IntegerRange{1, 1024},
+       "Attention heads a layer; hidden_size / num_attention_heads must be 8 to 256"},
+      {SLUICE_FIELD(model.intermediate_size), IntegerRange{1, 1048576},
+       "Width of the feed-forward layer, features"},
+      {SLUICE_FIELD(model.max_position_embeddings), IntegerRange{1, 1048576},
+       "Rows of the position embedding: the longest sequence_length"},
+      {SLUICE_FIELD(model.type_vocab_size), IntegerRange{1, 1024},
+       "Rows of the token type (segment) embedding"},
+      {SLUICE_FIELD(model.hidden_act), Choices{{"gelu_erf", "gelu_tanh", "relu"}},
+       "Activation of the feed-forward layer and of the head"},
+      {SLUICE_FIELD(model.layer_norm_eps), RealRange{0, 0.1, true, false},
+       "Added to the variance in every LayerNorm"},
+      {SLUICE_FIELD(model.hidden_dropout_prob), kDropoutRange,
+       "Dropout of embeddings, attention output and feed-forward output"},
+      {SLUICE_FIELD(model.attention_probs_dropout_prob), kDropoutRange,
+       "Dropout of the attention probabilities"},
+      {SLUICE_FIELD(model.next_sentence_head),
+       {},
+       "Adds the pooler and the next-sentence classifier; needs data with sentence pairs"},
+      {SLUICE_FIELD(model.initialization), Choices{{"paper_code", "paper_text"}},
+       "paper_code: N(0, initializer_range), but query, key, value and gates U(±1/sqrt(fan_in)), "
+       "biases included; paper_text: N(0, initializer_range) everywhere, biases 0"},
+      {SLUICE_FIELD(model.initializer_range), RealRange{0, 10, true, false},
+       "Standard deviation of the normal initial weights"},
+      {SLUICE_FIELD(model.attention.variant), Choices{{"vanilla", "gated"}},
+       "Attention of every layer: softmax attention, or with a gate on its values"},
+      {SLUICE_FIELD(model.attention.gate.source),
+       Choices{{"value", "input"}},
+       "What the gate is computed from: value states (VGA) or the attention input (IGA)",
+       {"model.attention.variant", {"gated"}}},
+      {SLUICE_FIELD(model.attention.gate.site),
+       Choices{{"query", "key"}},
+       "What the gate multiplies: a query's output (arXiv 2510.09017, eq. 17) or a key's value "
+       "(eq. 4)",
+       {"model.attention.variant", {"gated"}}},
+      {SLUICE_FIELD(model.attention.gate.bias),
+       {},
+       "Adds a bias to the gate's logits",
+       {"model.attention.variant", {"gated"}}},
+  };
+}
+
+std::vector<Field> DataFields() {
+  return {
+      {SLUICE_FIELD(data.train),
+       {},
+       "Training shards: their manifest.yaml or its folder, relative to the working directory",
+       {},
+       true},
+      {SLUICE_FIELD(data.validation),
+       {},
+       "Validation sets, likewise; each gets its own perplexity"},
+      {SLUICE_FIELD(data.sequence_length), IntegerRange{2, 1048576}, "Tokens a row"},
+      {SLUICE_FIELD(data.packing), Choices{{"contiguous", "blocks_of_1000_rows"}},
+       "How documents become rows: contiguous wastes nothing; blocks_of_1000_rows drops each "
+       "block's remainder, as the paper's code does"},
+      {SLUICE_FIELD(data.attention_across_documents),
+       {},
+       "Whether tokens attend to the other documents of their row"},
+      {SLUICE_FIELD(data.mlm_probability), RealRange{0, 1, true, false},
+       "Chance of each non-special position to be a target of the masked language model"},
+      {SLUICE_FIELD(data.mlm_mask_share), RealRange{0, 1},
+       "Share of the targets that is replaced by [MASK]"},
+      {SLUICE_FIELD(data.mlm_random_share), RealRange{0, 1},
+       "Share of the targets that is replaced by a random token; the rest stay as they are"},
+      {SLUICE_FIELD(data.prefetch_batches), IntegerRange{1, 1024},
+       "Micro-batches prepared ahead by each rank"},
+  };
+}
+
+std::vector<Field> OptimizationFields() {
+  return {
+      {SLUICE_FIELD(optimizer.name), Choices{{"adamw"}}, "Update rule; decay is decoupled"},
+      {SLUICE_FIELD(optimizer.learning_rate), RealRange{0, 10},
+       "Peak learning rate, reached at the end of the warm-up"},
+      {SLUICE_FIELD(optimizer.beta1), RealRange{0, 1, false, true},
+       "Decay of the gradients' running mean, a step"},
+      {SLUICE_FIELD(optimizer.beta2), RealRange{0, 1, false, true},
+       "Decay of the squared gradients' running mean, a step"},
+      {SLUICE_FIELD(optimizer.eps), RealRange{0, 1, true, false},
+       "Added to the root of the squared gradients' mean"},
+      {SLUICE_FIELD(optimizer.weight_decay), RealRange{0, 100},
+       "Decoupled weight decay; a step takes learning_rate * weight_decay off"},
+      {SLUICE_FIELD(optimizer.no_decay),
+       {},
+       "Parameters whose name contains one of these do not decay"},
+      {SLUICE_FIELD(optimizer.max_grad_norm), RealRange{0, 1e9},
+       "Gradients are scaled down to this global L2 norm; 0: never"},
+      {SLUICE_FIELD(schedule.shape), Choices{{"linear", "cosine", "constant"}},
+       "Learning rate after the warm-up"},
+      {SLUICE_FIELD(schedule.warmup_steps), IntegerRange{0, kManySteps},
+       "Steps over which the learning rate rises linearly from 0"},
+      {SLUICE_FIELD(schedule.final_fraction),
+       RealRange{0, 1},
+       "Learning rate at the last step, as a fraction of the peak",
+       {"schedule.shape", {"linear", "cosine"}}},
+  };
+}
+
+std::vector<Field> TrainingFields() {
+  return {
+      {SLUICE_FIELD(training.steps), IntegerRange{1, kManySteps}, "Optimizer updates in all"},
+      {SLUICE_FIELD(training.global_batch_size), IntegerRange{1, kInt32},
+       "Sequences an update, over all ranks and micro-batches"},
+      {SLUICE_FIELD(training.gradient_accumulation_steps), IntegerRange{1, 1048576},
+       "Micro-batches a rank and update; more need less memory and give the same update"},
+      {SLUICE_FIELD(training.precision), Choices{{"fp32", "bf16"}},
+       "Working weights and activations; master weights, gradients and statistics are fp32"},
+      {SLUICE_FIELD(training.seed), {}, "Seed of initial weights, dropout, masks and data order"},
+      {SLUICE_FIELD(training.evaluate_every), IntegerRange{0, kManySteps},
+       "Steps between two evaluations; 0: only at the end"},
+      {SLUICE_FIELD(training.evaluation_batches), IntegerRange{0, kManySteps},
+       "Batches an evaluation takes, of the ranks' micro-batches together; 0: the whole set"},
+      {SLUICE_FIELD(training.log_every), IntegerRange{1, kManySteps},
+       "Steps between two log lines"},
+  };
+}
+
+std::vector<Field> OperationFields() {
+  return {
+      {SLUICE_FIELD(checkpoint.every), IntegerRange{0, kManySteps},
+       "Steps between two checkpoints; 0: only at the end"},
+      {SLUICE_FIELD(checkpoint.keep_last), IntegerRange{1, 1000000},
+       "How many of the newest checkpoints stay on disk"},
+      {SLUICE_FIELD(checkpoint.keep_best),
+       {},
+       "Also keeps the checkpoint of the lowest perplexity on the first validation set"},
+      {SLUICE_FIELD(telemetry.gate_statistics_every), IntegerRange{0, kManySteps},
+       "Steps between two looks at the gates; 0: never"},
+      {SLUICE_FIELD(runtime.device), Choices{{"cpu"}}, "Where the model runs"},
+      {SLUICE_FIELD(runtime.threads), IntegerRange{0, 4096},
+       "Compute threads a rank; 0: the cores of the machine shared among its ranks"},
+      {SLUICE_FIELD(runtime.gradient_bucket_bytes), IntegerRange{4, 1073741824},
+       "Gradient bytes that are reduced at a time while backward still runs"},
+  };
+}
+
+std::vector<Field> MakeTable() {
+  std::vector<Field> table = {
+      {SLUICE_FIELD(name),
+       {},
+       "Name of the run: letters, digits, '.', '_', '-'; empty: the configuration file's name "
+       "without its ending"},
+  };
+  for (auto make : {ModelFields, DataFields, OptimizationFields, TrainingFields, OperationFields}) {
+    for (Field& field : make()) table.push_back(std::move(field));
+  }
+  return table;
+}
+
+}  // namespace
+
+const std::vector<Field>& FieldTable() {
+  static const std::vector<Field> table = MakeTable();
+  return table;
+}
+
+}  // namespace sluice

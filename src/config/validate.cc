@@ -1,0 +1,161 @@
+#include "config/validate.h"
+
+#include <algorithm>
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "config/fields.h"
+#include "config/value.h"
+#include "core/check.h"
+#include "core/error.h"
+
+namespace sluice {
+namespace {
+
+class RuleBook {
+ public:
+  RuleBook(const RunConfig& config, const Provenance& provenance, Problems* problems)
+      : config_(config), provenance_(provenance), problems_(problems) {}
+
+  // A problem unless `holds`; it names every key of the rule with its value and origin.
+  void Require(bool holds, absl::string_view what, const std::vector<std::string>& keys,
+               absl::string_view advice = "") {
+    if (holds) return;
+    std::vector<std::string> shown;
+    for (const std::string& key : keys) {
+      if (provenance_.unusable.count(key) != 0) return;
+      shown.push_back(Describe(key));
+    }
+    if (!advice.empty()) shown.emplace_back(advice);
+    problems_->Add(what, absl::StrJoin(shown, ", "), "");
+  }
+
+  bool IsSet(const std::string& key) const { return provenance_.set_at.count(key) != 0; }
+
+  // "model.hidden_size 770 (configs/x.yaml:14)".
+  std::string Describe(const std::string& key) const {
+    const Field* field = FindField(key);
+    CHECK(field != nullptr) << "rule about the unknown key " << key;
+    const auto set = provenance_.set_at.find(key);
+    const std::string origin = set != provenance_.set_at.end() ? set->second
+                               : provenance_.set_at.empty()    ? ""
+                                                               : "default";
+    return absl::StrCat(key, " ", FormatValue(*field, config_),
+                        origin.empty() ? "" : absl::StrCat(" (", origin, ")"));
+  }
+
+ private:
+  const RunConfig& config_;
+  const Provenance& provenance_;
+  Problems* problems_;
+};
+
+bool IsFolderName(const std::string& name) {
+  const bool characters = std::all_of(name.begin(), name.end(), [](unsigned char c) {
+    return absl::ascii_isalnum(c) || c == '.' || c == '_' || c == '-';
+  });
+  return characters && name.size() <= 100 && name != "." && name != "..";
+}
+
+void CheckEveryField(const RunConfig& config, ConfigUse use, RuleBook* rules) {
+  for (const Field& field : FieldTable()) {
+    rules->Require(InRange(field, config), "out of range", {field.key},
+                   absl::StrCat("expected ", DescribeExpected(field)));
+    const bool ignored = rules->IsSet(field.key) && !IsRead(field, config);
+    rules->Require(!ignored, "key would be ignored", {field.key, field.read_when.key},
+                   absl::StrCat("read only when ", field.read_when.key, " is ",
+                                absl::StrJoin(field.read_when.values, " or ")));
+    if (use == ConfigUse::kTraining && field.needed_to_train) {
+      rules->Require(
+          !ValueOf<std::string>(field, config).empty(), "missing key", {field.key},
+          absl::StrCat("set it in the file or with ", field.key, "=…: ", field.description));
+    }
+  }
+  rules->Require(IsFolderName(config.name), "not a name for a run", {"name"},
+                 "expected at most 100 letters, digits, '.', '_' or '-'");
+}
+
+void CheckModel(const ModelConfig& model, RuleBook* rules) {
+  constexpr int64_t kSmallestHead = 8;
+  constexpr int64_t kLargestHead = 256;
+  const std::vector<std::string> head_keys = {"model.hidden_size", "model.num_attention_heads"};
+  if (model.num_attention_heads > 0) {
+    const bool divides = model.hidden_size % model.num_attention_heads == 0;
+    const int64_t head_size = model.hidden_size / model.num_attention_heads;
+    rules->Require(divides, "hidden size is not divisible by the number of heads", head_keys);
+    rules->Require(!divides || (head_size >= kSmallestHead && head_size <= kLargestHead),
+                   "head size is not from 8 to 256", head_keys,
+                   absl::StrCat("head size ", head_size));
+  }
+  rules->Require(!model.next_sentence_head || model.type_vocab_size >= 2,
+                 "the next sentence needs a token type of its own",
+                 {"model.next_sentence_head", "model.type_vocab_size"});
+}
+
+void CheckData(const RunConfig& config, RuleBook* rules) {
+  const DataConfig& data = config.data;
+  rules->Require(data.sequence_length <= config.model.max_position_embeddings,
+                 "rows are longer than the position embedding",
+                 {"data.sequence_length", "model.max_position_embeddings"});
+  constexpr double kRounding = 1e-12;  // 0.7 + 0.3 and the like may miss 1 by an ulp
+  rules->Require(data.mlm_mask_share + data.mlm_random_share <= 1 + kRounding,
+                 "shares of the targets sum to more than 1",
+                 {"data.mlm_mask_share", "data.mlm_random_share"});
+  const bool validates = !data.validation.empty();
+  rules->Require(validates || config.training.evaluate_every == 0, "nothing to evaluate on",
+                 {"training.evaluate_every", "data.validation"});
+  rules->Require(validates || config.training.evaluation_batches == 0, "nothing to evaluate on",
+                 {"training.evaluation_batches", "data.validation"});
+}
+
+void CheckTraining(const RunConfig& config, RuleBook* rules) {
+  rules->Require(config.schedule.warmup_steps <= config.training.steps,
+                 "warm-up is longer than the training",
+                 {"schedule.warmup_steps", "training.steps"});
+  const int64_t micro_batches = config.training.gradient_accumulation_steps;
+  if (micro_batches > 0) {
+    rules->Require(config.training.global_batch_size % micro_batches == 0,
+                   "batch cannot be split into micro-batches",
+                   {"training.global_batch_size", "training.gradient_accumulation_steps"});
+  }
+}
+
+}  // namespace
+
+void FindProblems(const RunConfig& config, const Provenance& provenance, ConfigUse use,
+                  Problems* problems) {
+  RuleBook rules(config, provenance, problems);
+  CheckEveryField(config, use, &rules);
+  CheckModel(config.model, &rules);
+  CheckData(config, &rules);
+  CheckTraining(config, &rules);
+}
+
+absl::Status ValidateRunConfig(const RunConfig& config, ConfigUse use) {
+  Problems problems;
+  FindProblems(config, Provenance(), use, &problems);
+  return problems.ToStatus("configuration");
+}
+
+absl::Status ValidateWorldSize(const RunConfig& config, int world_size) {
+  CHECK_GE(world_size, 1);
+  const int64_t batch = config.training.global_batch_size;
+  const int64_t micro_batches = config.training.gradient_accumulation_steps;
+  const int64_t shares = world_size * micro_batches;
+  CHECK_GT(shares, 0) << "validate the config first";
+  if (batch % shares == 0) return absl::OkStatus();
+  const int64_t below = batch / shares * shares;
+  const std::string nearest =
+      below > 0 ? absl::StrCat("the nearest sizes that can: ", below, " and ", below + shares)
+                : absl::StrCat("the nearest size that can: ", shares);
+  return UsageError(
+      "batch cannot be shared evenly among the ranks",
+      absl::StrCat("training.global_batch_size ", batch, ", ", world_size,
+                   " ranks x training.gradient_accumulation_steps ", micro_batches, ", ", nearest));
+}
+
+}  // namespace sluice

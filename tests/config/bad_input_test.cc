@@ -1,0 +1,515 @@
+// What a person may get wrong, and what they are told. Every row asserts the whole message and the
+// exit code.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "config/load.h"
+#include "core/error.h"
+#include "temporary_folder.h"
+
+namespace sluice {
+namespace {
+
+using testing::HasSubstr;
+
+// The message of loading run.yaml, with the test's folder taken out; "" when it loads.
+std::string Complaint(const TemporaryFolder& folder, const std::vector<std::string>& overrides = {},
+                      const std::string& file = "run.yaml") {
+  const absl::Status status = LoadRunConfig(folder.path() + "/" + file, overrides).status();
+  EXPECT_EQ(ExitCodeOf(status), status.ok() ? ExitCode::kDone : ExitCode::kUsage);
+  const std::string message(status.message());
+  return absl::StrReplaceAll(
+      message,
+      {{folder.path() + "/", ""}, {std::filesystem::canonical(folder.path()).string() + "/", ""}});
+}
+
+struct BadInput {
+  std::string name;
+  std::string yaml;  // "data: {train: t}" goes before it, as line 1
+  std::vector<std::string> overrides;
+  std::string message;
+};
+
+void PrintTo(const BadInput& row, std::ostream* out) { *out << row.name; }
+
+class BadInputTest : public testing::TestWithParam<BadInput> {};
+
+TEST_P(BadInputTest, IsExplained) {
+  TemporaryFolder folder;
+  folder.Write("run.yaml", absl::StrCat("data: {train: t}\n", GetParam().yaml));
+  EXPECT_EQ(Complaint(folder, GetParam().overrides), GetParam().message);
+}
+
+const BadInput kKeys[] = {
+    {"TypoInKey",
+     "model:\n  hiden_size: 8\n",
+     {},
+     "unknown key: run.yaml:3: model.hiden_size, did you mean model.hidden_size?"},
+    {"TypoInSection",
+     "\noptimiser:\n  eps: 1\n",
+     {},
+     "unknown key: run.yaml:3: optimiser, did you mean optimizer?"},
+    {"SwappedLetters",
+     "training: {setps: 8}\n",
+     {},
+     "unknown key: run.yaml:2: training.setps, did you mean training.steps?"},
+    {"WrongSection",
+     "training: {learning_rate: 1e-4}\n",
+     {},
+     "unknown key: run.yaml:2: training.learning_rate, did you mean optimizer.learning_rate?"},
+    {"NoSection",
+     "hidden_size: 8\n",
+     {},
+     "unknown key: run.yaml:2: hidden_size, did you mean model.hidden_size?"},
+    {"OtherTrainersName",
+     "lr: 8\n",
+     {},
+     "unknown key: run.yaml:2: lr, did you mean optimizer.learning_rate?"},
+    {"UpperCase",
+     "training: {Steps: 8}\n",
+     {},
+     "unknown key: run.yaml:2: training.Steps, did you mean training.steps?"},
+    {"NothingNear",
+     "checkpoint: {xylophone: 8}\n",
+     {},
+     "unknown key: run.yaml:2: checkpoint.xylophone, known are: checkpoint.every, "
+     "checkpoint.keep_last, checkpoint.keep_best"},
+    {"DottedKeyInFile",
+     "model.hidden_size: 8\n",
+     {},
+     "unknown key: run.yaml:2: model.hidden_size, dotted keys are for overrides; in a file, indent "
+     "the parts"},
+    {"MergeKey",
+     "model:\n  <<: {hidden_size: 8}\n",
+     {},
+     "unknown key: run.yaml:3: model.<< (YAML merge keys are not supported; use extends)"},
+    {"KeyOfNothing",
+     "model:\n  '': 8\n",
+     {},
+     "unknown key: run.yaml:3: model., did you mean model?"},
+    {"DuplicateKey",
+     "training:\n  steps: 8\n  log_every: 1\n  steps: 9\n",
+     {},
+     "duplicate key: run.yaml:5: 'training.steps', first set at line 3"},
+    {"DuplicateSection",
+     "model: {hidden_size: 768}\nmodel: {hidden_act: relu}\n",
+     {},
+     "duplicate key: run.yaml:3: 'model', first set at line 2"},
+    {"KeyIsAList", "? [a, b]\n: 8\n", {}, "key is not a word: run.yaml:2: found a list"},
+    {"SectionIsANumber",
+     "schedule: 5\n",
+     {},
+     "not a section: run.yaml:2: schedule: '5', expected a mapping with keys of: schedule.shape, "
+     "schedule.warmup_steps, schedule.final_fraction"},
+    {"EmptySection",
+     "telemetry:\n",
+     {},
+     "not a section: run.yaml:2: telemetry: nothing, expected a mapping with keys of: "
+     "telemetry.gate_statistics_every"},
+    {"KeyIsASection",
+     "training:\n  steps: {a: 1}\n",
+     {},
+     "not an integer: run.yaml:3: training.steps: a mapping, expected an integer from 1 to "
+     "1000000000000"},
+};
+
+const BadInput kValues[] = {
+    {"WordForInteger",
+     "model:\n  hidden_size: abc\n",
+     {},
+     "not an integer: run.yaml:3: model.hidden_size: 'abc', expected an integer from 1 to 65536"},
+    {"FractionForInteger",
+     "model:\n  hidden_size: 12.5\n",
+     {},
+     "not an integer: run.yaml:3: model.hidden_size: '12.5', expected an integer from 1 to 65536"},
+    {"TruthForInteger",
+     "model:\n  hidden_size: true\n",
+     {},
+     "not an integer: run.yaml:3: model.hidden_size: 'true', expected an integer from 1 to 65536"},
+    {"Underscores",
+     "training: {steps: 1_000_000}\n",
+     {},
+     "not an integer: run.yaml:2: training.steps: '1_000_000', expected an integer from 1 to "
+     "1000000000000 (write 1000000)"},
+    {"ExponentForInteger",
+     "training: {steps: 1e6}\n",
+     {},
+     "not an integer: run.yaml:2: training.steps: '1e6', expected an integer from 1 to "
+     "1000000000000 (write 1000000)"},
+    {"LeadingZero",
+     "training: {steps: 010}\n",
+     {},
+     "not an integer: run.yaml:2: training.steps: '010', expected an integer from 1 to "
+     "1000000000000 (write 10)"},
+    {"Hexadecimal",
+     "training: {steps: 0x10}\n",
+     {},
+     "not an integer: run.yaml:2: training.steps: '0x10', expected an integer from 1 to "
+     "1000000000000"},
+    {"QuotedInteger",
+     "training: {steps: \"10\"}\n",
+     {},
+     "not an integer but a text: run.yaml:2: training.steps: '10', expected an integer from 1 to "
+     "1000000000000 (remove the quotes)"},
+    {"MoreThan64Bits",
+     "training: {seed: 18446744073709551616}\n",
+     {},
+     "out of range: run.yaml:2: training.seed: '18446744073709551616', expected an integer from 0 "
+     "to 18446744073709551615"},
+    {"MoreThan63Bits",
+     "training: {steps: 9223372036854775808}\n",
+     {},
+     "out of range: run.yaml:2: training.steps: '9223372036854775808', expected an integer from 1 "
+     "to 1000000000000"},
+    {"NegativeSeed",
+     "training: {seed: -1}\n",
+     {},
+     "out of range: run.yaml:2: training.seed: '-1', expected an integer from 0 to "
+     "18446744073709551615"},
+    {"NegativeSteps",
+     "training: {steps: -1}\n",
+     {},
+     "out of range: run.yaml:2: training.steps: '-1', expected an integer from 1 to "
+     "1000000000000"},
+    {"NoLayers",
+     "model: {num_hidden_layers: 0}\n",
+     {},
+     "out of range: run.yaml:2: model.num_hidden_layers: '0', expected an integer from 1 to 1024"},
+    {"WordForNumber",
+     "optimizer: {eps: small}\n",
+     {},
+     "not a number: run.yaml:2: optimizer.eps: 'small', expected a number from 0.0 to 1.0, 0.0 "
+     "excluded"},
+    {"Infinite",
+     "optimizer: {max_grad_norm: .inf}\n",
+     {},
+     "not a number: run.yaml:2: optimizer.max_grad_norm: '.inf', expected a number from 0.0 to "
+     "1.0e+09"},
+    {"NotANumber",
+     "optimizer: {learning_rate: nan}\n",
+     {},
+     "not a number: run.yaml:2: optimizer.learning_rate: 'nan', expected a number from 0.0 to "
+     "10.0"},
+    {"BeyondDouble",
+     "optimizer: {learning_rate: 1e999}\n",
+     {},
+     "not a number: run.yaml:2: optimizer.learning_rate: '1e999', expected a number from 0.0 to "
+     "10.0"},
+    {"DropoutOfEverything",
+     "model: {hidden_dropout_prob: 1.0}\n",
+     {},
+     "out of range: run.yaml:2: model.hidden_dropout_prob: '1.0', expected a number from 0.0 to "
+     "1.0, 1.0 excluded"},
+    {"EpsilonOfZero",
+     "model: {layer_norm_eps: 0}\n",
+     {},
+     "out of range: run.yaml:2: model.layer_norm_eps: '0', expected a number from 0.0 to 0.1, 0.0 "
+     "excluded"},
+    {"QuotedNumber",
+     "optimizer: {eps: '1e-8'}\n",
+     {},
+     "not a number but a text: run.yaml:2: optimizer.eps: '1e-8', expected a number from 0.0 to "
+     "1.0, 0.0 excluded (remove the quotes)"},
+    {"UnknownChoice",
+     "model:\n  attention: {variant: gatted}\n",
+     {},
+     "unknown value: run.yaml:3: model.attention.variant: 'gatted', expected one of: vanilla, "
+     "gated"},
+    {"YesForTrue",
+     "checkpoint: {keep_best: yes}\n",
+     {},
+     "neither true nor false: run.yaml:2: checkpoint.keep_best: 'yes', expected true or false"},
+    {"TextForList",
+     "optimizer: {no_decay: bias}\n",
+     {},
+     "not a list: run.yaml:2: optimizer.no_decay: 'bias', expected a list such as [a, b] (write "
+     "[bias])"},
+    {"NullInList",
+     "optimizer: {no_decay: [bias, ~]}\n",
+     {},
+     "item 2 of a list has no value: run.yaml:2: optimizer.no_decay: a list, expected a list such "
+     "as [a, b]"},
+    {"ListInList",
+     "optimizer: {no_decay: [[bias]]}\n",
+     {},
+     "item 1 of a list is not a text: run.yaml:2: optimizer.no_decay: a list, expected a list such "
+     "as [a, b]"},
+    {"ListForText", "name: [a]\n", {}, "not a text: run.yaml:2: name: a list, expected text"},
+    {"Null",
+     "training:\n  steps:\n",
+     {},
+     "no value: run.yaml:3: training.steps: nothing, expected an integer from 1 to "
+     "1000000000000"},
+    {"NullWord",
+     "training: {precision: null}\n",
+     {},
+     "no value: run.yaml:2: training.precision: nothing, expected one of: fp32, bf16"},
+    {"Tag",
+     "training: {steps: !!int 3}\n",
+     {},
+     "YAML tags are not supported: run.yaml:2: training.steps: '3', expected an integer from 1 to "
+     "1000000000000 (remove tag:yaml.org,2002:int)"},
+    {"ControlCharacter",
+     "name: \"a\\x07\"\n",
+     {},
+     "control character in a text: run.yaml:2: name: 'a\\x07', expected text"},
+    {"NotAFolderName",
+     "name: a/b\n",
+     {},
+     "not a name for a run: name a/b (run.yaml:2), expected at most 100 letters, digits, '.', "
+     "'_' or '-'"},
+};
+
+const BadInput kTexts[] = {
+    {"Tab", "model:\n\thidden_size: 8\n", {}, "indented with a tab, YAML wants spaces: run.yaml:3"},
+    {"NotUtf8", "name: caf\xE9\n", {}, "not UTF-8: run.yaml:2"},
+    {"Overlong", "name: \xC0\xAF\n", {}, "not UTF-8: run.yaml:2"},
+    {"ZeroByte", std::string("name: a\0b\n", 10), {}, "control character in YAML: run.yaml:2"},
+    {"TwoDocuments",
+     "---\nname: b\n",
+     {},
+     "more than one YAML document: run.yaml:3: a configuration is one document; remove the '---' "
+     "line"},
+    {"OpenBracket",
+     "model: {hidden_size: 8\n",
+     {},
+     "YAML syntax error: run.yaml:3: end of map flow not found"},
+    {"UnknownAnchor",
+     "name: *nobody\n",
+     {},
+     "YAML syntax error: run.yaml:2: the referenced anchor is not defined"},
+    {"BadIndentation",
+     "model:\n  hidden_size: 8\n num_hidden_layers: 2\n",
+     {},
+     "YAML syntax error: run.yaml:4: end of map not found"},
+};
+
+const BadInput kOverrides[] = {
+    {"NoEquals",
+     "",
+     {"training.steps=5", "training.steps"},
+     "not key.path=value: override 2: 'training.steps'"},
+    {"OverrideTypo",
+     "",
+     {"training.steps=5", "model.hiden_size=8"},
+     "unknown key: override 2: model.hiden_size, did you mean model.hidden_size?"},
+    {"OverrideDashes",
+     "",
+     {"--model.hidden_size=24"},
+     "unknown key: override 1: --model.hidden_size, did you mean model.hidden_size?"},
+    {"OverrideType",
+     "",
+     {"model.hidden_size=abc"},
+     "not an integer: override 1: model.hidden_size: 'abc', expected an integer from 1 to 65536"},
+    {"OverrideRange",
+     "",
+     {"optimizer.beta1=1"},
+     "out of range: override 1: optimizer.beta1: '1', expected a number from 0.0 to 1.0, 1.0 "
+     "excluded"},
+    {"OverrideChoice",
+     "",
+     {"model.hidden_act=gelu"},
+     "unknown value: override 1: model.hidden_act: 'gelu', expected one of: gelu_erf, gelu_tanh, "
+     "relu"},
+    {"OverrideEmpty",
+     "",
+     {"training.steps="},
+     "no value: override 1: training.steps: nothing, expected an integer from 1 to 1000000000000"},
+    {"OverrideEmptyText",
+     "",
+     {"data.train="},
+     "no value: override 1: data.train: '', expected text"},
+    {"OverrideNoKey",
+     "",
+     {"=5"},
+     "unknown key: override 1: , known are: name, model, data, optimizer, schedule, training, "
+     "checkpoint, telemetry, runtime"},
+    {"OverrideSection",
+     "",
+     {"telemetry=5"},
+     "not a key but a section: override 1: telemetry, its keys are: "
+     "telemetry.gate_statistics_every"},
+    {"OverrideExtends",
+     "",
+     {"extends=a.yaml"},
+     "extends belongs into a file: override 1: 'extends=a.yaml'"},
+    {"OverrideSyntax",
+     "",
+     {"optimizer.no_decay=[a"},
+     "YAML syntax error: override 1: end of sequence flow not found: optimizer.no_decay=[a"},
+    {"OverrideNotUtf8", "", {"name=\xFF"}, "not UTF-8: override 1: name=\\xff"},
+};
+
+const BadInput kRules[] = {
+    {"HeadsDoNotDivide",
+     "model:\n  hidden_size: 770\n",
+     {},
+     "hidden size is not divisible by the number of heads: model.hidden_size 770 (run.yaml:3), "
+     "model.num_attention_heads 12 (default)"},
+    {"HeadTooLarge",
+     "model:\n  num_attention_heads: 2\n",
+     {},
+     "head size is not from 8 to 256: model.hidden_size 768 (default), model.num_attention_heads 2 "
+     "(run.yaml:3), head size 384"},
+    {"RowsTooLong",
+     "",
+     {"data.sequence_length=513"},
+     "rows are longer than the position embedding: data.sequence_length 513 (override 1), "
+     "model.max_position_embeddings 512 (default)"},
+    {"MaskShares",
+     "",
+     {"data.mlm_random_share=0.3"},
+     "shares of the targets sum to more than 1: data.mlm_mask_share 0.8 (default), "
+     "data.mlm_random_share 0.3 (override 1)"},
+    {"LongWarmUp",
+     "schedule: {warmup_steps: 11}\ntraining: {steps: 10}\n",
+     {},
+     "warm-up is longer than the training: schedule.warmup_steps 11 (run.yaml:2), training.steps "
+     "10 (run.yaml:3)"},
+    {"MicroBatches",
+     "training: {gradient_accumulation_steps: 3}\n",
+     {},
+     "batch cannot be split into micro-batches: training.global_batch_size 256 (default), "
+     "training.gradient_accumulation_steps 3 (run.yaml:2)"},
+    {"GateOfVanilla",
+     "model:\n  attention:\n    gate: {source: value}\n",
+     {},
+     "key would be ignored: model.attention.gate.source value (run.yaml:4), "
+     "model.attention.variant vanilla (default), read only when model.attention.variant is "
+     "gated"},
+    {"FinalFractionOfConstant",
+     "schedule: {shape: constant, final_fraction: 0.1}\n",
+     {},
+     "key would be ignored: schedule.final_fraction 0.1 (run.yaml:2), schedule.shape constant "
+     "(run.yaml:2), read only when schedule.shape is linear or cosine"},
+    {"NothingToEvaluateOn",
+     "training: {evaluate_every: 5}\n",
+     {},
+     "nothing to evaluate on: training.evaluate_every 5 (run.yaml:2), data.validation [] "
+     "(default)"},
+    {"NextSentenceWithoutTypes",
+     "model: {next_sentence_head: true, type_vocab_size: 1}\n",
+     {},
+     "the next sentence needs a token type of its own: model.next_sentence_head true (run.yaml:2), "
+     "model.type_vocab_size 1 (run.yaml:2)"},
+};
+
+std::string NameOf(const testing::TestParamInfo<BadInput>& row) { return row.param.name; }
+INSTANTIATE_TEST_SUITE_P(Keys, BadInputTest, testing::ValuesIn(kKeys), NameOf);
+INSTANTIATE_TEST_SUITE_P(Values, BadInputTest, testing::ValuesIn(kValues), NameOf);
+INSTANTIATE_TEST_SUITE_P(Texts, BadInputTest, testing::ValuesIn(kTexts), NameOf);
+INSTANTIATE_TEST_SUITE_P(Overrides, BadInputTest, testing::ValuesIn(kOverrides), NameOf);
+INSTANTIATE_TEST_SUITE_P(Rules, BadInputTest, testing::ValuesIn(kRules), NameOf);
+
+TEST(BadFileTest, MissingFolderOrNoMapping) {
+  TemporaryFolder folder;
+  EXPECT_EQ(Complaint(folder), "configuration file does not exist: run.yaml");
+  folder.Write("folder.yaml/x", "");
+  EXPECT_EQ(Complaint(folder, {}, "folder.yaml"), "configuration file is a folder: folder.yaml");
+  folder.Write("run.yaml", "");
+  EXPECT_EQ(Complaint(folder), "configuration is empty: run.yaml");
+  folder.Write("run.yaml", "# nothing\n---\n");
+  EXPECT_EQ(Complaint(folder), "configuration is empty: run.yaml");
+  folder.Write("run.yaml", "\n- a\n- b\n");
+  EXPECT_EQ(Complaint(folder), "configuration is not a mapping: run.yaml:2: found a list");
+  folder.Write("run.yaml", "hello\n");
+  EXPECT_EQ(Complaint(folder), "configuration is not a mapping: run.yaml:1: found 'hello'");
+  folder.Write("run.yaml", std::string((1 << 20) + 1, ' '));
+  EXPECT_EQ(Complaint(folder), "not a configuration: longer than 1 MiB: run.yaml");
+}
+
+TEST(BadFileTest, DeepNestingDoesNotExhaustTheStack) {
+  TemporaryFolder folder;
+  folder.Write("run.yaml", std::string(200000, '['));
+  EXPECT_THAT(Complaint(folder), HasSubstr("YAML syntax error: run.yaml"));
+  folder.Write("run.yaml", absl::StrCat("a: ", std::string(200000, '{')));
+  EXPECT_THAT(Complaint(folder), HasSubstr("YAML syntax error: run.yaml"));
+}
+
+TEST(BadFileTest, SelfContainingNodesEnd) {
+  TemporaryFolder folder;
+  folder.Write("run.yaml", "data: {train: t}\nmodel: &m\n  attention: *m\n");
+  EXPECT_EQ(Complaint(folder),
+            "unknown key: run.yaml:3: model.attention.attention, did you mean model.attention?");
+}
+
+TEST(BadFileTest, MissingDataIsExplained) {
+  TemporaryFolder folder;
+  folder.Write("run.yaml", "training: {steps: 5}\n");
+  EXPECT_EQ(Complaint(folder),
+            "missing key: data.train \"\" (default), set it in the file or with data.train=…: "
+            "Training shards: their manifest.yaml or its folder, relative to the working "
+            "directory");
+}
+
+TEST(ExtendsTest, Circle) {
+  TemporaryFolder folder;
+  folder.Write("run.yaml", "extends: b.yaml\n");
+  folder.Write("b.yaml", "\nextends: ./run.yaml\n");
+  EXPECT_EQ(Complaint(folder),
+            "extends goes in a circle: b.yaml:2: run.yaml extends b.yaml extends run.yaml");
+  folder.Write("run.yaml", "extends: run.yaml\n");
+  EXPECT_EQ(Complaint(folder), "extends goes in a circle: run.yaml:1: run.yaml extends run.yaml");
+}
+
+TEST(ExtendsTest, MissingOrWrong) {
+  TemporaryFolder folder;
+  folder.Write("run.yaml", "name: a\nextends: none.yaml\n");
+  EXPECT_EQ(Complaint(folder),
+            "configuration file does not exist: none.yaml: extended at run.yaml:2");
+  folder.Write("run.yaml", "extends: [a, b]\n");
+  EXPECT_EQ(Complaint(folder),
+            "extends is not a file name: run.yaml:1: extends: a list, expected one file");
+  folder.Write("run.yaml", "extends: a.yaml\nextends: a.yaml\n");
+  folder.Write("a.yaml", "data: {train: t}\n");
+  EXPECT_EQ(Complaint(folder), "duplicate key: run.yaml:2: 'extends', first set at line 1");
+}
+
+TEST(ExtendsTest, ProblemsNameTheFileThatHasThem) {
+  TemporaryFolder folder;
+  folder.Write("run.yaml", "extends: sub/base.yaml\nmodel: {hidden_size: 24}\n");
+  folder.Write("sub/base.yaml", "data:\n  train: t\nmodel:\n  num_attention_heads: 5\n");
+  EXPECT_EQ(Complaint(folder),
+            "hidden size is not divisible by the number of heads: model.hidden_size 24 "
+            "(run.yaml:2), model.num_attention_heads 5 (sub/base.yaml:4)");
+}
+
+TEST(ManyProblemsTest, AreReportedTogether) {
+  TemporaryFolder folder;
+  folder.Write("run.yaml",
+               "model:\n  hiden_size: 8\n  num_attention_heads: x\ntraining: {steps: 0}\n"
+               "schedule: {warmup_steps: 99}\n");
+  EXPECT_EQ(Complaint(folder, {"data.train=t", "data.sequence_length=1024", "optimizer.eps=x"}),
+            "5 problems: run.yaml\n"
+            "  1. unknown key: run.yaml:2: model.hiden_size, did you mean model.hidden_size?\n"
+            "  2. not an integer: run.yaml:3: model.num_attention_heads: 'x', expected an integer "
+            "from 1 to 1024\n"
+            "  3. out of range: run.yaml:4: training.steps: '0', expected an integer from 1 to "
+            "1000000000000\n"
+            "  4. not a number: override 3: optimizer.eps: 'x', expected a number from 0.0 to 1.0, "
+            "0.0 excluded\n"
+            "  5. rows are longer than the position embedding: data.sequence_length 1024 "
+            "(override 2), model.max_position_embeddings 512 (default)");
+}
+
+TEST(ManyProblemsTest, StopAtTwenty) {
+  TemporaryFolder folder;
+  std::string yaml = "data: {train: t}\n";
+  for (int i = 0; i < 23; ++i) absl::StrAppend(&yaml, "unheard_of_", i, ": 1\n");
+  folder.Write("run.yaml", yaml);
+  const std::string complaint = Complaint(folder);
+  EXPECT_THAT(complaint, HasSubstr("23 problems: run.yaml\n  1. unknown key: run.yaml:2: "));
+  EXPECT_THAT(complaint, HasSubstr("\n  20. unknown key: run.yaml:21: unheard_of_19"));
+  EXPECT_THAT(complaint, testing::EndsWith("\n  and 3 more"));
+  EXPECT_THAT(complaint, testing::Not(HasSubstr("unheard_of_20")));
+}
+
+}  // namespace
+}  // namespace sluice

@@ -1,0 +1,89 @@
+// Every file in configs/ loads, says what it reproduces, and survives a dump.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "config/dump.h"
+#include "config/load.h"
+#include "config/validate.h"
+#include "temporary_folder.h"
+
+namespace sluice {
+namespace {
+
+RunConfig Load(const std::string& path) {
+  const absl::StatusOr<RunConfig> config = LoadRunConfig(path);
+  EXPECT_TRUE(config.ok()) << config.status();
+  return config.ok() ? *config : RunConfig();
+}
+
+std::vector<std::string> ConfigFiles() {
+  std::vector<std::string> files;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator("configs")) {
+    if (entry.path().extension() == ".yaml") files.push_back(entry.path().string());
+  }
+  return files;
+}
+
+TEST(ConfigsTest, EveryFileLoads) {
+  const std::vector<std::string> files = ConfigFiles();
+  EXPECT_GE(files.size(), 15u);
+  TemporaryFolder folder;
+  for (const std::string& file : files) {
+    SCOPED_TRACE(file);
+    std::string first_line;
+    std::getline(std::ifstream(file) >> std::ws, first_line);
+    EXPECT_TRUE(absl::StartsWith(first_line, "# ")) << first_line;
+    const RunConfig config = Load(file);
+    EXPECT_FALSE(config.data.validation.empty());
+    for (int world_size : {1, 2, 4}) EXPECT_TRUE(ValidateWorldSize(config, world_size).ok());
+    EXPECT_TRUE(Load(folder.Write("config.yaml", DumpRunConfig(config))) == config);
+  }
+}
+
+TEST(ConfigsTest, VariantsDifferInTheirAttentionOnly) {
+  for (const std::string prefix :
+       {"configs/bert_base/", "configs/bert_small/", "configs/toy/bert_"}) {
+    const RunConfig vanilla = Load(prefix + "vanilla.yaml");
+    EXPECT_EQ(vanilla.model.attention.variant, "vanilla");
+    for (const auto& [variant, source, site] :
+         {std::tuple("vga", "value", "query"), std::tuple("vga_key_site", "value", "key"),
+          std::tuple("iga", "input", "query"), std::tuple("iga_key_site", "input", "key")}) {
+      const std::string path = prefix + variant + ".yaml";
+      if (!std::filesystem::exists(path)) continue;
+      SCOPED_TRACE(path);
+      const RunConfig config = Load(path);
+      EXPECT_EQ(config.model.attention.variant, "gated");
+      EXPECT_EQ(config.model.attention.gate.source, source);
+      EXPECT_EQ(config.model.attention.gate.site, site);
+      for (const KeyDifference& difference : ConfigDifference(vanilla, config)) {
+        EXPECT_TRUE(difference.key == "name" ||
+                    absl::StartsWith(difference.key, "model.attention."))
+            << difference.key;
+      }
+    }
+  }
+}
+
+TEST(ConfigsTest, BertBaseIsThePapersRecipe) {
+  const RunConfig config = Load("configs/bert_base/vga.yaml");
+  EXPECT_EQ(config.name, "vga");
+  EXPECT_EQ(config.model.vocab_size, 30522);
+  EXPECT_EQ(config.model.num_hidden_layers, 12);
+  EXPECT_EQ(config.model.hidden_size, 768);
+  EXPECT_EQ(config.training.steps, 1000000);
+  EXPECT_EQ(config.training.global_batch_size, 256);
+  EXPECT_EQ(config.data.sequence_length, 128);
+  EXPECT_EQ(config.optimizer.learning_rate, 1e-4);
+  EXPECT_EQ(config.optimizer.weight_decay, 0.01);
+  EXPECT_EQ(config.schedule.warmup_steps, 10000);
+  EXPECT_EQ(config.schedule.final_fraction, 0.0);
+  EXPECT_EQ(config.training.seed, 1000u);
+  EXPECT_EQ(config.checkpoint.every, 100000);
+}
+
+}  // namespace
+}  // namespace sluice

@@ -1,0 +1,84 @@
+#include "config/validate.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "core/error.h"
+
+namespace sluice {
+namespace {
+
+using testing::HasSubstr;
+
+RunConfig Valid() {
+  RunConfig config;
+  config.data.train = "t";
+  return config;
+}
+
+TEST(ValidateRunConfigTest, DefaultsOnlyLackTheirData) {
+  EXPECT_TRUE(ValidateRunConfig(Valid()).ok());
+  EXPECT_TRUE(ValidateRunConfig(RunConfig(), ConfigUse::kInspection).ok());
+  const absl::Status status = ValidateRunConfig(RunConfig());
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kUsage);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("missing key: data.train \"\", set it"));
+}
+
+TEST(ValidateRunConfigTest, ChecksRangesOfConfigsMadeInCode) {
+  RunConfig config = Valid();
+  config.optimizer.beta1 = std::numeric_limits<double>::quiet_NaN();
+  config.model.num_attention_heads = 0;  // must not divide by it
+  config.training.gradient_accumulation_steps = 0;
+  config.training.precision = "fp8";
+  const std::string message(ValidateRunConfig(config).message());
+  EXPECT_EQ(message,
+            "4 problems: configuration\n"
+            "  1. out of range: model.num_attention_heads 0, expected an integer from 1 to 1024\n"
+            "  2. out of range: optimizer.beta1 nan, expected a number from 0.0 to 1.0, 1.0 "
+            "excluded\n"
+            "  3. out of range: training.gradient_accumulation_steps 0, expected an integer from 1 "
+            "to 1048576\n"
+            "  4. out of range: training.precision fp8, expected one of: fp32, bf16");
+}
+
+TEST(ValidateRunConfigTest, EdgesOfTheRulesAreAllowed) {
+  RunConfig config = Valid();
+  config.model.hidden_size = 256;
+  for (int64_t heads : {1, 32}) {  // head sizes 256 and 8
+    config.model.num_attention_heads = heads;
+    EXPECT_TRUE(ValidateRunConfig(config).ok()) << heads;
+  }
+  config.model.num_attention_heads = 64;  // head size 4
+  EXPECT_FALSE(ValidateRunConfig(config).ok());
+  config.model.num_attention_heads = 4;
+  config.data.sequence_length = config.model.max_position_embeddings;
+  config.schedule.warmup_steps = config.training.steps;
+  config.data.mlm_mask_share = 0.7;
+  config.data.mlm_random_share = 0.3;
+  EXPECT_TRUE(ValidateRunConfig(config).ok()) << ValidateRunConfig(config);
+  config.data.mlm_mask_share = 0.1 + 0.2 + 0.4;  // 0.7000000000000001
+  EXPECT_TRUE(ValidateRunConfig(config).ok()) << ValidateRunConfig(config);
+  config.data.mlm_mask_share = 0.701;
+  EXPECT_FALSE(ValidateRunConfig(config).ok());
+}
+
+TEST(ValidateWorldSizeTest, NamesTheNearestSizes) {
+  RunConfig config = Valid();
+  config.training.global_batch_size = 100;
+  config.training.gradient_accumulation_steps = 2;
+  EXPECT_TRUE(ValidateWorldSize(config, 1).ok());
+  EXPECT_TRUE(ValidateWorldSize(config, 25).ok());
+  const absl::Status status = ValidateWorldSize(config, 3);
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kUsage);
+  EXPECT_EQ(status.message(),
+            "batch cannot be shared evenly among the ranks: training.global_batch_size 100, 3 "
+            "ranks x training.gradient_accumulation_steps 2, the nearest sizes that can: 96 and "
+            "102");
+  EXPECT_THAT(std::string(ValidateWorldSize(config, 64).message()),
+              HasSubstr("the nearest size that can: 128"));
+}
+
+}  // namespace
+}  // namespace sluice
