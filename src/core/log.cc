@@ -30,6 +30,7 @@ struct Sink {
 
 // The process has one stderr, so it has one sink.
 Sink& TheSink() {
+  // NOLINTNEXTLINE(cppcoreguidelines-avoid-non-const-global-variables)
   static Sink* sink = new Sink;  // never destroyed: threads may log while the process ends
   return *sink;
 }
