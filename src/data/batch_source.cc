@@ -1,0 +1,154 @@
+#include "data/batch_source.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "core/check.h"
+#include "core/error.h"
+#include "core/status.h"
+
+namespace sluice {
+namespace {
+
+absl::Status CheckSettings(const BatchSourceSettings& settings) {
+  const auto check_share = [](const char* name, double value) {
+    if (value >= 0 && value <= 1) return absl::OkStatus();  // also false for NaN
+    return UsageError("value is not in [0, 1]", name, absl::StrCat(value));
+  };
+  if (settings.sequence_length < 1 || settings.sequence_length > INT32_MAX) {
+    return UsageError("data.sequence_length is out of range", "",
+                      absl::StrCat(settings.sequence_length));
+  }
+  RETURN_IF_ERROR(check_share("data.mlm_probability", settings.mlm_probability));
+  RETURN_IF_ERROR(check_share("data.mlm_mask_share", settings.mlm_mask_share));
+  RETURN_IF_ERROR(check_share("data.mlm_random_share", settings.mlm_random_share));
+  // 0.9 + 0.1 in binary may exceed 1 by one rounding.
+  if (settings.mlm_mask_share + settings.mlm_random_share > 1 + 1e-12) {
+    return UsageError("data.mlm_mask_share and data.mlm_random_share exceed 1 together", "",
+                      absl::StrCat(settings.mlm_mask_share, " + ", settings.mlm_random_share));
+  }
+  return absl::OkStatus();
+}
+
+BatchSourceSettings CommonSettings(const DataConfig& config) {
+  return {.sequence_length = config.sequence_length,
+          .packing = config.packing,
+          .attention_across_documents = config.attention_across_documents,
+          .mlm_probability = config.mlm_probability,
+          .mlm_mask_share = config.mlm_mask_share,
+          .mlm_random_share = config.mlm_random_share};
+}
+
+MlmMasking MaskingOf(const BatchSourceSettings& settings, const TokenizerIdentity& tokenizer) {
+  const PhiloxKey key = settings.evaluation ? MlmMasking::EvaluationKey(kEvaluationMaskSeed)
+                                            : MlmMasking::TrainingKey(settings.seed);
+  return MlmMasking({.probability = settings.mlm_probability,
+                     .mask_share = settings.mlm_probability > 0 ? settings.mlm_mask_share : 0,
+                     .random_share = settings.mlm_random_share,
+                     .vocabulary_size = tokenizer.vocabulary_size,
+                     .special = tokenizer.special},
+                    key);
+}
+
+}  // namespace
+
+BatchSourceSettings TrainingSettings(const DataConfig& config, uint64_t seed) {
+  BatchSourceSettings settings = CommonSettings(config);
+  settings.seed = seed;
+  return settings;
+}
+
+BatchSourceSettings EvaluationSettings(const DataConfig& config) {
+  BatchSourceSettings settings = CommonSettings(config);
+  settings.evaluation = true;
+  return settings;
+}
+
+BatchSource::BatchSource(const BatchSourceSettings& settings, Manifest manifest, TokenStore store,
+                         SequencePacking packing)
+    : settings_(settings),
+      manifest_(std::move(manifest)),
+      store_(std::move(store)),
+      packing_(std::move(packing)),
+      sampler_(settings.seed, packing_.sequence_count(), !settings.evaluation),
+      masking_(MaskingOf(settings, manifest_.tokenizer)) {}
+
+absl::StatusOr<std::unique_ptr<BatchSource>> BatchSource::Open(
+    const std::string& path, const BatchSourceSettings& settings) {
+  RETURN_IF_ERROR(CheckSettings(settings));
+  hbool_t thread_safe = false;
+  if (H5is_library_threadsafe(&thread_safe) < 0 || !thread_safe) {
+    return DeviceError("the HDF5 library is not thread-safe",
+                       "batches are read while checkpoints are written; use one built with "
+                       "--enable-threadsafe, such as Debian's libhdf5-103-1");
+  }
+  ASSIGN_OR_RETURN(Manifest manifest, ReadManifest(path));
+  if (settings.mlm_probability > 0 && settings.mlm_mask_share > 0 &&
+      manifest.tokenizer.special.mask < 0) {
+    return DataError("the vocabulary has no [MASK] token, which masked language modelling needs",
+                     manifest.path);
+  }
+  ASSIGN_OR_RETURN(TokenStore store, TokenStore::Open(manifest, settings.cache_bytes));
+  auto packing = SequencePacking::Create(settings.packing, settings.sequence_length, store);
+  if (!packing.ok()) return Annotate(packing.status(), manifest.path);
+  std::vector<int64_t> document_offsets;
+  if (!settings.attention_across_documents) {
+    ASSIGN_OR_RETURN(document_offsets, store.DocumentOffsets());
+  }
+  auto source = std::unique_ptr<BatchSource>(
+      new BatchSource(settings, std::move(manifest), std::move(store), *std::move(packing)));
+  source->document_offsets_ = std::move(document_offsets);
+  return source;
+}
+
+std::string BatchSource::Summary() const {
+  const size_t shards = manifest_.shards.size();
+  return absl::StrCat(store_.token_count(), " tokens in ", shards,
+                      shards == 1 ? " shard, " : " shards, ", sequences_per_epoch(),
+                      " sequences of ", settings_.sequence_length, " an epoch, ",
+                      packing_.dropped_tokens(), " tokens dropped");
+}
+
+absl::Status BatchSource::Fill(int64_t first_sample, int64_t count, Batch* batch) {
+  const int64_t T = settings_.sequence_length;
+  CHECK(first_sample >= 0 && count >= 1 && count <= INT32_MAX / T)
+      << "samples " << first_sample << " + " << count;
+  const auto size = static_cast<size_t>(count * T);
+  batch->B = count;
+  batch->T = T;
+  batch->tokens.resize(size);
+  batch->segments.clear();
+  batch->lengths.clear();
+  batch->next_sentence_labels.clear();
+  batch->documents.resize(document_offsets_.empty() ? 0 : size);
+  batch->sample_index.resize(static_cast<size_t>(count));
+  batch->masked_positions.clear();
+  batch->masked_targets.clear();
+  batch->masked_positions.reserve(size);  // the most that can be: no growth in later batches
+  batch->masked_targets.reserve(size);
+  for (int64_t b = 0; b < count; ++b) {
+    const int64_t sample = first_sample + b;
+    const int64_t begin = packing_.Begin(sampler_.Locate(sample).sequence);
+    int32_t* row = batch->tokens.data() + b * T;
+    RETURN_IF_ERROR(store_.Read(begin, T, row));
+    batch->sample_index[static_cast<size_t>(b)] = sample;
+    if (!document_offsets_.empty()) NumberDocuments(begin, batch->documents.data() + b * T);
+    masking_.Apply(sample, static_cast<int32_t>(b * T), {row, static_cast<size_t>(T)},
+                   &batch->masked_positions, &batch->masked_targets);
+  }
+  return absl::OkStatus();
+}
+
+void BatchSource::NumberDocuments(int64_t begin, int32_t* documents) const {
+  auto next = std::upper_bound(document_offsets_.begin(), document_offsets_.end(), begin);
+  int32_t number = 0;
+  for (int64_t t = 0; t < settings_.sequence_length; ++t) {
+    if (begin + t == *next) {
+      ++number;
+      ++next;
+    }
+    documents[t] = number;
+  }
+}
+
+}  // namespace sluice

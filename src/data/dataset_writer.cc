@@ -1,0 +1,113 @@
+#include "data/dataset_writer.h"
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <regex>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "core/check.h"
+#include "core/error.h"
+#include "core/status.h"
+#include "data/atomic_file.h"
+#include "data/content_hash.h"
+
+namespace sluice {
+namespace {
+
+namespace fs = std::filesystem;
+
+absl::Status PrepareFolder(const std::string& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) return UsageError("cannot make the output folder", folder, error.message());
+  if (access(folder.c_str(), W_OK | X_OK) != 0) {
+    return UsageError("cannot write to the output folder", folder);
+  }
+  return absl::OkStatus();
+}
+
+// Removes what an earlier run of ours left: shards, partial files, and the manifest first of all,
+// because from then on it would lie.
+absl::Status RemoveEarlierFiles(const std::string& folder) {
+  static const std::regex pattern(
+      R"((shard_\d{5,}\.h5(\.partial)?)|((manifest\.yaml|vocab\.txt)\.partial))");
+  std::error_code error;
+  fs::remove(fs::path(folder) / kManifestFileName, error);
+  if (error) return DeviceError("cannot remove the earlier manifest", folder, error.message());
+  std::vector<fs::path> earlier;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    if (std::regex_match(entry.path().filename().string(), pattern)) earlier.push_back(entry);
+  }
+  if (error) return DeviceError("cannot list folder", folder, error.message());
+  for (const fs::path& file : earlier) {
+    fs::remove(file, error);
+    if (error) return DeviceError("cannot remove earlier file", file.string(), error.message());
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+DatasetWriter::DatasetWriter(const DatasetWriterSettings& settings, Manifest manifest)
+    : settings_(settings), manifest_(std::move(manifest)), writer_(settings.tokenizer) {}
+
+absl::StatusOr<std::unique_ptr<DatasetWriter>> DatasetWriter::Create(
+    const DatasetWriterSettings& settings) {
+  CHECK_GT(settings.shard_tokens, 0);
+  ASSIGN_OR_RETURN(const std::string vocabulary, ReadWholeFile(settings.vocabulary_path));
+  CHECK_EQ(Sha256Text(vocabulary), settings.tokenizer.vocabulary_sha256);
+  Manifest manifest{.path = (fs::path(settings.folder) / kManifestFileName).string(),
+                    .tokenizer = settings.tokenizer,
+                    .vocabulary_file = kVocabularyFileName,
+                    .row_mode = settings.row_mode,
+                    .sources = settings.sources};
+  RETURN_IF_ERROR(PrepareFolder(settings.folder));
+  const std::string copy = manifest.Beside(kVocabularyFileName);
+  if (!settings.overwrite) {
+    if (fs::exists(manifest.path)) {
+      return UsageError("folder already holds a data set", manifest.path,
+                        "choose another folder or say --overwrite");
+    }
+    if (fs::exists(copy)) {
+      ASSIGN_OR_RETURN(const std::string present, ReadWholeFile(copy));
+      if (present != vocabulary) {
+        return UsageError("folder already holds another vocabulary", copy,
+                          "choose another folder or say --overwrite");
+      }
+    }
+  }
+  RETURN_IF_ERROR(RemoveEarlierFiles(settings.folder));
+  RETURN_IF_ERROR(WriteFileAtomically(copy, vocabulary));
+  return std::unique_ptr<DatasetWriter>(new DatasetWriter(settings, std::move(manifest)));
+}
+
+absl::Status DatasetWriter::EndDocument() {
+  writer_.EndDocument();
+  if (writer_.token_count() >= settings_.shard_tokens) return WriteShard();
+  return absl::OkStatus();
+}
+
+absl::Status DatasetWriter::WriteShard() {
+  const std::string name = absl::StrFormat("shard_%05d.h5", manifest_.shards.size());
+  ASSIGN_OR_RETURN(const ShardSummary summary, writer_.Write(manifest_.Beside(name)));
+  manifest_.shards.push_back({.file = name,
+                              .tokens = summary.header.token_count,
+                              .documents = summary.header.document_count,
+                              .rows = summary.header.row_count,
+                              .bytes = summary.file_bytes,
+                              .xxh3 = summary.header.xxh3});
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Manifest> DatasetWriter::Finish() {
+  writer_.EndDocument();
+  if (writer_.token_count() > 0) RETURN_IF_ERROR(WriteShard());
+  if (manifest_.shards.empty()) return DataError("the text has no words", settings_.folder);
+  RETURN_IF_ERROR(WriteManifest(manifest_));
+  return manifest_;
+}
+
+}  // namespace sluice

@@ -1,0 +1,284 @@
+// Batches are functions of sample indices: not of shards, splits, cache or earlier batches.
+#include "data/batch_source.h"
+
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "core/error.h"
+#include "data/atomic_file.h"
+#include "data/dataset_writer.h"
+#include "dataset_for_tests.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "support/compare.h"
+
+namespace sluice::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr int64_t kVocabulary = 400;
+constexpr int64_t T = 32;
+
+bool SameBatch(const Batch& a, const Batch& b) {
+  return a.B == b.B && a.T == b.T && a.tokens == b.tokens && a.segments == b.segments &&
+         a.lengths == b.lengths && a.documents == b.documents && a.sample_index == b.sample_index &&
+         a.masked_positions == b.masked_positions && a.masked_targets == b.masked_targets &&
+         a.next_sentence_labels == b.next_sentence_labels;
+}
+
+class BatchSourceTest : public ::testing::Test {
+ protected:
+  std::string Path(const std::string& name) const {
+    return absl::StrCat(folder_.path(), "/", name);
+  }
+
+  std::string Write(int64_t shard_tokens = int64_t{1} << 30) {
+    const std::string path = Path(absl::StrCat("set", ++sets_));
+    WriteDataset(path, documents_, kVocabulary, shard_tokens);
+    return path;
+  }
+  static std::unique_ptr<BatchSource> Open(const std::string& path,
+                                           const BatchSourceSettings& settings) {
+    auto source = BatchSource::Open(path, settings);
+    EXPECT_TRUE(source.ok()) << source.status();
+    return *std::move(source);
+  }
+  static Batch Fill(BatchSource& source, int64_t first, int64_t count) {
+    Batch batch;
+    const absl::Status status = source.Fill(first, count, &batch);
+    EXPECT_TRUE(status.ok()) << status;
+    return batch;
+  }
+  // The batch as it was before masking.
+  static std::vector<int32_t> Originals(const Batch& batch) {
+    std::vector<int32_t> tokens = batch.tokens;
+    for (size_t m = 0; m < batch.masked_positions.size(); ++m) {
+      tokens[static_cast<size_t>(batch.masked_positions[m])] = batch.masked_targets[m];
+    }
+    return tokens;
+  }
+
+  std::vector<Document> documents_ = RandomDocuments(1200, kVocabulary, 21);
+  std::vector<int32_t> all_ = Concatenate(documents_);
+  TemporaryFolder folder_;
+  int sets_ = 0;
+};
+
+TEST_F(BatchSourceTest, EvaluationIsTheDataInOrderAndRepeatable) {
+  const auto source = Open(Write(4000), {.sequence_length = T, .evaluation = true});
+  const int64_t n = source->sequences_per_epoch();
+  EXPECT_EQ(n, static_cast<int64_t>(all_.size()) / T);
+  EXPECT_EQ(source->dropped_tokens(), static_cast<int64_t>(all_.size()) % T);
+  const Batch batch = Fill(*source, 0, n);
+  const std::vector<int32_t> originals = Originals(batch);
+  EXPECT_TRUE(std::equal(originals.begin(), originals.end(), all_.begin()));
+  EXPECT_TRUE(batch.segments.empty() && batch.lengths.empty() && batch.documents.empty());
+  const double share =
+      static_cast<double>(batch.masked_positions.size()) / static_cast<double>(n * T);
+  EXPECT_NEAR(share, 0.15 * 0.92, 0.02);  // about 8 % of these tokens are special
+  EXPECT_TRUE(std::is_sorted(batch.masked_positions.begin(), batch.masked_positions.end()));
+  // Whatever the seed of the run, evaluation asks the same questions.
+  const auto again = Open(Write(4000), {.sequence_length = T, .evaluation = true, .seed = 12345});
+  EXPECT_TRUE(SameBatch(batch, Fill(*again, 0, n)));
+}
+
+TEST_F(BatchSourceTest, AnEpochHasEachSequenceOnceInANewOrder) {
+  const auto source = Open(Write(4000), {.sequence_length = T, .seed = 3});
+  const int64_t n = source->sequences_per_epoch();
+  std::map<std::vector<int32_t>, int64_t> expected;
+  for (int64_t s = 0; s < n; ++s) {
+    ++expected[std::vector<int32_t>(all_.begin() + s * T, all_.begin() + (s + 1) * T)];
+  }
+  std::vector<std::vector<int32_t>> epochs;
+  for (int64_t epoch = 0; epoch < 2; ++epoch) {
+    const Batch batch = Fill(*source, epoch * n, n);
+    epochs.push_back(Originals(batch));
+    std::map<std::vector<int32_t>, int64_t> found;
+    for (int64_t b = 0; b < n; ++b) {
+      ++found[std::vector<int32_t>(epochs.back().begin() + b * T,
+                                   epochs.back().begin() + (b + 1) * T)];
+      EXPECT_EQ(batch.sample_index[static_cast<size_t>(b)], epoch * n + b);
+    }
+    EXPECT_EQ(found, expected);
+  }
+  EXPECT_NE(epochs[0], epochs[1]);
+}
+
+TEST_F(BatchSourceTest, DoesNotDependOnShardsOrCacheOrHistory) {
+  for (const char* packing : {"contiguous", "blocks_of_1000_rows"}) {
+    BatchSourceSettings settings{
+        .sequence_length = T, .packing = packing, .attention_across_documents = false, .seed = 5};
+    const auto one = Open(Write(), settings);
+    settings.cache_bytes = 0;
+    const auto many = Open(Write(1500), settings);
+    ASSERT_EQ(one->manifest().shards.size(), 1u);
+    ASSERT_GT(many->manifest().shards.size(), 20u);
+    EXPECT_EQ(one->sequences_per_epoch(), many->sequences_per_epoch());
+    Batch reused;
+    for (int64_t first : {0, 17, 5, 100000}) {
+      ASSERT_TRUE(many->Fill(first, 19, &reused).ok());
+      EXPECT_TRUE(SameBatch(Fill(*one, first, 19), reused)) << packing << " " << first;
+    }
+  }
+}
+
+TEST_F(BatchSourceTest, AnySplitOfABatchGivesTheSameRows) {
+  const auto source =
+      Open(Write(), {.sequence_length = T, .attention_across_documents = false, .seed = 5});
+  const Batch whole = Fill(*source, 1000, 24);
+  for (int64_t micro : {1, 3, 8, 12}) {
+    Batch joined;
+    joined.B = 24;
+    joined.T = T;
+    for (int64_t first = 0; first < 24; first += micro) {
+      const Batch part = Fill(*source, 1000 + first, micro);
+      const auto append = [](auto& to, const auto& from) {
+        to.insert(to.end(), from.begin(), from.end());
+      };
+      append(joined.tokens, part.tokens);
+      append(joined.documents, part.documents);
+      append(joined.sample_index, part.sample_index);
+      for (int32_t position : part.masked_positions) {
+        joined.masked_positions.push_back(position + static_cast<int32_t>(first * T));
+      }
+      append(joined.masked_targets, part.masked_targets);
+    }
+    EXPECT_TRUE(SameBatch(whole, joined)) << "micro-batches of " << micro;
+  }
+}
+
+TEST_F(BatchSourceTest, DocumentNumbersRiseWhereDocumentsBegin) {
+  const auto source = Open(Write(500), {.sequence_length = T,
+                                        .attention_across_documents = false,
+                                        .mlm_probability = 0,
+                                        .evaluation = true});
+  std::set<int64_t> starts;
+  int64_t at = 0;
+  for (const Document& document : documents_) {
+    starts.insert(at);
+    for (const Row& row : document) at += static_cast<int64_t>(row.size());
+  }
+  const Batch batch = Fill(*source, 0, source->sequences_per_epoch());
+  int64_t changes = 0;
+  for (int64_t i = 0; i < batch.B * T; ++i) {
+    const int32_t number = batch.documents[static_cast<size_t>(i)];
+    if (i % T == 0) {
+      ASSERT_EQ(number, 0);
+      continue;
+    }
+    const int32_t step = number - batch.documents[static_cast<size_t>(i - 1)];
+    ASSERT_EQ(step, starts.contains(i) ? 1 : 0) << "token " << i;
+    changes += step;
+  }
+  EXPECT_GT(changes, 1000);
+}
+
+TEST_F(BatchSourceTest, FillReusesItsMemory) {
+  const auto source = Open(Write(), {.sequence_length = T, .attention_across_documents = false});
+  Batch batch;
+  ASSERT_TRUE(source->Fill(0, 16, &batch).ok());
+  const std::vector<const void*> before = {batch.tokens.data(), batch.documents.data(),
+                                           batch.sample_index.data(), batch.masked_positions.data(),
+                                           batch.masked_targets.data()};
+  for (int64_t k = 1; k < 50; ++k) {
+    ASSERT_TRUE(source->Fill(k * 16, k % 5 == 0 ? 3 : 16, &batch).ok());
+  }
+  const std::vector<const void*> after = {batch.tokens.data(), batch.documents.data(),
+                                          batch.sample_index.data(), batch.masked_positions.data(),
+                                          batch.masked_targets.data()};
+  EXPECT_EQ(before, after);
+}
+
+TEST_F(BatchSourceTest, SettingsFromTheConfiguration) {
+  DataConfig config;
+  config.sequence_length = 77;
+  config.packing = "blocks_of_1000_rows";
+  config.attention_across_documents = false;
+  config.mlm_probability = 0.3;
+  config.mlm_mask_share = 0.5;
+  config.mlm_random_share = 0.25;
+  for (bool evaluation : {false, true}) {
+    const BatchSourceSettings settings =
+        evaluation ? EvaluationSettings(config) : TrainingSettings(config, 42);
+    EXPECT_EQ(settings.sequence_length, 77);
+    EXPECT_EQ(settings.packing, "blocks_of_1000_rows");
+    EXPECT_FALSE(settings.attention_across_documents);
+    EXPECT_EQ(settings.mlm_probability, 0.3);
+    EXPECT_EQ(settings.mlm_mask_share, 0.5);
+    EXPECT_EQ(settings.mlm_random_share, 0.25);
+    EXPECT_EQ(settings.evaluation, evaluation);
+  }
+  EXPECT_EQ(TrainingSettings(config, 42).seed, 42u);
+}
+
+TEST_F(BatchSourceTest, SettingsOutOfRange) {
+  const std::string path = Write();
+  const auto expect = [&](const BatchSourceSettings& settings, ExitCode code, const char* message) {
+    const auto source = BatchSource::Open(path, settings);
+    EXPECT_EQ(ExitCodeOf(source.status()), code) << source.status();
+    EXPECT_THAT(std::string(source.status().message()), HasSubstr(message));
+  };
+  expect({.sequence_length = 0}, ExitCode::kUsage, "data.sequence_length");
+  expect({.packing = "none"}, ExitCode::kUsage, "data.packing is unknown");
+  expect({.mlm_probability = 1.5}, ExitCode::kUsage, "data.mlm_probability");
+  expect({.mlm_probability = std::nan("")}, ExitCode::kUsage, "data.mlm_probability");
+  expect({.mlm_mask_share = 0.95}, ExitCode::kUsage, "exceed 1 together");
+  expect({.sequence_length = 1 << 30}, ExitCode::kData, "too short for one sequence");
+}
+
+TEST_F(BatchSourceTest, NoMaskTokenNoMasking) {
+  ASSERT_TRUE(WriteFileAtomically(Path("plain.txt"), "a\nb\nc\n").ok());
+  const TokenizerIdentity tokenizer{
+      .kind = "bpe", .cased = true, .vocabulary_size = 3, .vocabulary_sha256 = ""};
+  Manifest manifest{.path = Path("manifest.yaml"),
+                    .tokenizer = tokenizer,
+                    .vocabulary_file = "plain.txt",
+                    .row_mode = "line",
+                    .sources = {}};
+  ShardWriter writer(tokenizer);
+  writer.AppendRow(std::vector<int32_t>{0, 1, 2, 1, 0, 1});
+  const auto summary = writer.Write(Path("shard.h5"));
+  ASSERT_TRUE(summary.ok());
+  manifest.shards = {{.file = "shard.h5",
+                      .tokens = 6,
+                      .documents = 1,
+                      .rows = 1,
+                      .bytes = summary->file_bytes,
+                      .xxh3 = summary->header.xxh3}};
+  ASSERT_TRUE(WriteManifest(manifest).ok());
+  const auto masked = BatchSource::Open(folder_.path(), {.sequence_length = 3});
+  EXPECT_EQ(ExitCodeOf(masked.status()), ExitCode::kData);
+  EXPECT_THAT(std::string(masked.status().message()), HasSubstr("has no [MASK] token"));
+  const auto plain = Open(folder_.path(), {.sequence_length = 3, .mlm_probability = 0});
+  EXPECT_TRUE(Fill(*plain, 0, 2).masked_positions.empty());
+}
+
+TEST_F(BatchSourceTest, ADamagedChunkIsAnErrorOfTheBatchThatNeedsIt) {
+  const std::string path = Write();
+  const std::string shard = path + "/shard_00000.h5";
+  const std::string bytes = *ReadWholeFile(shard);
+  std::string needle;
+  for (size_t i = 30000; i < 30016; ++i) {
+    needle.push_back(static_cast<char>(all_[i] & 0xFF));
+    needle.push_back(static_cast<char>(all_[i] >> 8));
+  }
+  const size_t at = bytes.find(needle);
+  ASSERT_NE(at, std::string::npos);
+  std::fstream file(shard, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(static_cast<std::streamoff>(at));
+  file.put(static_cast<char>(bytes[at] ^ 4));
+  file.close();
+  const auto source = Open(path, {.sequence_length = T, .evaluation = true});
+  Batch batch;
+  EXPECT_TRUE(source->Fill(0, 4, &batch).ok());
+  const absl::Status status = source->Fill(30000 / T, 4, &batch);
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kData);
+  EXPECT_THAT(std::string(status.message()), HasSubstr(shard));
+}
+
+}  // namespace
+}  // namespace sluice::testing
