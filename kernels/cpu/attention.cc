@@ -4,21 +4,26 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/attention.cc"
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL)
+#include "kernels/cpu/highway_targets.h"
+// Then:
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
 // After highway.h:
+#include "hwy/contrib/math/math-inl.h"
 #include "kernels/cpu/attention_pack.h"
 #include "kernels/cpu/attention_plan.h"
 #include "kernels/cpu/attention_softmax.h"
 #include "kernels/cpu/attention_tile.h"
+#include "kernels/cpu/vector_memory.h"
 
 #ifndef SLUICE_KERNELS_CPU_ATTENTION_ITEM_
 #define SLUICE_KERNELS_CPU_ATTENTION_ITEM_
 namespace sluice::cpu {
 // Query blocks [first_block, end_block) of head h of row b of the batch: the unit of parallel work.
+// next_b, next_h: the head that this worker will likely do next; next_b < 0: none.
 struct ForwardItem {
   int64_t b, h, first_block, end_block;
+  int64_t next_b, next_h;
 };
 }  // namespace sluice::cpu
 #endif  // SLUICE_KERNELS_CPU_ATTENTION_ITEM_
@@ -51,28 +56,35 @@ void SoftmaxStrip(const AttentionForwardArgs<T>& args, int64_t b, int64_t h,
   const DropoutStream stream =
       drops ? MakeDropoutStream(args.dropout, args.dropout.sample_index[b], args.T_)
             : DropoutStream{};
+  HWY_ALIGN float largest[cpu::kQueryBlock];
+  HWY_ALIGN float sum[cpu::kQueryBlock];
+  std::fill_n(sum, cpu::kQueryBlock, 1.0f);
   for (int64_t r = 0; r < block.rows; ++r) {
     float* row = strip + r * strip_stride;
-    const int64_t group = r / cpu::kTileRows * cpu::kTileRows;
-    float log_sum_exp = -std::numeric_limits<float>::infinity();
+    largest[r] = -std::numeric_limits<float>::infinity();
     normalizer[r] = 0;
     if (!block.keys[r].empty()) {
       const StripColumns columns(block.keys[r], block.origin);
       const SoftmaxSums sums = ExponentiateRow(columns, row);
-      log_sum_exp = sums.largest + std::log(sums.sum);
+      largest[r] = sums.largest;
+      sum[r] = sums.sum;
       normalizer[r] = stream.scale / sums.sum;
       if (drops) DropRow(stream, h * args.T_ + block.first + r, columns, block.origin, row);
     }
-    ZeroUnseen(block.Seen(group, group + cpu::kTileRows), block.keys[r], block.origin, row);
-    if (args.log_sum_exp != nullptr) {
-      args.log_sum_exp[(b * args.H + h) * args.T_ + block.first + r] = log_sum_exp;
-    }
+    ZeroUnseen(block.groups[r / cpu::kTileRows], block.keys[r], block.origin, row);
   }
+  if (args.log_sum_exp == nullptr) return;
+  float* log_sum_exp = args.log_sum_exp + (b * args.H + h) * args.T_ + block.first;
+  ForEachVector(FloatTag(), 0, block.rows, [&](int64_t r, auto memory) HWY_ATTR {
+    const FloatTag df;
+    const FloatVector log_sum = hn::Log(df, hn::Load(df, sum + r));
+    memory.Store(df, hn::Add(hn::Load(df, largest + r), log_sum), log_sum_exp + r);
+  });
 }
 
 template <typename T>
 void ForwardBlock(const AttentionForwardArgs<T>& args, int64_t b, int64_t h, int64_t block_index,
-                  const cpu::ForwardScratch& scratch) {
+                  const cpu::ForwardScratch& scratch, cpu::RowPrefetcher& prefetcher) {
   const cpu::QueryBlock block(args.mask, args.T_, b, block_index);
   const int64_t row_stride = cpu::PackedRowStride(args.D);
   const int64_t strip_stride = cpu::StripStride(args.T_);
@@ -83,9 +95,10 @@ void ForwardBlock(const AttentionForwardArgs<T>& args, int64_t b, int64_t h, int
   }
   float normalizer[cpu::kQueryBlock];
   MultiplyByColumns(block, scratch.queries, args.D, scratch.keys_transposed, scratch.strip,
-                    strip_stride);
+                    strip_stride, prefetcher);
   SoftmaxStrip(args, b, h, block, scratch.strip, normalizer);
-  MultiplyByRows(block, scratch.strip, strip_stride, scratch.values, args.D, scratch.out);
+  MultiplyByRows(block, scratch.strip, strip_stride, scratch.values, args.D, scratch.out,
+                 prefetcher);
   for (int64_t r = 0; r < block.rows; ++r) {
     const int64_t token = b * args.T_ + block.first + r;
     const float gate = args.gate_site == GateSite::kQuery ? args.gate[token * args.H + h] : 1;
@@ -94,13 +107,35 @@ void ForwardBlock(const AttentionForwardArgs<T>& args, int64_t b, int64_t h, int
   }
 }
 
+// What this item will write, and what the next one will read.
+template <typename T>
+cpu::RowPrefetcher MakePrefetcher(const AttentionForwardArgs<T>& args,
+                                  const cpu::ForwardItem& item) {
+  const int64_t blocks = item.end_block - item.first_block;
+  const int64_t first = item.first_block * cpu::kQueryBlock;
+  cpu::RowPrefetcher prefetcher;
+  prefetcher.Add(args.out + ((item.b * args.T_ + first) * args.H + item.h) * args.D,
+                 args.H * args.D, std::min(blocks * cpu::kQueryBlock, args.T_ - first), args.D,
+                 /*writes=*/true);
+  if (item.next_b >= 0) {
+    const int64_t next = item.next_b * args.T_ * args.qkv_stride + item.next_h * args.D;
+    for (const T* rows : {args.k + next, args.v + next, args.q + next}) {
+      prefetcher.Add(rows, args.qkv_stride, args.T_, args.D, /*writes=*/false);
+    }
+  }
+  // Tiles of both products; causal rows have half as many, so be done early.
+  prefetcher.SpreadOver(blocks * (cpu::kQueryBlock / cpu::kTileRows) * CeilDiv(args.T_, kPanel));
+  return prefetcher;
+}
+
 template <typename T>
 void ForwardItem(const AttentionForwardArgs<T>& args, const cpu::ForwardItem& item, float* memory) {
   cpu::Scratch allocator(memory);
   const cpu::ForwardScratch scratch(allocator, args.T_, args.D);
   PackKeysAndValues(args, item.b, item.h, scratch);
+  cpu::RowPrefetcher prefetcher = MakePrefetcher(args, item);
   for (int64_t block = item.first_block; block < item.end_block; ++block) {
-    ForwardBlock(args, item.b, item.h, block, scratch);
+    ForwardBlock(args, item.b, item.h, block, scratch, prefetcher);
   }
 }
 
@@ -150,8 +185,14 @@ absl::Status AttentionForward(const AttentionForwardArgs<T>& args) {
   const int64_t splits = heads >= 2 * ComputeThreads() || ComputeThreads() == 1 ? 1 : parts;
   ParallelForDynamic(heads * splits, [&](int worker, int64_t index) {
     const int64_t head = index / splits, part = index % splits;
-    const ForwardItem item = {head / args.H, head % args.H, blocks * part / splits,
-                              blocks * (part + 1) / splits};
+    // Heads are handed out in order, so the others will take the ones in between.
+    const int64_t next = splits == 1 ? head + ComputeThreads() : heads;
+    const ForwardItem item = {.b = head / args.H,
+                              .h = head % args.H,
+                              .first_block = blocks * part / splits,
+                              .end_block = blocks * (part + 1) / splits,
+                              .next_b = next < heads ? next / args.H : -1,
+                              .next_h = next % args.H};
     float* memory = static_cast<float*>(args.workspace) + worker * scratch_floats;
     if constexpr (std::is_same_v<T, float>) {
       HWY_DYNAMIC_DISPATCH(ForwardItemFloat)(args, item, memory);

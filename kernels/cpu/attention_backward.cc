@@ -5,7 +5,8 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/attention_backward.cc"
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL)
+#include "kernels/cpu/highway_targets.h"
+// Then:
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
 // After highway.h:
@@ -82,20 +83,23 @@ void DifferentiateStrip(const AttentionBackwardArgs<T>& args, int64_t b, int64_t
 
 template <typename T>
 void BackwardBlock(const AttentionBackwardArgs<T>& args, int64_t b, int64_t h, int64_t block_index,
-                   const cpu::BackwardScratch& scratch) {
+                   const cpu::BackwardScratch& scratch, cpu::RowPrefetcher& prefetcher) {
   const cpu::QueryBlock block(args.mask, args.T_, b, block_index);
   const int64_t row_stride = cpu::PackedRowStride(args.D);
   const int64_t strip_stride = cpu::StripStride(args.T_);
   PackBlock(args, b, h, block, scratch);
   MultiplyByColumns(block, scratch.queries, args.D, scratch.keys_transposed, scratch.strip,
-                    strip_stride);
+                    strip_stride, prefetcher);
   MultiplyByColumns(block, scratch.douts, args.D, scratch.values_transposed, scratch.dstrip,
-                    strip_stride);
+                    strip_stride, prefetcher);
   DifferentiateStrip(args, b, h, block, scratch.strip, scratch.dstrip);
-  AddTransposedProduct(block, scratch.strip, strip_stride, scratch.douts, args.D, scratch.dvalues);
+  AddTransposedProduct(block, scratch.strip, strip_stride, scratch.douts, args.D, scratch.dvalues,
+                       prefetcher);
   // The packed queries carry the scale already.
-  AddTransposedProduct(block, scratch.dstrip, strip_stride, scratch.queries, args.D, scratch.dkeys);
-  MultiplyByRows(block, scratch.dstrip, strip_stride, scratch.keys, args.D, scratch.dqueries);
+  AddTransposedProduct(block, scratch.dstrip, strip_stride, scratch.queries, args.D, scratch.dkeys,
+                       prefetcher);
+  MultiplyByRows(block, scratch.dstrip, strip_stride, scratch.keys, args.D, scratch.dqueries,
+                 prefetcher);
   for (int64_t r = 0; r < block.rows; ++r) {
     const int64_t token = b * args.T_ + block.first + r;
     UnpackRow(scratch.dqueries + r * row_stride, args.D, args.scale,
@@ -119,7 +123,7 @@ void StoreKeyGradients(const AttentionBackwardArgs<T>& args, int64_t b, int64_t 
       FloatVector sum = hn::Zero(df);
       int64_t d = 0;
       for (; d + kLanes <= args.D; d += kLanes) {
-        sum = hn::MulAdd(hn::Load(df, dweighted + d), LoadWidened(df, args.v + at + d), sum);
+        sum = hn::MulAdd(hn::Load(df, dweighted + d), LoadFloats(df, args.v + at + d), sum);
       }
       float dgate = hn::GetLane(hn::SumOfLanes(df, sum));
       for (; d < args.D; ++d) dgate += dweighted[d] * static_cast<float>(args.v[at + d]);
@@ -130,24 +134,50 @@ void StoreKeyGradients(const AttentionBackwardArgs<T>& args, int64_t b, int64_t 
   }
 }
 
+// What this head will write, and what the next one will read.
 template <typename T>
-void BackwardHead(const AttentionBackwardArgs<T>& args, int64_t b, int64_t h, float* memory) {
+cpu::RowPrefetcher MakePrefetcher(const AttentionBackwardArgs<T>& args, int64_t head,
+                                  int64_t next_head) {
+  cpu::RowPrefetcher prefetcher;
+  const int64_t at = head / args.H * args.T_ * args.qkv_stride + head % args.H * args.D;
+  for (const T* rows : {args.dq + at, args.dk + at, args.dv + at}) {
+    prefetcher.Add(rows, args.qkv_stride, args.T_, args.D, /*writes=*/true);
+  }
+  if (next_head < args.B * args.H) {
+    const int64_t b = next_head / args.H, h = next_head % args.H;
+    const int64_t next = b * args.T_ * args.qkv_stride + h * args.D;
+    for (const T* rows : {args.k + next, args.v + next, args.q + next}) {
+      prefetcher.Add(rows, args.qkv_stride, args.T_, args.D, /*writes=*/false);
+    }
+    prefetcher.Add(args.dout + (b * args.T_ * args.H + h) * args.D, args.H * args.D, args.T_,
+                   args.D, /*writes=*/false);
+  }
+  // Tiles of the five products; causal rows have half as many, so be done early.
+  prefetcher.SpreadOver(2 * CeilDiv(args.T_, cpu::kTileRows) * CeilDiv(args.T_, kPanel));
+  return prefetcher;
+}
+
+template <typename T>
+void BackwardHead(const AttentionBackwardArgs<T>& args, int64_t head, int64_t next_head,
+                  float* memory) {
+  const int64_t b = head / args.H, h = head % args.H;
   cpu::Scratch allocator(memory);
   const cpu::BackwardScratch scratch(allocator, args.T_, args.D);
   PackHead(args, b, h, scratch);
+  cpu::RowPrefetcher prefetcher = MakePrefetcher(args, head, next_head);
   for (int64_t block = 0; block * cpu::kQueryBlock < args.T_; ++block) {
-    BackwardBlock(args, b, h, block, scratch);
+    BackwardBlock(args, b, h, block, scratch, prefetcher);
   }
   StoreKeyGradients(args, b, h, scratch);
 }
 
-void BackwardHeadFloat(const AttentionBackwardArgs<float>& args, int64_t b, int64_t h,
+void BackwardHeadFloat(const AttentionBackwardArgs<float>& args, int64_t head, int64_t next_head,
                        float* memory) {
-  BackwardHead(args, b, h, memory);
+  BackwardHead(args, head, next_head, memory);
 }
-void BackwardHeadBf16(const AttentionBackwardArgs<bf16>& args, int64_t b, int64_t h,
+void BackwardHeadBf16(const AttentionBackwardArgs<bf16>& args, int64_t head, int64_t next_head,
                       float* memory) {
-  BackwardHead(args, b, h, memory);
+  BackwardHead(args, head, next_head, memory);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -181,10 +211,12 @@ absl::Status AttentionBackward(const AttentionBackwardArgs<T>& args) {
   const int64_t scratch_floats = ScratchFloats<BackwardScratch>(args.T_, args.D);
   ParallelForDynamic(args.B * args.H, [&](int worker, int64_t head) {
     float* memory = static_cast<float*>(args.workspace) + worker * scratch_floats;
+    // Heads are handed out in order, so the others will take the ones in between.
+    const int64_t next_head = head + ComputeThreads();
     if constexpr (std::is_same_v<T, float>) {
-      HWY_DYNAMIC_DISPATCH(BackwardHeadFloat)(args, head / args.H, head % args.H, memory);
+      HWY_DYNAMIC_DISPATCH(BackwardHeadFloat)(args, head, next_head, memory);
     } else {
-      HWY_DYNAMIC_DISPATCH(BackwardHeadBf16)(args, head / args.H, head % args.H, memory);
+      HWY_DYNAMIC_DISPATCH(BackwardHeadBf16)(args, head, next_head, memory);
     }
   });
   return absl::OkStatus();

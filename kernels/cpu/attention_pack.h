@@ -14,45 +14,13 @@
 #include "hwy/highway.h"
 #include "kernels/cpu/attention_plan.h"
 #include "kernels/cpu/attention_tile.h"
+#include "kernels/cpu/vector_memory.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace sluice {
 namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
-
-// Lanes(df) values at `from`, any alignment, widened.
-template <class DF>
-HWY_INLINE hn::Vec<DF> LoadWidened(DF df, const float* from) {
-  return hn::LoadU(df, from);
-}
-template <class DF>
-HWY_INLINE hn::Vec<DF> LoadWidened(DF df, const bf16* from) {
-  const hn::RebindToUnsigned<DF> du;
-  const hn::Rebind<uint16_t, DF> du16;
-  const auto bits = hn::LoadU(du16, &from->bits);
-  return hn::BitCast(df, hn::ShiftLeft<16>(hn::PromoteTo(du, bits)));
-}
-
-// The same, rounded to nearest even as bf16(float) does, NaN kept NaN.
-template <class DF>
-HWY_INLINE void StoreRounded(DF df, hn::Vec<DF> value, float* to) {
-  hn::StoreU(value, df, to);
-}
-template <class DF>
-HWY_INLINE void StoreRounded(DF /*df*/, hn::Vec<DF> value, bf16* to) {
-  const hn::RebindToSigned<DF> di;
-  const hn::RebindToUnsigned<DF> du;
-  const hn::Rebind<uint16_t, DF> du16;
-  const auto bits = hn::BitCast(du, value);
-  const auto lowest_kept = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1u));
-  const auto rounded =
-      hn::ShiftRight<16>(hn::Add(hn::Add(bits, hn::Set(du, 0x7fffu)), lowest_kept));
-  const auto quiet = hn::Or(hn::ShiftRight<16>(bits), hn::Set(du, 0x0040u));
-  const auto kept = hn::IfThenElse(hn::RebindMask(du, hn::IsNaN(value)), quiet, rounded);
-  // 16 bits never reach the sign of 32: the saturating demotion is exact.
-  hn::StoreU(hn::DemoteTo(du16, hn::BitCast(di, kept)), du16, &to->bits);
-}
 
 // packed[0 … RoundUp(D, 16)) = row · factor, zero beyond D.
 template <typename T>
@@ -61,7 +29,7 @@ HWY_INLINE void PackRow(const T* row, int64_t D, float factor, float* packed) {
   const FloatVector factors = hn::Set(df, factor);
   int64_t d = 0;
   for (; d + kLanes <= D; d += kLanes) {
-    hn::Store(hn::Mul(LoadWidened(df, row + d), factors), df, packed + d);
+    hn::Store(hn::Mul(LoadFloats(df, row + d), factors), df, packed + d);
   }
   for (; d < D; ++d) packed[d] = static_cast<float>(row[d]) * factor;
   std::fill(packed + D, packed + RoundUp(D, 16), 0.0f);
@@ -74,33 +42,67 @@ HWY_INLINE void UnpackRow(const float* packed, int64_t D, float factor, T* row) 
   const FloatVector factors = hn::Set(df, factor);
   int64_t d = 0;
   for (; d + kLanes <= D; d += kLanes) {
-    StoreRounded(df, hn::Mul(hn::Load(df, packed + d), factors), row + d);
+    StoreFloats(df, hn::Mul(hn::Load(df, packed + d), factors), row + d);
   }
   for (; d < D; ++d) row[d] = T(packed[d] * factor);
 }
 
-// packed[d · kPanel + column] = rows[column][d] for `columns` (1…4) rows `stride` apart.
+#if HWY_TARGET != HWY_SCALAR
+// packed[d · kPanel + column] = rows[column · stride + d] for a square of kSide = kLanes: first
+// within 128-bit blocks, then the blocks.
+template <int kSide, typename T>
+HWY_INLINE void TransposeSquare(const T* rows, int64_t stride, float* packed) {
+  const FloatTag df;
+  const hn::Repartition<double, FloatTag> dd;
+  // Block i of quad[4·g + c] holds rows 4·g … 4·g + 3 at d = 4·i + c.
+  FloatVector quad[kSide];
+#pragma GCC unroll 4
+  for (int g = 0; g < kSide; g += 4) {
+    const FloatVector r0 = LoadFloats(df, rows + g * stride);
+    const FloatVector r1 = LoadFloats(df, rows + (g + 1) * stride);
+    const FloatVector r2 = LoadFloats(df, rows + (g + 2) * stride);
+    const FloatVector r3 = LoadFloats(df, rows + (g + 3) * stride);
+    const auto low01 = hn::BitCast(dd, hn::InterleaveLower(df, r0, r1));
+    const auto low23 = hn::BitCast(dd, hn::InterleaveLower(df, r2, r3));
+    const auto high01 = hn::BitCast(dd, hn::InterleaveUpper(df, r0, r1));
+    const auto high23 = hn::BitCast(dd, hn::InterleaveUpper(df, r2, r3));
+    quad[g] = hn::BitCast(df, hn::InterleaveLower(dd, low01, low23));
+    quad[g + 1] = hn::BitCast(df, hn::InterleaveUpper(dd, low01, low23));
+    quad[g + 2] = hn::BitCast(df, hn::InterleaveLower(dd, high01, high23));
+    quad[g + 3] = hn::BitCast(df, hn::InterleaveUpper(dd, high01, high23));
+  }
+#pragma GCC unroll 4
+  for (int c = 0; c < 4; ++c) {
+    // Pairs of groups of rows: blocks (0 of a, 0 of b, 2 of a, 2 of b) and the odd ones.
+    FloatVector even[kSide / 8], odd[kSide / 8];
+#pragma GCC unroll 2
+    for (int pair = 0; pair < kSide / 8; ++pair) {
+      const FloatVector a = quad[8 * pair + c], b = quad[8 * pair + 4 + c];
+      even[pair] = hn::OddEvenBlocks(hn::SwapAdjacentBlocks(b), a);
+      odd[pair] = hn::OddEvenBlocks(b, hn::SwapAdjacentBlocks(a));
+    }
+    if constexpr (kSide == 16) {
+      hn::Store(hn::ConcatLowerLower(df, even[1], even[0]), df, packed + c * kPanel);
+      hn::Store(hn::ConcatLowerLower(df, odd[1], odd[0]), df, packed + (4 + c) * kPanel);
+      hn::Store(hn::ConcatUpperUpper(df, even[1], even[0]), df, packed + (8 + c) * kPanel);
+      hn::Store(hn::ConcatUpperUpper(df, odd[1], odd[0]), df, packed + (12 + c) * kPanel);
+    } else {
+      static_assert(kSide == 8);
+      hn::Store(even[0], df, packed + c * kPanel);
+      hn::Store(odd[0], df, packed + (4 + c) * kPanel);
+    }
+  }
+}
+#endif
+
+// packed[d · kPanel + column] = rows[column · stride + d] for `columns` (1…kLanes) rows.
 template <typename T>
 HWY_INLINE void TransposeRows(const T* rows, int64_t stride, int64_t columns, int64_t D,
                               float* packed) {
   int64_t d = 0;
 #if HWY_TARGET != HWY_SCALAR
-  const hn::FixedTag<float, 4> d4;
-  const hn::Repartition<double, decltype(d4)> d2;
-  for (; d + 4 <= D && columns == 4; d += 4) {
-    const auto r0 = LoadWidened(d4, rows + d);
-    const auto r1 = LoadWidened(d4, rows + stride + d);
-    const auto r2 = LoadWidened(d4, rows + 2 * stride + d);
-    const auto r3 = LoadWidened(d4, rows + 3 * stride + d);
-    const auto low01 = hn::BitCast(d2, hn::InterleaveLower(d4, r0, r1));
-    const auto low23 = hn::BitCast(d2, hn::InterleaveLower(d4, r2, r3));
-    const auto high01 = hn::BitCast(d2, hn::InterleaveUpper(d4, r0, r1));
-    const auto high23 = hn::BitCast(d2, hn::InterleaveUpper(d4, r2, r3));
-    float* to = packed + d * kPanel;
-    hn::Store(hn::BitCast(d4, hn::InterleaveLower(d2, low01, low23)), d4, to);
-    hn::Store(hn::BitCast(d4, hn::InterleaveUpper(d2, low01, low23)), d4, to + kPanel);
-    hn::Store(hn::BitCast(d4, hn::InterleaveLower(d2, high01, high23)), d4, to + 2 * kPanel);
-    hn::Store(hn::BitCast(d4, hn::InterleaveUpper(d2, high01, high23)), d4, to + 3 * kPanel);
+  for (; d + kLanes <= D && columns == kLanes; d += kLanes) {
+    TransposeSquare<kLanes>(rows + d, stride, packed + d * kPanel);
   }
 #endif
   for (; d < D; ++d) {
@@ -120,9 +122,9 @@ HWY_INLINE void PackTransposed(const T* rows, int64_t stride, int64_t count, int
     float* panel = packed + first * D;
     const int64_t columns = std::min(kPanel, count - first);
     if (columns < kPanel) std::fill_n(panel, D * kPanel, 0.0f);
-    for (int64_t column = 0; column < columns; column += 4) {
-      TransposeRows(rows + (first + column) * stride, stride,
-                    std::min<int64_t>(4, columns - column), D, panel + column);
+    for (int64_t column = 0; column < columns; column += kLanes) {
+      TransposeRows(rows + (first + column) * stride, stride, std::min(kLanes, columns - column), D,
+                    panel + column);
     }
     if (factors == nullptr) continue;
     HWY_ALIGN float panel_factors[kPanel] = {};

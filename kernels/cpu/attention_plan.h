@@ -35,7 +35,8 @@ inline KeyRange Union(const KeyRange& a, const KeyRange& b) {
 struct QueryBlock {
   int64_t first, rows;
   KeyRange keys[kQueryBlock];
-  KeyRange all;    // union of keys
+  KeyRange groups[(kQueryBlock + kTileRows - 1) / kTileRows];  // what kTileRows rows see together
+  KeyRange all;                                                // union of keys
   int64_t origin;  // key of the strip's column 0: all.begin rounded down to kKeyAlignment
 
   QueryBlock(const AttentionMask& mask, int64_t T, int64_t b, int64_t block)
@@ -52,28 +53,29 @@ struct QueryBlock {
         while (seen.end < length && document[seen.end] == document[i]) ++seen.end;
       }
       keys[r] = {seen.begin, mask.causal ? i + 1 : seen.end};
+      groups[r / kTileRows] = Union(groups[r / kTileRows], keys[r]);
       all = Union(all, keys[r]);
     }
     origin = all.begin / kKeyAlignment * kKeyAlignment;
   }
+};
 
-  // What rows [begin, end) of the block see together.
-  KeyRange Seen(int64_t begin, int64_t end) const {
-    KeyRange seen;
-    for (int64_t r = begin; r < std::min(end, rows); ++r) seen = Union(seen, keys[r]);
-    return seen;
+// Goes through groups of neighbouring keys in rising order and says which rows of a block see any
+// of a group. Rows that see nothing (padding) are a block's last ones.
+class SeeingRows {
+ public:
+  explicit SeeingRows(const QueryBlock& block) : block_(block) {}
+  // Rows of the block, as a range of rows.
+  KeyRange Of(const KeyRange& keys) {
+    const KeyRange* rows = block_.keys;
+    while (end_ < block_.rows && !rows[end_].empty() && rows[end_].begin < keys.end) ++end_;
+    while (begin_ < end_ && rows[begin_].end <= keys.begin) ++begin_;
+    return {begin_, end_};
   }
 
-  // Rows [begin, end) of the block that see any of `range`; a KeyRange over rows.
-  KeyRange RowsThatSee(const KeyRange& range) const {
-    KeyRange seeing;
-    for (int64_t r = 0; r < rows; ++r) {
-      if (!keys[r].empty() && keys[r].begin < range.end && keys[r].end > range.begin) {
-        seeing = Union(seeing, {r, r + 1});
-      }
-    }
-    return seeing;
-  }
+ private:
+  const QueryBlock& block_;
+  int64_t begin_ = 0, end_ = 0;
 };
 
 // Floats from one row to the next of packed (rows, D) matrices: padded to a whole vector of any

@@ -15,11 +15,11 @@
 #include <cstdint>
 #include <limits>
 
-#include "hwy/contrib/math/math-inl.h"
 #include "hwy/highway.h"
 #include "kernels/cpu/attention_plan.h"
 #include "kernels/cpu/attention_tile.h"
 #include "kernels/cpu/philox_vector.h"
+#include "kernels/cpu/vector_math.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace sluice {
@@ -78,7 +78,7 @@ HWY_INLINE SoftmaxSums ExponentiateRow(const StripColumns& columns, float* row) 
   const FloatVector largest = hn::MaxOfLanes(df, hn::Max(largest0, largest1));
   FloatVector sum = hn::Zero(df);
   for (c = columns.first_vector; c < columns.last_vector; c += kLanes) {
-    const FloatVector p = hn::Exp(df, hn::Sub(hn::Load(df, row + c), largest));
+    const FloatVector p = ExpOfNonPositive(df, hn::Sub(hn::Load(df, row + c), largest));
     hn::Store(p, df, row + c);
     sum = hn::Add(sum, p);
   }
@@ -124,7 +124,7 @@ HWY_INLINE float RecomputeRow(const StripColumns& columns, float log_sum_exp, fl
   const FloatVector shift = hn::Set(df, log_sum_exp);
   FloatVector sum = hn::Zero(df);
   for (int64_t c = columns.first_vector; c < columns.last_vector; c += kLanes) {
-    const FloatVector p = hn::Exp(df, hn::Sub(hn::Load(df, row + c), shift));
+    const FloatVector p = ExpOfNonPositive(df, hn::Sub(hn::Load(df, row + c), shift));
     hn::Store(p, df, row + c);
     sum = hn::MulAdd(p, hn::Load(df, drow + c), sum);
   }
@@ -144,7 +144,7 @@ HWY_INLINE float RecomputeDroppedRow(const DropoutStream& stream, int64_t dropou
   FloatVector sum = hn::Zero(df);
   ForEachDropoutVector(
       stream, dropout_row, columns, origin, [&](int64_t column, auto keep) HWY_ATTR {
-        const FloatVector p = hn::Exp(df, hn::Sub(hn::Load(df, row + column), shift));
+        const FloatVector p = ExpOfNonPositive(df, hn::Sub(hn::Load(df, row + column), shift));
         const FloatVector dp =
             hn::IfThenElseZero(keep, hn::Mul(hn::Load(df, drow + column), scale));
         hn::Store(hn::IfThenElse(keep, p, hn::Neg(p)), df, row + column);

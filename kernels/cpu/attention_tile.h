@@ -15,6 +15,7 @@
 
 #include "hwy/highway.h"
 #include "kernels/cpu/attention_plan.h"
+#include "kernels/cpu/attention_prefetch.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace sluice {
@@ -117,12 +118,13 @@ HWY_INLINE void MultiplyTile(const TileProduct& tile, int64_t rows, int64_t vect
 // strip (rows, keys) = rows (rows, D) · packed (D, T), where visible: each group of rows only meets
 // the vectors of keys that it sees. Column 0 of the strip is key block.origin.
 HWY_INLINE void MultiplyByColumns(const cpu::QueryBlock& block, const float* rows, int64_t D,
-                                  const float* packed, float* strip, int64_t strip_stride) {
+                                  const float* packed, float* strip, int64_t strip_stride,
+                                  cpu::RowPrefetcher& prefetcher) {
   const int64_t row_stride = cpu::PackedRowStride(D);
   const int64_t first_panel = block.origin / kPanel;
   for (int64_t panel = first_panel; panel * kPanel < block.all.end; ++panel) {
     for (int64_t r = 0; r < block.rows; r += cpu::kTileRows) {
-      const cpu::KeyRange seen = block.Seen(r, r + cpu::kTileRows);
+      const cpu::KeyRange& seen = block.groups[r / cpu::kTileRows];
       const int64_t begin = std::max<int64_t>(0, (seen.begin - panel * kPanel) / kLanes);
       const int64_t end = std::min<int64_t>(
           kTileVectors, CeilDiv(std::max<int64_t>(0, seen.end - panel * kPanel), kLanes));
@@ -137,6 +139,7 @@ HWY_INLINE void MultiplyByColumns(const cpu::QueryBlock& block, const float* row
           .depth = D,
           .accumulate = false};
       MultiplyTile<false>(tile, std::min(cpu::kTileRows, block.rows - r), end - begin);
+      prefetcher.Advance();
     }
   }
 }
@@ -145,14 +148,15 @@ HWY_INLINE void MultiplyByColumns(const cpu::QueryBlock& block, const float* row
 // zero where it sees none. In chunks of keys that stay in the first-level cache from group to
 // group.
 HWY_INLINE void MultiplyByRows(const cpu::QueryBlock& block, const float* strip,
-                               int64_t strip_stride, const float* packed, int64_t D, float* out) {
+                               int64_t strip_stride, const float* packed, int64_t D, float* out,
+                               cpu::RowPrefetcher& prefetcher) {
   constexpr int64_t kChunk = 128;
   const int64_t stride = cpu::PackedRowStride(D);
   const int64_t vectors = CeilDiv(D, kLanes);
   std::fill_n(out, block.rows * stride, 0.0f);
   for (int64_t chunk = block.origin; chunk < block.all.end; chunk += kChunk) {
     for (int64_t r = 0; r < block.rows; r += cpu::kTileRows) {
-      const cpu::KeyRange seen = block.Seen(r, r + cpu::kTileRows);
+      const cpu::KeyRange& seen = block.groups[r / cpu::kTileRows];
       const int64_t begin = std::max(seen.begin, chunk);
       const int64_t end = std::min(seen.end, chunk + kChunk);
       for (int64_t n = 0; n < vectors && begin < end; n += kTileVectors) {
@@ -166,6 +170,7 @@ HWY_INLINE void MultiplyByRows(const cpu::QueryBlock& block, const float* strip,
                                   .accumulate = true};
         MultiplyTile<false>(tile, std::min(cpu::kTileRows, block.rows - r),
                             std::min<int64_t>(kTileVectors, vectors - n));
+        prefetcher.Advance();
       }
     }
   }
@@ -174,12 +179,13 @@ HWY_INLINE void MultiplyByRows(const cpu::QueryBlock& block, const float* strip,
 // sums (T, D) += stripᵀ (keys, rows) · rows (rows, D), over the rows that see each group of keys.
 HWY_INLINE void AddTransposedProduct(const cpu::QueryBlock& block, const float* strip,
                                      int64_t strip_stride, const float* rows, int64_t D,
-                                     float* sums) {
+                                     float* sums, cpu::RowPrefetcher& prefetcher) {
   const int64_t stride = cpu::PackedRowStride(D);
   const int64_t vectors = CeilDiv(D, kLanes);
+  cpu::SeeingRows seeing_rows(block);
   for (int64_t key = block.all.begin; key < block.all.end; key += cpu::kTileRows) {
     const int64_t keys = std::min(cpu::kTileRows, block.all.end - key);
-    const cpu::KeyRange seeing = block.RowsThatSee({key, key + keys});
+    const cpu::KeyRange seeing = seeing_rows.Of({key, key + keys});
     for (int64_t n = 0; n < vectors && !seeing.empty(); n += kTileVectors) {
       const TileProduct tile = {.a = strip + seeing.begin * strip_stride + key - block.origin,
                                 .b = rows + seeing.begin * stride + n * kLanes,
@@ -190,6 +196,7 @@ HWY_INLINE void AddTransposedProduct(const cpu::QueryBlock& block, const float* 
                                 .depth = seeing.end - seeing.begin,
                                 .accumulate = true};
       MultiplyTile<true>(tile, keys, std::min<int64_t>(kTileVectors, vectors - n));
+      prefetcher.Advance();
     }
   }
 }

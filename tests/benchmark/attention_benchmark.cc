@@ -247,10 +247,10 @@ void Register(const std::string& type) {
         const std::string name =
             type + "/" + shape_name + "/" + variant_name + (drops ? "/dropout" : "");
         benchmark::RegisterBenchmark(("forward/" + name).c_str(), Forward<T>, shape, variant, drops)
-            ->UseRealTime();
+            ->MeasureProcessCPUTime();
         benchmark::RegisterBenchmark(("backward/" + name).c_str(), Backward<T>, shape, variant,
                                      drops)
-            ->UseRealTime();
+            ->MeasureProcessCPUTime();
       }
     }
   }
@@ -260,7 +260,7 @@ void Register(const std::string& type) {
 }  // namespace sluice
 
 int main(int argc, char** argv) {
-  benchmark::RegisterBenchmark("peak_fp32", sluice::PeakFp32)->UseRealTime();
+  benchmark::RegisterBenchmark("peak_fp32", sluice::PeakFp32)->MeasureProcessCPUTime();
   sluice::Register<float>("float");
   sluice::Register<sluice::bf16>("bf16");
   benchmark::Initialize(&argc, argv);
