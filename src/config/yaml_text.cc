@@ -6,6 +6,7 @@
 #include <exception>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <system_error>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "config/utf8.h"
 #include "core/error.h"
 #include "core/status.h"
+#include "yaml-cpp/eventhandler.h"
 
 namespace sluice {
 namespace {
@@ -49,19 +51,52 @@ absl::Status CheckLines(const std::string& text, const std::string& where) {
   return absl::OkStatus();
 }
 
+// Notes where documents begin, and nothing else.
+class DocumentStarts : public YAML::EventHandler {
+ public:
+  const std::vector<YAML::Mark>& marks() const { return marks_; }
+
+  void OnDocumentStart(const YAML::Mark& mark) override { marks_.push_back(mark); }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                  YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+
+ private:
+  std::vector<YAML::Mark> marks_;
+};
+
+// Where the first two documents of `text` begin. Not YAML::LoadAll: on a stray ',' or '}' at the
+// top that makes empty documents without moving on, until memory is full.
+std::vector<YAML::Mark> StartsOfDocuments(const std::string& text) {
+  std::istringstream stream(text);
+  YAML::Parser parser(stream);
+  DocumentStarts starts;
+  while (starts.marks().size() < 2 && parser.HandleNextDocument(starts)) {
+  }
+  return starts.marks();
+}
+
 absl::StatusOr<YAML::Node> Parse(const std::string& text, const std::string& where,
                                  bool with_lines) {
   const auto at = [&](const YAML::Mark& mark) {
     return with_lines && !mark.is_null() ? absl::StrCat(where, ":", mark.line + 1) : where;
   };
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(text);
-    if (documents.empty()) return YAML::Node();
-    if (documents.size() > 1) {
-      return UsageError("more than one YAML document", at(documents[1].Mark()),
-                        "a configuration is one document; remove the '---' line");
+    const std::vector<YAML::Mark> starts = StartsOfDocuments(text);
+    if (starts.size() < 2) return YAML::Load(text);
+    if (starts[0].pos == starts[1].pos) {
+      return UsageError("YAML syntax error", at(starts[0]), "nothing can begin like this");
     }
-    return documents[0];
+    return UsageError("more than one YAML document", at(starts[1]),
+                      "a configuration is one document; remove the '---' line");
   } catch (const YAML::Exception& error) {
     return UsageError("YAML syntax error", at(error.mark), error.msg);
   } catch (const std::exception& error) {  // yaml-cpp lets some of the library's own through

@@ -275,7 +275,7 @@ const BadInput kTexts[] = {
     {"TwoDocuments",
      "---\nname: b\n",
      {},
-     "more than one YAML document: run.yaml:3: a configuration is one document; remove the '---' "
+     "more than one YAML document: run.yaml:2: a configuration is one document; remove the '---' "
      "line"},
     {"OpenBracket",
      "model: {hidden_size: 8\n",
@@ -431,6 +431,16 @@ TEST(BadFileTest, DeepNestingDoesNotExhaustTheStack) {
   EXPECT_THAT(Complaint(folder), HasSubstr("YAML syntax error: run.yaml"));
   folder.Write("run.yaml", absl::StrCat("a: ", std::string(200000, '{')));
   EXPECT_THAT(Complaint(folder), HasSubstr("YAML syntax error: run.yaml"));
+}
+
+TEST(BadFileTest, StrayPunctuationAtTheTopEnds) {
+  TemporaryFolder folder;
+  folder.Write("run.yaml", "\n, a: b\n");
+  EXPECT_EQ(Complaint(folder), "YAML syntax error: run.yaml:2: nothing can begin like this");
+  for (const char* text : {"}\n", "]\n"}) {
+    folder.Write("run.yaml", text);
+    EXPECT_EQ(Complaint(folder), "YAML syntax error: run.yaml:1: illegal flow end");
+  }
 }
 
 TEST(BadFileTest, SelfContainingNodesEnd) {

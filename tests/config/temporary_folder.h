@@ -31,6 +31,7 @@ class TemporaryFolder {
   std::string Write(const std::string& name, const std::string& text) const {
     const std::filesystem::path file = std::filesystem::path(path_) / name;
     std::filesystem::create_directories(file.parent_path());
+    std::filesystem::remove(file);  // a new file is much cheaper than a truncated one
     std::ofstream stream(file, std::ios::binary);
     stream << text;
     EXPECT_TRUE(stream.flush().good()) << file;
