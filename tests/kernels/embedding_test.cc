@@ -1,0 +1,221 @@
+#include "kernels/api/embedding.h"
+
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "core/bf16.h"
+#include "gtest/gtest.h"
+#include "support/compare.h"
+#include "support/compute_threads.h"
+#include "support/finite_difference.h"
+#include "support/instruction_sets.h"
+
+namespace sluice {
+namespace {
+
+using ::sluice::testing::Cast;
+using ::sluice::testing::ExpectClose;
+using ::sluice::testing::ExpectGradient;
+using ::sluice::testing::ExpectSameBits;
+using ::sluice::testing::OnEachInstructionSet;
+using ::sluice::testing::PoisonedBuffer;
+using ::sluice::testing::RandomValues;
+using ::sluice::testing::ScopedComputeThreads;
+using ::sluice::testing::Tolerance;
+using ::sluice::testing::Widen;
+
+template <typename T>
+class EmbeddingTest : public ::testing::Test {};
+using StorageTypes = ::testing::Types<float, bf16>;
+TYPED_TEST_SUITE(EmbeddingTest, StorageTypes);
+
+enum class Segments { kNoTable, kAllZero, kGiven };
+
+struct Case {
+  int64_t B, T_, C, V;
+  int64_t position_offset;
+  Segments segments;
+};
+
+constexpr int64_t kSegmentCount = 3;
+
+std::vector<Case> Cases() {
+  return {{1, 1, 1, 2, 0, Segments::kNoTable},      {3, 1, 2, 5, 2, Segments::kGiven},
+          {2, 5, 15, 7, 0, Segments::kGiven},       {2, 7, 16, 1, 2, Segments::kAllZero},
+          {4, 33, 17, 40, 0, Segments::kGiven},     {3, 40, 3, 30522, 0, Segments::kGiven},
+          {2, 70, 2, 50272, 2, Segments::kNoTable}, {2, 9, 600, 11, 0, Segments::kGiven},
+          {0, 4, 8, 6, 0, Segments::kGiven}};
+}
+
+std::string Name(const Case& c) {
+  return "B " + std::to_string(c.B) + " T " + std::to_string(c.T_) + " C " + std::to_string(c.C) +
+         " V " + std::to_string(c.V);
+}
+
+template <typename T>
+struct Problem {
+  Case shape;
+  std::vector<int32_t> tokens, segments;
+  std::vector<T> token_table, position_table, segment_table, dy;
+
+  int64_t N() const { return shape.B * shape.T_; }
+  const int32_t* segments_or_null() const {
+    return shape.segments == Segments::kGiven ? segments.data() : nullptr;
+  }
+};
+
+// A third of the tokens are one and the same, the others spread over the vocabulary, the first and
+// the last included.
+template <typename T>
+Problem<T> MakeProblem(const Case& c) {
+  const int64_t N = c.B * c.T_;
+  Problem<T> p = {.shape = c,
+                  .tokens = std::vector<int32_t>(N),
+                  .segments = std::vector<int32_t>(N),
+                  .token_table = Cast<T>(RandomValues(c.V * c.C, 1)),
+                  .position_table = Cast<T>(RandomValues((c.position_offset + c.T_) * c.C, 2)),
+                  .segment_table = Cast<T>(RandomValues(kSegmentCount * c.C, 3)),
+                  .dy = Cast<T>(RandomValues(N * c.C, 4))};
+  for (int64_t n = 0; n < N; ++n) {
+    const int64_t spread = n == 1 ? c.V - 1 : n * 7919 % c.V;
+    p.tokens[n] = static_cast<int32_t>(n % 3 == 2 ? c.V / 2 : spread);
+    p.segments[n] = static_cast<int32_t>(n % c.T_ * kSegmentCount / c.T_);
+  }
+  return p;
+}
+
+template <typename T>
+Problem<double> Widened(const Problem<T>& p) {
+  return {p.shape,
+          p.tokens,
+          p.segments,
+          Widen(p.token_table),
+          Widen(p.position_table),
+          Widen(p.segment_table),
+          Widen(p.dy)};
+}
+
+template <typename T>
+PoisonedBuffer<T> Forward(const Problem<T>& p) {
+  PoisonedBuffer<T> y(p.N() * p.shape.C, sizeof(T));
+  const EmbeddingForwardArgs<T> args = {
+      .tokens = p.tokens.data(),
+      .segments = p.segments_or_null(),
+      .token_table = p.token_table.data(),
+      .position_table = p.position_table.data(),
+      .segment_table = p.shape.segments == Segments::kNoTable ? nullptr : p.segment_table.data(),
+      .y = y.data(),
+      .N = p.N(),
+      .T_ = p.shape.T_,
+      .C = p.shape.C,
+      .position_offset = p.shape.position_offset};
+  if constexpr (std::is_same_v<T, double>) {
+    reference::EmbeddingForward(args);
+  } else {
+    EXPECT_TRUE(cpu::EmbeddingForward<T>(args).ok());
+  }
+  y.ExpectCanariesIntact();
+  return y;
+}
+
+template <typename A>
+struct Gradients {
+  PoisonedBuffer<A> token, position, segment;
+};
+
+constexpr float kBefore = 0.5f;
+
+template <typename T>
+Gradients<Accumulator<T>> Backward(const Problem<T>& p) {
+  using A = Accumulator<T>;
+  const auto& [B, T_, C, V, position_offset, segments] = p.shape;
+  const bool segment_table = segments != Segments::kNoTable;
+  Gradients<A> gradients = {
+      PoisonedBuffer<A>(V * C, sizeof(A), A(kBefore)),
+      PoisonedBuffer<A>((position_offset + T_) * C, 2 * sizeof(A), A(kBefore)),
+      PoisonedBuffer<A>(segment_table ? kSegmentCount * C : 0, 3 * sizeof(A), A(kBefore))};
+  PoisonedBuffer<uint8_t> workspace(EmbeddingBackwardWorkspaceBytes(p.N(), V));
+  const EmbeddingBackwardArgs<T> args = {
+      .tokens = p.tokens.data(),
+      .segments = p.segments_or_null(),
+      .dy = p.dy.data(),
+      .dtoken_table = gradients.token.data(),
+      .dposition_table = gradients.position.data(),
+      .dsegment_table = segment_table ? gradients.segment.data() : nullptr,
+      .workspace = workspace.data(),
+      .N = p.N(),
+      .T_ = T_,
+      .C = C,
+      .V = V,
+      .S = kSegmentCount,
+      .position_offset = position_offset};
+  if constexpr (std::is_same_v<T, double>) {
+    reference::EmbeddingBackward(args);
+  } else {
+    EXPECT_TRUE(cpu::EmbeddingBackward<T>(args).ok());
+  }
+  workspace.ExpectCanariesIntact();
+  gradients.token.ExpectCanariesIntact();
+  gradients.position.ExpectCanariesIntact();
+  gradients.segment.ExpectCanariesIntact();
+  return gradients;
+}
+
+TYPED_TEST(EmbeddingTest, MatchesReference) {
+  using T = TypeParam;
+  OnEachInstructionSet([] {
+    for (const Case& c : Cases()) {
+      SCOPED_TRACE(Name(c));
+      const Problem<T> p = MakeProblem<T>(c);
+      const Problem<double> wide = Widened(p);
+      ExpectClose("y", Forward(p), Forward(wide), Tolerance::ForSum<T>(3, 3, 0));
+      const auto actual = Backward(p);
+      const auto expected = Backward(wide);
+      const auto rows = static_cast<double>(p.N());
+      ExpectClose("dtoken_table", actual.token, expected.token,
+                  Tolerance::ForSum<float>(p.N() + 1, rows / 3 + 2, 0));
+      ExpectClose("dposition_table", actual.position, expected.position,
+                  Tolerance::ForSum<float>(c.B + 1, static_cast<double>(c.B) + 1, 0));
+      ExpectClose("dsegment_table", actual.segment, expected.segment,
+                  Tolerance::ForSum<float>(64 + p.N() / 64 + 2, rows + 1, 0));
+    }
+  });
+}
+
+TEST(EmbeddingReferenceTest, BackwardIsTheGradientOfForward) {
+  auto p = MakeProblem<double>({2, 3, 4, 5, 1, Segments::kGiven});
+  const auto loss = [&] {
+    const auto y = Forward(p);
+    double total = 0;
+    for (int64_t i = 0; i < y.size(); ++i) total += y[i] * p.dy[i];
+    return total;
+  };
+  const auto gradients = Backward(p);
+  const auto values = [](const PoisonedBuffer<double>& buffer) {
+    std::vector<double> copy(buffer.values().begin(), buffer.values().end());
+    for (double& value : copy) value -= kBefore;
+    return copy;
+  };
+  ExpectGradient("token_table", p.token_table, values(gradients.token), loss);
+  ExpectGradient("position_table", p.position_table, values(gradients.position), loss);
+  ExpectGradient("segment_table", p.segment_table, values(gradients.segment), loss);
+}
+
+TYPED_TEST(EmbeddingTest, ThreadsDoNotChangeABit) {
+  const auto p = MakeProblem<TypeParam>({5, 101, 200, 97, 2, Segments::kGiven});
+  const auto y = Forward(p);
+  const auto first = Backward(p);
+  for (const int threads : {1, 2, 3, 3}) {
+    const ScopedComputeThreads scope(threads);
+    const auto again = Backward(p);
+    const auto y_again = Forward(p);
+    ExpectSameBits("y", y_again.values(), y.values());
+    ExpectSameBits("token", again.token.values(), first.token.values());
+    ExpectSameBits("position", again.position.values(), first.position.values());
+    ExpectSameBits("segment", again.segment.values(), first.segment.values());
+  }
+}
+
+}  // namespace
+}  // namespace sluice
