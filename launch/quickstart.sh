@@ -88,13 +88,13 @@ prepare() {
   for part in train validation; do
     rm -rf "${work:?}/$part"
     "$bin/sluice-data" prepare --tokenizer wordpiece --vocabulary "$work/vocabulary" \
-      --out "$work/$part" "$work/text/$part.txt"
+      --out "$work/$part" "$work/text/$part.txt" || return
   done
 }
 
 train() {
   launch/train_mpi.sh "$ranks" "$config" --run-folder "$run_folder" --resume auto \
-    "data.train=$work/train/manifest.yaml" "data.validation=[$work/validation/manifest.yaml]" \
+    "data.train=$work/train" "data.validation=[$work/validation]" \
     ${steps:+"training.steps=$steps"}
 }
 
@@ -147,7 +147,7 @@ stage prepare "text to token shards" "$text_sum $vocabulary_sum" prepare
 
 # The run's own marks lie beside the text, so that the run folder is sluice's alone.
 run_mark=$work/run_$(realpath -m "$run_folder" | sha256sum | cut -c1-12)
-run_key="$text_sum $vocabulary_sum $(sha256sum <"$config") $steps"
+run_key="$text_sum $vocabulary_sum $(cat configs/toy/base.yaml "$config" | sha256sum | cut -c1-64) $steps"
 if [ ! -d "$run_folder" ]; then
   rm -f "$run_mark.key" "$run_mark.done"
 elif [ "$(cat "$run_mark.key" 2>/dev/null)" != "$run_key" ]; then
