@@ -1,8 +1,9 @@
 // Cross-entropy over a vocabulary, summed, in natural units (nats):
 //   loss_sum = Σ_m [target_m >= 0] · ( logsumexp_v(logits[m, v]) - logits[m, target_m] )
-// and, in the same pass over the logits, its gradient in place: dlogits[m, v] =
-// softmax(logits[m])_v - [v = target_m], zero in rows without a target. The mean is taken by the
-// optimizer, which knows the count over all ranks and micro-batches.
+// and, in the same pass over the logits, its gradient:
+//   dlogits[m, v] = gradient_scale · ( softmax(logits[m])_v - [v = target_m] ),
+// zero in rows without a target. The mean is taken by the optimizer, which knows the count over all
+// ranks and micro-batches.
 #pragma once
 
 #include <cstdint>
