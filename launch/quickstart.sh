@@ -118,12 +118,10 @@ END
   fi
 }
 
-newest_checkpoint() { find "$run_folder/checkpoints" -maxdepth 1 -name 'step_*' | sort | tail -n 1; }
-
 predict() {
   local sentence
   while IFS= read -r sentence; do
-    "$bin/sluice" predict "$(newest_checkpoint)" "$sentence" </dev/null
+    "$bin/sluice" predict "$run_folder" "$sentence" </dev/null
   done < <(sentences)
 }
 
