@@ -128,7 +128,7 @@ TEST(MutationTest, DamagedFiles) {
   const absl::StatusOr<RunConfig> intact = LoadRunConfig(folder.Write("run.yaml", kValid));
   ASSERT_TRUE(intact.ok()) << intact.status();
   int loaded = 0;
-  constexpr int kCases = 5000;
+  constexpr int kCases = 3000;
   for (int i = 0; i < kCases; ++i) {
     const std::string text = damage.Apply(kValid);
     const absl::StatusOr<RunConfig> config = LoadRunConfig(folder.Write("run.yaml", text));
@@ -154,7 +154,7 @@ TEST(MutationTest, DamagedOverrides) {
   const std::string valid[] = {
       "training.steps=5000", "optimizer.no_decay=[bias, 'a b']", "data.train=data/x",
       "optimizer.eps=1e-8",  "model.attention.variant=gated",    "checkpoint.keep_best=true"};
-  for (int i = 0; i < 5000; ++i) {
+  for (int i = 0; i < 2000; ++i) {
     const std::string text = damage.Apply(valid[damage.Below(std::size(valid))]);
     ExpectSound(LoadRunConfig(path, {text}), text);
     if (HasFatalFailure()) return;
