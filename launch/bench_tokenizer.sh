@@ -31,7 +31,7 @@ python=${SLUICE_ORACLE_PYTHON:-$root/.venv/bin/python}
 "$python" -c 'import tokenizers' 2>/dev/null ||
   stop "$python has no \`tokenizers\`: set SLUICE_ORACLE_PYTHON or run launch/test.sh --oracle"
 if [ -z "$binary" ]; then
-  "$root/launch/build.sh" "$preset" >&2
+  "$root/launch/build.sh" "$preset" sluice-tokenize >&2
   binary=$root/build/$preset/bin/sluice-tokenize
 fi
 exec "$python" -B "$root/launch/bench_tokenizer.py" --binary "$binary" --threads "$threads" \
