@@ -3,10 +3,13 @@
 //
 // The CPU backend runs on oneDNN. Primitives are created at the first call with a shape and kept in
 // a LinearCache with their scratch memory; packed weights lie in memory of the caller. So nothing
-// is allocated once every shape has been seen, but for what oneDNN takes for itself where it has no
-// AVX-512 (the packing buffers of its GEMM driver). bf16 runs on AVX-512 BF16 or AMX; on other
-// processors through fp32 copies in scratch memory. The same call with the same number of threads
-// gives the same bits.
+// of ours is allocated once every shape has been seen. oneDNN's own allocations, which nobody can
+// switch off: a few small ones a call (its argument tables, below 1.5 KB together), and the packing
+// buffers of its older GEMM driver (MBs), which serves rows that are not adjacent (but for the
+// weight gradient), and everything on processors without AVX-512.
+//
+// bf16 runs on AVX-512 BF16 or AMX; on other processors through fp32 copies in scratch memory. The
+// same call with the same number of threads gives the same bits.
 //
 // Called from one thread, outside of parallel regions. Pointers need the alignment of their type
 // only; N may be 0 (nothing is read; the backward products add nothing). Null pointers and strides

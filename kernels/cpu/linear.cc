@@ -121,12 +121,13 @@ void CheckSizes(int64_t N, int64_t K, int64_t M) {
   CHECK_GE(M, 1);
 }
 
-// Below this a pass over the weight costs more than reading it packed saves
-// (docs/measurements_gemm.md).
-constexpr int64_t kMinRowsToPack = 768;
+// Rows from which on what packing saves is worth a pass over the weight
+// (docs/measurements_gemm.md). The plain weight of dy · W is read worst in fp32.
+constexpr int64_t kMinRowsToPackForward = 768;
+constexpr int64_t kMinRowsToPackBackwardBf16 = 512;
+constexpr int64_t kMinRowsToPackBackwardFloat = 256;
 
-int64_t PackedBytes(LinearCache& cache, int64_t N, const MatrixLayout& layout) {
-  if (N < kMinRowsToPack) return 0;
+int64_t PackedBytes(LinearCache& cache, const MatrixLayout& layout) {
   if (layout.type == ElementType::kBf16 && !HasNativeBf16Matmul()) {
     return layout.inner * layout.columns * 4;
   }
@@ -139,13 +140,16 @@ int64_t PackedBytes(LinearCache& cache, int64_t N, const MatrixLayout& layout) {
 template <typename T>
 int64_t PackedForwardBytes(LinearCache& cache, int64_t N, int64_t K, int64_t M) {
   CheckSizes(N, K, M);
-  return PackedBytes(cache, N, ForwardLayout(K, M, kElementType<T>));
+  if (N < kMinRowsToPackForward) return 0;
+  return PackedBytes(cache, ForwardLayout(K, M, kElementType<T>));
 }
 
 template <typename T>
 int64_t PackedBackwardInputBytes(LinearCache& cache, int64_t N, int64_t K, int64_t M) {
   CheckSizes(N, K, M);
-  return PackedBytes(cache, N, BackwardInputLayout(K, M, kElementType<T>));
+  const bool is_bf16 = kElementType<T> == ElementType::kBf16;
+  if (N < (is_bf16 ? kMinRowsToPackBackwardBf16 : kMinRowsToPackBackwardFloat)) return 0;
+  return PackedBytes(cache, BackwardInputLayout(K, M, kElementType<T>));
 }
 
 template <typename T>

@@ -3,9 +3,9 @@
 // pointers and runs.
 //
 // Runs on the OpenMP threads of core/parallel.h and is called outside of parallel regions. What
-// oneDNN allocates itself in a call: nothing in the brgemm implementations (AVX-512 and AMX), which
-// work in the scratch memory given here; packing buffers of its GEMM driver where it falls back to
-// that (AVX2).
+// oneDNN allocates itself in a call: about six small tables a primitive; its brgemm products
+// (AVX-512 and AMX, rows of A and C adjacent) work in the scratch memory given here, the GEMM
+// driver that it falls back to takes packing buffers of its own.
 #pragma once
 
 #include <compare>
