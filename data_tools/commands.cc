@@ -10,6 +10,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "core/error.h"
 #include "core/log.h"
 #include "core/status.h"
 #include "data/shard_inspection.h"
@@ -181,14 +183,17 @@ Command AddVerify(CLI::App* app) {
 }  // namespace
 
 std::function<absl::Status()> AddDataCommands(CLI::App* app) {
-  app->require_subcommand(1);
+  app->require_subcommand(0, 1);  // CLI11 would hide a misspelt one behind "required"
   const std::vector<Command> commands = {AddLearnVocabulary(app), AddPrepare(app), AddInspect(app),
                                          AddVerify(app)};
-  return [commands] {
+  return [commands]() -> absl::Status {
+    std::vector<std::string> names;
     for (const auto& [command, run] : commands) {
       if (command->parsed()) return run();
+      names.push_back(command->get_name());
     }
-    return absl::OkStatus();
+    return UsageError("a subcommand is missing",
+                      absl::StrCat("known: ", absl::StrJoin(names, ", ")));
   };
 }
 

@@ -185,7 +185,7 @@ absl::StatusOr<PrepareSummary> Prepare(const PrepareOptions& options) {
     RETURN_IF_ERROR(WritePiece(piece, ids, writer.get()));
     for (const std::vector<int32_t>& row : ids) tokens += static_cast<int64_t>(row.size());
     const double seconds = SecondsSince(start);
-    if (options.progress && seconds - last_progress >= 1) {
+    if (options.progress && seconds - last_progress >= options.progress_seconds) {
       options.progress(ProgressLine(piece.statistics, tokens, seconds));
       last_progress = seconds;
     }

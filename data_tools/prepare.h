@@ -33,8 +33,9 @@ struct PrepareOptions {
   int threads = 0;                 // 0: all cores
   int64_t shard_tokens = int64_t{32} << 20;
   bool overwrite = false;
-  // Called about once a second with a line for people. May be empty.
+  // Called with a line for people, not more often than every progress_seconds. May be empty.
   std::function<void(absl::string_view line)> progress = nullptr;
+  double progress_seconds = 1;
 };
 
 struct PrepareSummary {

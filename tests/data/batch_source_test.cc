@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "data/atomic_file.h"
 #include "data/dataset_writer.h"
+#include "data/prefetcher.h"
 #include "dataset_for_tests.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -278,6 +279,34 @@ TEST_F(BatchSourceTest, ADamagedChunkIsAnErrorOfTheBatchThatNeedsIt) {
   const absl::Status status = source->Fill(30000 / T, 4, &batch);
   EXPECT_EQ(ExitCodeOf(status), ExitCode::kData);
   EXPECT_THAT(std::string(status.message()), HasSubstr(shard));
+}
+
+// As in training: one thread reads shards while another writes HDF5 files of its own.
+TEST_F(BatchSourceTest, ReadsInOneThreadWhileAnotherWrites) {
+  BatchSourceSettings settings{.sequence_length = T, .seed = 5, .cache_bytes = 0};
+  const std::string path = Write(4000);
+  const auto expected = Open(path, settings);
+  const auto source = Open(path, settings);
+  Prefetcher prefetcher(
+      {.depth = 3,
+       .range =
+           [](int64_t k) {
+             return BatchRange{k * 16, k < 60 ? 16 : 0};
+           },
+       .fill = [&](BatchRange range,
+                   Batch* batch) { return source->Fill(range.first_sample, range.count, batch); }});
+  const TokenizerIdentity tokenizer = WriteVocabulary(Path("vocab.txt"), kVocabulary);
+  for (int64_t k = 0; k < 60; ++k) {
+    if (k % 6 == 0) {
+      ShardWriter writer(tokenizer);
+      writer.AppendRow(all_);
+      ASSERT_TRUE(writer.Write(Path("other.h5")).ok());
+    }
+    const auto batch = prefetcher.Next();
+    ASSERT_TRUE(batch.ok()) << batch.status();
+    ASSERT_TRUE(SameBatch(**batch, Fill(*expected, k * 16, 16)));
+  }
+  EXPECT_EQ(*prefetcher.Next(), nullptr);
 }
 
 }  // namespace
