@@ -36,7 +36,10 @@ MatrixLayout BackwardInputLayout(int64_t K, int64_t M, ElementType type) {
 }
 
 absl::Status RunPlain(LinearCache::State& state, const Product& product) {
-  ASSIGN_OR_RETURN(Matmul * matmul, FindPlainMatmul(state.library, product.shape));
+  MatmulShape shape = product.shape;
+  shape.packed_b = false;
+  ASSIGN_OR_RETURN(Matmul * matmul, state.library.FindMatmul(shape));
+  if (matmul == nullptr) return NoProductError(shape);
   ASSIGN_OR_RETURN(char* scratch, state.scratch.Reserve(matmul->scratch_bytes));
   return state.library.Run(*matmul, product.operands, scratch);
 }

@@ -61,10 +61,27 @@ absl::Status AddGradientBlock(LinearCache::State& state, const WeightGradient<T>
   return absl::OkStatus();
 }
 
+// The same product for a whole block and for the rows that remain after the last one.
+struct GradientProducts {
+  Matmul* whole_block;
+  Matmul* last_block;  // whole_block when nothing remains
+};
+
+// Null where the library has none.
+absl::StatusOr<GradientProducts> FindProducts(OneDnnCache& library, MatmulShape shape,
+                                              int64_t remaining_rows) {
+  GradientProducts products;
+  ASSIGN_OR_RETURN(products.whole_block, library.FindMatmul(shape));
+  products.last_block = products.whole_block;
+  if (remaining_rows == 0) return products;
+  shape.rows = remaining_rows;
+  ASSIGN_OR_RETURN(products.last_block, library.FindMatmul(shape));
+  return products;
+}
+
 template <typename T>
 absl::Status AddWeightGradient(LinearCache::State& state, const LinearBackwardWeightArgs<T>& args) {
   const int64_t block = GradientBlockRows(args.N, args.K, args.M, kElementType<T>);
-  const int64_t last = args.M % block;
   MatmulShape shape = {.rows = block,
                        .b = {.inner = args.N,
                              .columns = args.K,
@@ -77,21 +94,20 @@ absl::Status AddWeightGradient(LinearCache::State& state, const LinearBackwardWe
                        .threads = ComputeThreads()};
   ASSIGN_OR_RETURN(Packing * packing, state.library.FindPacking(shape.b));
   shape.packed_b = args.M >= kMinRowsToPackX && packing->bytes > 0;
-  ASSIGN_OR_RETURN(Matmul * matmul, state.library.FindMatmul(shape));
-  if (matmul == nullptr) {
+  ASSIGN_OR_RETURN(GradientProducts products, FindProducts(state.library, shape, args.M % block));
+  if (products.whole_block == nullptr || products.last_block == nullptr) {
+    // The library cannot read its own layout with so few rows, or has nothing at all.
     shape.packed_b = false;
-    ASSIGN_OR_RETURN(matmul, FindPlainMatmul(state.library, shape));
-  }
-  Matmul* last_matmul = matmul;
-  if (last != 0) {
-    shape.rows = last;
-    ASSIGN_OR_RETURN(last_matmul, state.library.FindMatmul(shape));
-    CHECK(last_matmul != nullptr) << "fewer rows need another layout";
+    ASSIGN_OR_RETURN(products, FindProducts(state.library, shape, args.M % block));
+    if (products.whole_block == nullptr || products.last_block == nullptr) {
+      return NoProductError(shape);
+    }
   }
 
   ScratchPlan plan;
-  const int64_t library = plan.Add(
-      std::max({matmul->scratch_bytes, last_matmul->scratch_bytes, packing->scratch_bytes}));
+  const int64_t library =
+      plan.Add(std::max({products.whole_block->scratch_bytes, products.last_block->scratch_bytes,
+                         packing->scratch_bytes}));
   const int64_t packed_x = plan.Add(shape.packed_b ? packing->bytes : 0);
   const int64_t transposed = plan.Add(block * shape.a_stride * SizeOf(kElementType<T>));
   const int64_t product = plan.Add(block * args.K * 4);
@@ -108,8 +124,9 @@ absl::Status AddWeightGradient(LinearCache::State& state, const LinearBackwardWe
       .library_scratch = scratch + library};
   for (int64_t first = 0; first < args.M; first += block) {
     const int64_t count = std::min(block, args.M - first);
-    RETURN_IF_ERROR(
-        AddGradientBlock(state, gradient, count == block ? *matmul : *last_matmul, first, count));
+    RETURN_IF_ERROR(AddGradientBlock(state, gradient,
+                                     count == block ? *products.whole_block : *products.last_block,
+                                     first, count));
   }
   return absl::OkStatus();
 }

@@ -69,11 +69,7 @@ constexpr ElementType kElementType =
 
 constexpr int64_t SizeOf(ElementType type) { return type == ElementType::kBf16 ? 2 : 4; }
 
-// The product with B as it is; kDevice where the library has none.
-inline absl::StatusOr<Matmul*> FindPlainMatmul(OneDnnCache& library, MatmulShape shape) {
-  shape.packed_b = false;
-  absl::StatusOr<Matmul*> matmul = library.FindMatmul(shape);
-  if (!matmul.ok() || *matmul != nullptr) return matmul;
+inline absl::Status NoProductError(const MatmulShape& shape) {
   return DeviceError("oneDNN has no product for this shape", "",
                      absl::StrCat(shape.rows, " x ", shape.b.inner, " x ", shape.b.columns));
 }

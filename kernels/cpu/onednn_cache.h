@@ -28,7 +28,8 @@ struct MatrixLayout {
   int64_t inner_stride, column_stride;  // elements
   ElementType type;
 
-  auto operator<=>(const MatrixLayout&) const = default;
+  // clang-tidy 14 takes the generated comparison with 0 for a null pointer.
+  auto operator<=>(const MatrixLayout&) const = default;  // NOLINT(modernize-use-nullptr)
 };
 
 // C (rows, columns) = A (rows, inner) · B [+ bias (columns)] [+ C]; products and sums in fp32.
@@ -42,7 +43,8 @@ struct MatmulShape {
   bool packed_b = false;  // B was packed by Packing::Run
   int threads = 1;
 
-  auto operator<=>(const MatmulShape&) const = default;
+  // clang-tidy 14 takes the generated comparison with 0 for a null pointer.
+  auto operator<=>(const MatmulShape&) const = default;  // NOLINT(modernize-use-nullptr)
 };
 
 struct MatmulOperands {
