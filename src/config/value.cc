@@ -178,7 +178,7 @@ std::string Format(const std::vector<std::string>& list) {
 std::optional<ValueProblem> SetValue(const Field& field, const YAML::Node& node,
                                      RunConfig* config) {
   if (HasNoValue(node)) return ValueProblem{"no value", ""};
-  if (node.Tag() != "" && node.Tag() != "?" && node.Tag() != "!") {
+  if (!node.Tag().empty() && node.Tag() != "?" && node.Tag() != "!") {
     return ValueProblem{"YAML tags are not supported", absl::StrCat("remove ", node.Tag())};
   }
   return std::visit(
