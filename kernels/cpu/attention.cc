@@ -56,22 +56,31 @@ void SoftmaxStrip(const AttentionForwardArgs<T>& args, int64_t b, int64_t h,
   const DropoutStream stream =
       drops ? MakeDropoutStream(args.dropout, args.dropout.sample_index[b], args.T_)
             : DropoutStream{};
-  HWY_ALIGN float largest[cpu::kQueryBlock];
-  HWY_ALIGN float sum[cpu::kQueryBlock];
-  std::fill_n(sum, cpu::kQueryBlock, 1.0f);
+  constexpr int64_t kPadded = RoundUp(cpu::kQueryBlock, kLanes);
+  HWY_ALIGN float largest[kPadded] = {};
+  HWY_ALIGN float sum[kPadded];
+  std::fill_n(sum, kPadded, 1.0f);  // a finite logarithm also where there is no sum
+  // One loop after another: each keeps many rows in flight, which one after the other would wait
+  // for its own maximum and sum.
+  for (int64_t r = 0; r < block.rows; ++r) {
+    largest[r] = -std::numeric_limits<float>::infinity();
+    if (block.keys[r].empty()) continue;
+    largest[r] = LargestOfRow(StripColumns(block.keys[r], block.origin), strip + r * strip_stride);
+  }
   for (int64_t r = 0; r < block.rows; ++r) {
     float* row = strip + r * strip_stride;
-    largest[r] = -std::numeric_limits<float>::infinity();
     normalizer[r] = 0;
     if (!block.keys[r].empty()) {
       const StripColumns columns(block.keys[r], block.origin);
-      const SoftmaxSums sums = ExponentiateRow(columns, row);
-      largest[r] = sums.largest;
-      sum[r] = sums.sum;
-      normalizer[r] = stream.scale / sums.sum;
-      if (drops) DropRow(stream, h * args.T_ + block.first + r, columns, block.origin, row);
+      sum[r] = ExponentiateRow(columns, largest[r], row);
+      normalizer[r] = stream.scale / sum[r];
     }
     ZeroUnseen(block.groups[r / cpu::kTileRows], block.keys[r], block.origin, row);
+  }
+  for (int64_t r = 0; r < block.rows && drops; ++r) {
+    if (block.keys[r].empty()) continue;
+    DropRow(stream, h * args.T_ + block.first + r, StripColumns(block.keys[r], block.origin),
+            block.origin, strip + r * strip_stride);
   }
   if (args.log_sum_exp == nullptr) return;
   float* log_sum_exp = args.log_sum_exp + (b * args.H + h) * args.T_ + block.first;

@@ -10,10 +10,10 @@
 
 namespace sluice::cpu {
 
-// Query rows that are worked on together: their scores against all visible keys are the strip.
-inline constexpr int64_t kQueryBlock = 64;
 // Rows of a register tile; ranges of visible keys are kept for groups of so many query rows.
 inline constexpr int64_t kTileRows = 6;
+// Query rows that are worked on together: their scores against all visible keys are the strip.
+inline constexpr int64_t kQueryBlock = 11 * kTileRows;
 // Strips begin at multiples of this key; packed keys are padded to it.
 inline constexpr int64_t kKeyAlignment = 64;
 
@@ -35,8 +35,8 @@ inline KeyRange Union(const KeyRange& a, const KeyRange& b) {
 struct QueryBlock {
   int64_t first, rows;
   KeyRange keys[kQueryBlock];
-  KeyRange groups[(kQueryBlock + kTileRows - 1) / kTileRows];  // what kTileRows rows see together
-  KeyRange all;                                                // union of keys
+  KeyRange groups[kQueryBlock / kTileRows];  // what kTileRows rows see together
+  KeyRange all;                              // union of keys
   int64_t origin;  // key of the strip's column 0: all.begin rounded down to kKeyAlignment
 
   QueryBlock(const AttentionMask& mask, int64_t T, int64_t b, int64_t block)

@@ -59,12 +59,29 @@ HWY_INLINE void ZeroUnseen(const cpu::KeyRange& group, const cpu::KeyRange& keys
   if (keys.end < group.end) std::fill(row + keys.end - origin, row + group.end - origin, 0.0f);
 }
 
-struct SoftmaxSums {
-  float largest, sum;
-};
+// e^x for x <= 0 (or a rounding above), 2 units in the last place: the coefficients and the split
+// of ln 2 are ExpOfNonPositive's, but the nearest integer is found by adding a number so large that
+// the fraction falls off, which costs half of what conversions cost.
+HWY_INLINE FloatVector SoftmaxExp(FloatVector x) {
+  const FloatTag df;
+  const hn::RebindToSigned<FloatTag> di;
+  // 1.5 · 2^23 + 127: the low bits of the sum are n + 127, the exponent field of 2^n.
+  const FloatVector shifter = hn::Set(df, 12583039.0f);
+  const FloatVector shifted = hn::MulAdd(x, hn::Set(df, 1.44269504088896341f), shifter);
+  const FloatVector n = hn::Sub(shifted, shifter);
+  FloatVector r = hn::NegMulAdd(n, hn::Set(df, 0.693359375f), x);
+  r = hn::NegMulAdd(n, hn::Set(df, -2.12194440e-4f), r);
+  static constexpr float kQuotient[] = {0.500000001346221f, 0.166665770031603f,
+                                        0.041666464976159764f, 0.008363175565474494f,
+                                        0.0013933643520164377f};
+  const FloatVector e_to_r =
+      hn::Add(hn::MulAdd(hn::Mul(r, r), Polynomial(df, r, kQuotient), r), hn::Set(df, 1.0f));
+  const FloatVector power = hn::BitCast(df, hn::ShiftLeft<23>(hn::BitCast(di, shifted)));
+  return hn::IfThenZeroElse(hn::Lt(x, hn::Set(df, -87.0f)), hn::Mul(e_to_r, power));
+}
 
-// row = exp(row - largest), not yet divided by its sum.
-HWY_INLINE SoftmaxSums ExponentiateRow(const StripColumns& columns, float* row) {
+// The largest score of a row; makes its outer vectors complete (invisible scores -infinity).
+HWY_INLINE float LargestOfRow(const StripColumns& columns, float* row) {
   const FloatTag df;
   FillInvisible(columns, -std::numeric_limits<float>::infinity(), row);
   FloatVector largest0 = hn::Load(df, row + columns.first_vector);
@@ -75,14 +92,29 @@ HWY_INLINE SoftmaxSums ExponentiateRow(const StripColumns& columns, float* row) 
     largest1 = hn::Max(largest1, hn::Load(df, row + c + kLanes));
   }
   if (c < columns.last_vector) largest0 = hn::Max(largest0, hn::Load(df, row + c));
-  const FloatVector largest = hn::MaxOfLanes(df, hn::Max(largest0, largest1));
-  FloatVector sum = hn::Zero(df);
-  for (c = columns.first_vector; c < columns.last_vector; c += kLanes) {
-    const FloatVector p = ExpOfNonPositive(df, hn::Sub(hn::Load(df, row + c), largest));
-    hn::Store(p, df, row + c);
-    sum = hn::Add(sum, p);
+  return hn::GetLane(hn::MaxOfLanes(df, hn::Max(largest0, largest1)));
+}
+
+// row = exp(row - largest), not yet divided by its sum, which is returned.
+HWY_INLINE float ExponentiateRow(const StripColumns& columns, float largest, float* row) {
+  const FloatTag df;
+  const FloatVector shift = hn::Set(df, largest);
+  FloatVector sum0 = hn::Zero(df), sum1 = hn::Zero(df);
+  int64_t c = columns.first_vector;
+  for (; c + 2 * kLanes <= columns.last_vector; c += 2 * kLanes) {
+    const FloatVector p0 = SoftmaxExp(hn::Sub(hn::Load(df, row + c), shift));
+    const FloatVector p1 = SoftmaxExp(hn::Sub(hn::Load(df, row + c + kLanes), shift));
+    hn::Store(p0, df, row + c);
+    hn::Store(p1, df, row + c + kLanes);
+    sum0 = hn::Add(sum0, p0);
+    sum1 = hn::Add(sum1, p1);
   }
-  return {hn::GetLane(largest), hn::GetLane(hn::SumOfLanes(df, sum))};
+  if (c < columns.last_vector) {
+    const FloatVector p = SoftmaxExp(hn::Sub(hn::Load(df, row + c), shift));
+    hn::Store(p, df, row + c);
+    sum0 = hn::Add(sum0, p);
+  }
+  return hn::GetLane(hn::SumOfLanes(df, hn::Add(sum0, sum1)));
 }
 
 // Calls apply(column, keep) for each vector of the row, `keep` its dropout mask. dropout_row:
@@ -124,7 +156,7 @@ HWY_INLINE float RecomputeRow(const StripColumns& columns, float log_sum_exp, fl
   const FloatVector shift = hn::Set(df, log_sum_exp);
   FloatVector sum = hn::Zero(df);
   for (int64_t c = columns.first_vector; c < columns.last_vector; c += kLanes) {
-    const FloatVector p = ExpOfNonPositive(df, hn::Sub(hn::Load(df, row + c), shift));
+    const FloatVector p = SoftmaxExp(hn::Sub(hn::Load(df, row + c), shift));
     hn::Store(p, df, row + c);
     sum = hn::MulAdd(p, hn::Load(df, drow + c), sum);
   }
@@ -144,7 +176,7 @@ HWY_INLINE float RecomputeDroppedRow(const DropoutStream& stream, int64_t dropou
   FloatVector sum = hn::Zero(df);
   ForEachDropoutVector(
       stream, dropout_row, columns, origin, [&](int64_t column, auto keep) HWY_ATTR {
-        const FloatVector p = ExpOfNonPositive(df, hn::Sub(hn::Load(df, row + column), shift));
+        const FloatVector p = SoftmaxExp(hn::Sub(hn::Load(df, row + column), shift));
         const FloatVector dp =
             hn::IfThenElseZero(keep, hn::Mul(hn::Load(df, drow + column), scale));
         hn::Store(hn::IfThenElse(keep, p, hn::Neg(p)), df, row + column);

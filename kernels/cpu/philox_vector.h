@@ -68,6 +68,7 @@ HWY_INLINE PhiloxVectors<DU> PhiloxLanes(DU du, PhiloxKey key, uint64_t position
   VU odd2 = even2;
   VU even3 = hn::Set(du, static_cast<uint32_t>(sample >> 32));
   VU odd3 = even3;
+#pragma GCC unroll 10
   for (int round = 0; round < 10; ++round) {
     const VU k0 = hn::Set(du, key.k0);
     const VU k1 = hn::Set(du, key.k1);
@@ -75,10 +76,10 @@ HWY_INLINE PhiloxVectors<DU> PhiloxLanes(DU du, PhiloxKey key, uint64_t position
     const auto even_product1 = hn::MulEven(even2, multiplier1);
     const auto odd_product0 = hn::MulEven(odd0, multiplier0);
     const auto odd_product1 = hn::MulEven(odd2, multiplier1);
-    even0 = hn::Xor(hn::Xor(high_half(even_product1), even1), k0);
-    odd0 = hn::Xor(hn::Xor(high_half(odd_product1), odd1), k0);
-    even2 = hn::Xor(hn::Xor(high_half(even_product0), even3), k1);
-    odd2 = hn::Xor(hn::Xor(high_half(odd_product0), odd3), k1);
+    even0 = hn::Xor3(high_half(even_product1), even1, k0);
+    odd0 = hn::Xor3(high_half(odd_product1), odd1, k0);
+    even2 = hn::Xor3(high_half(even_product0), even3, k1);
+    odd2 = hn::Xor3(high_half(odd_product0), odd3, k1);
     even1 = hn::BitCast(du, even_product1);
     odd1 = hn::BitCast(du, odd_product1);
     even3 = hn::BitCast(du, even_product0);
@@ -126,6 +127,7 @@ HWY_INLINE void ForEachDropoutMask(DF df, const DropoutStream& stream, int64_t r
   for (int64_t lane = 0; lane < 16; lane += kStep) {
     const auto words =
         PhiloxLanes(du, stream.key, position + static_cast<uint64_t>(lane), stream.sample);
+#pragma GCC unroll 4
     for (int64_t pair = 0; pair < 4; ++pair) {
       const auto low = hn::And(words.word[pair], hn::Set(du, 0xffffu));
       const auto high = hn::ShiftRight<16>(words.word[pair]);

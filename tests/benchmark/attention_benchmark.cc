@@ -1,9 +1,11 @@
 // Speed of fused attention beside the processor's fp32 multiply-add rate, measured in the same
 // process. GFLOP/s count the matrix products over visible pairs only (forward 2, backward 5
-// products of 2·D per pair), not the softmax, the dropout or the gate. Run with one thread or many:
-// the peak is of as many.
+// products of 2·D per pair), not the softmax, the dropout or the gate, and are per second of
+// processor time, so they are rates of one core however many work. The gate's own kernel is part of
+// the gated variants' time.
 //
-//   attention_benchmark --benchmark_repetitions=5 --benchmark_enable_random_interleaving=true
+//   OMP_NUM_THREADS=1 attention_benchmark --benchmark_repetitions=5
+//       --benchmark_enable_random_interleaving=true
 #include <benchmark/benchmark.h>
 
 #include <cmath>
@@ -29,10 +31,15 @@ namespace sluice {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Returns the flops done; writes the sum so that nothing is optimized away.
+// Returns the flops done; starts from sink's ten numbers and writes the sum there, so that nothing
+// is optimized away.
 double MultiplyAddChains(int64_t rounds, float* sink) {
   const hn::CappedTag<float, 16> df;
-  auto a = hn::Set(df, 1.0f), b = a, c = a, d = a, e = a, f = a, g = a, h = a, i = a, j = a;
+  // Different starts, or the compiler would see that one chain is enough.
+  auto a = hn::Set(df, sink[0]), b = hn::Set(df, sink[1]), c = hn::Set(df, sink[2]),
+       d = hn::Set(df, sink[3]), e = hn::Set(df, sink[4]), f = hn::Set(df, sink[5]),
+       g = hn::Set(df, sink[6]), h = hn::Set(df, sink[7]), i = hn::Set(df, sink[8]),
+       j = hn::Set(df, sink[9]);
   const auto x = hn::Set(df, 0.999f), y = hn::Set(df, 0.001f);
   for (int64_t round = 0; round < rounds; ++round) {
     a = hn::MulAdd(a, x, y);
@@ -66,6 +73,7 @@ void PeakFp32(benchmark::State& state) {
   for (auto _ : state) {
     std::vector<double> done(ComputeThreads(), 0.0);
     std::vector<float> sinks(16 * ComputeThreads());
+    for (size_t i = 0; i < sinks.size(); ++i) sinks[i] = static_cast<float>(i);
     ParallelForWorkers(ComputeThreads(), 1, [&](int worker, int64_t, int64_t) {
       done[worker] = HWY_DYNAMIC_DISPATCH(MultiplyAddChains)(1000000, &sinks[16 * worker]);
     });
