@@ -20,14 +20,12 @@ namespace HWY_NAMESPACE {
 template <typename T>
 HWY_INLINE void DropoutRows(const DropoutArgs<T>& args, int64_t begin, int64_t end) {
   const hn::CappedTag<float, 16> df;
-  const auto scale = hn::Set(df, args.dropout.scale());
   for (int64_t n = begin; n < end; ++n) {
     const T* x = args.x + n * args.C;
     T* y = args.y + n * args.C;
     ForEachDropoutVector(df, args.dropout, n, args.C,
-                         [&](int64_t c, auto memory, auto keep) HWY_ATTR {
-                           const auto kept = hn::IfThenElseZero(keep, memory.Load(df, x + c));
-                           memory.Store(df, hn::Mul(kept, scale), y + c);
+                         [&](int64_t c, auto memory, auto factor) HWY_ATTR {
+                           memory.Store(df, hn::Mul(memory.Load(df, x + c), factor), y + c);
                          });
   }
 }

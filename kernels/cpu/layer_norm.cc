@@ -40,41 +40,46 @@ struct RowStatistics {
   float mean, rstd;
 };
 
-// sum[n] = residual[n] + dropout(x[n]), rounded to T. Returns the sum of its elements.
+// sum[n] = residual[n] + dropout(x[n]), rounded to T.
 template <typename T>
-HWY_INLINE float StoreRowSum(const LayerNormForwardArgs<T>& args, int64_t n) {
+HWY_INLINE void StoreRowSum(const LayerNormForwardArgs<T>& args, int64_t n) {
   const hn::CappedTag<float, 16> df;
   const int64_t C = args.C;
   const T* x = args.x + n * C;
   const T* residual = args.residual == nullptr ? nullptr : args.residual + n * C;
   T* sum = args.sum + n * C;
-  auto total = hn::Zero(df);
   const auto store = [&](int64_t c, auto memory, auto dropped) HWY_ATTR {
     auto value = dropped;
     if (residual != nullptr) value = hn::Add(value, memory.Load(df, residual + c));
-    value = RoundedTo<T>(df, value);
     memory.Store(df, value, sum + c);
-    total = hn::Add(total, memory.Keep(df, value, hn::Zero(df)));
   };
   if (args.dropout.enabled()) {
-    const auto scale = hn::Set(df, args.dropout.scale());
-    ForEachDropoutVector(df, args.dropout, n, C, [&](int64_t c, auto memory, auto keep) HWY_ATTR {
-      store(c, memory, hn::Mul(hn::IfThenElseZero(keep, memory.Load(df, x + c)), scale));
+    ForEachDropoutVector(df, args.dropout, n, C, [&](int64_t c, auto memory, auto factor) HWY_ATTR {
+      store(c, memory, hn::Mul(memory.Load(df, x + c), factor));
     });
   } else {
     ForEachVector(df, 0, C, [&](int64_t c, auto memory) HWY_ATTR {
       store(c, memory, memory.Load(df, x + c));
     });
   }
+}
+
+template <typename T>
+HWY_INLINE float Total(const T* row, int64_t C) {
+  const hn::CappedTag<float, 16> df;
+  auto total = hn::Zero(df);
+  ForEachVector(df, 0, C, [&](int64_t c, auto memory) HWY_ATTR {
+    total = hn::Add(total, memory.Load(df, row + c));
+  });
   return hn::GetLane(hn::SumOfLanes(df, total));
 }
 
 // Corrected two-pass statistics (Chan, Golub and LeVeque 1983): the second pass also sums the
 // deviations, which repairs the rounding of the first mean.
 template <typename T>
-HWY_INLINE RowStatistics Statistics(const T* row, int64_t C, float total, float eps) {
+HWY_INLINE RowStatistics Statistics(const T* row, int64_t C, float eps) {
   const hn::CappedTag<float, 16> df;
-  const float first_mean = total / static_cast<float>(C);
+  const float first_mean = Total(row, C) / static_cast<float>(C);
   const auto shift = hn::Set(df, first_mean);
   auto deviations = hn::Zero(df);
   auto squares = hn::Zero(df);
@@ -95,18 +100,11 @@ HWY_INLINE void ForwardRows(const LayerNormForwardArgs<T>& args, int64_t begin, 
   const int64_t C = args.C;
   for (int64_t n = begin; n < end; ++n) {
     const T* row = args.x + n * C;
-    float total = 0;
     if (args.sum != nullptr) {
-      total = StoreRowSum(args, n);
+      StoreRowSum(args, n);
       row = args.sum + n * C;
-    } else {
-      auto sum = hn::Zero(df);
-      ForEachVector(df, 0, C, [&](int64_t c, auto memory) HWY_ATTR {
-        sum = hn::Add(sum, memory.Load(df, row + c));
-      });
-      total = hn::GetLane(hn::SumOfLanes(df, sum));
     }
-    const RowStatistics statistics = Statistics(row, C, total, args.eps);
+    const RowStatistics statistics = Statistics(row, C, args.eps);
     if (args.mean != nullptr) args.mean[n] = statistics.mean;
     if (args.rstd != nullptr) args.rstd[n] = statistics.rstd;
     const auto mean = hn::Set(df, statistics.mean);
@@ -174,10 +172,9 @@ HWY_INLINE void StoreRowGradient(const LayerNormBackwardArgs<T>& args, int64_t n
     return dsum;
   };
   if (args.dx != nullptr && args.dropout.enabled()) {
-    const auto scale = hn::Set(df, args.dropout.scale());
-    ForEachDropoutVector(df, args.dropout, n, C, [&](int64_t c, auto memory, auto keep) HWY_ATTR {
+    ForEachDropoutVector(df, args.dropout, n, C, [&](int64_t c, auto memory, auto factor) HWY_ATTR {
       const auto dsum = store_dsum(c, memory);
-      memory.Store(df, hn::Mul(hn::IfThenElseZero(keep, dsum), scale), args.dx + n * C + c);
+      memory.Store(df, hn::Mul(dsum, factor), args.dx + n * C + c);
     });
   } else {
     ForEachVector(df, 0, C, [&](int64_t c, auto memory) HWY_ATTR {

@@ -38,8 +38,11 @@ HWY_INLINE hn::Vec<DF> ExpOfNonPositive(DF df, hn::Vec<DF> x) {
   static constexpr float kQuotient[] = {0.500000001346221f, 0.166665770031603f,
                                         0.041666464976159764f, 0.008363175565474494f,
                                         0.0013933643520164377f};
-  const auto n = hn::NearestInt(hn::Mul(x, hn::Set(df, 1.44269504088896341f)));
-  const auto n_float = hn::ConvertTo(df, n);
+  // Adding 1.5 · 2^23 rounds to an integer n and leaves n in the low bits.
+  const auto rounder = hn::Set(df, 12582912.0f);
+  const auto biased = hn::MulAdd(x, hn::Set(df, 1.44269504088896341f), rounder);
+  const auto n = hn::BitCast(di, biased);
+  const auto n_float = hn::Sub(biased, rounder);
   // ln 2 in two parts, the first with so few bits that its product with n is exact.
   auto r = hn::NegMulAdd(n_float, hn::Set(df, 0.693359375f), x);
   r = hn::NegMulAdd(n_float, hn::Set(df, -2.12194440e-4f), r);

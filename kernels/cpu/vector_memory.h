@@ -19,7 +19,6 @@
 
 #include <cstdint>
 #include <cstring>
-#include <type_traits>
 
 #include "core/bf16.h"
 #include "hwy/highway.h"
@@ -67,16 +66,6 @@ HWY_INLINE void StoreFloats(DF df, hn::Vec<DF> v, bf16* p) {
   const hn::Rebind<uint16_t, DF> du16;
   const auto bits = hn::DemoteTo(du16, hn::BitCast(di32, Bf16Bits(df, v)));
   hn::StoreU(bits, du16, reinterpret_cast<uint16_t*>(p));
-}
-
-// What a store to T and a load give back.
-template <typename T, class DF>
-HWY_INLINE hn::Vec<DF> RoundedTo(DF df, hn::Vec<DF> v) {
-  if constexpr (std::is_same_v<T, bf16>) {
-    return hn::BitCast(df, hn::ShiftLeft<16>(Bf16Bits(df, v)));
-  } else {
-    return v;
-  }
 }
 
 // All lanes of a vector are in memory.
