@@ -16,8 +16,7 @@ namespace {
 constexpr char kHistogram[] = "histogram";
 constexpr char kTokenClasses[] = "token_classes";
 constexpr char kRejected[] = "rejected";
-constexpr char kLooks[] = "looks";
-constexpr char kAfterStep[] = "after_step";
+constexpr char kBatches[] = "batches";
 constexpr char kCount[] = "count";
 constexpr char kShareBelow[] = "share_below_0.05";
 constexpr char kShareAbove[] = "share_above_0.95";
@@ -79,8 +78,7 @@ absl::Status WriteGateFile(const std::string& path, const GateStatistics& gates)
   ASSIGN_OR_RETURN(ArrayFileWriter file, ArrayFileWriter::Create(path, kGatesKind));
   RETURN_IF_ERROR(file.WriteTexts(kTokenClasses, gates.token_classes));
   RETURN_IF_ERROR(file.Write(kRejected, {1}, std::span(&gates.rejected, 1)));
-  RETURN_IF_ERROR(file.Write(kLooks, {1}, std::span(&gates.looks, 1)));
-  RETURN_IF_ERROR(file.Write(kAfterStep, {1}, std::span(&gates.after_step, 1)));
+  RETURN_IF_ERROR(file.Write(kBatches, {1}, std::span(&gates.batches, 1)));
 
   const std::vector<int64_t> dims = {gates.layers, gates.heads, gates.classes()};
   const auto counts = Column<int64_t>(gates, [](const GateCell& cell) { return cell.count; });
@@ -110,8 +108,7 @@ absl::StatusOr<GateStatistics> ReadGateFile(const std::string& path) {
   GateStatistics gates;
   ASSIGN_OR_RETURN(gates.token_classes, file.ReadTexts(kTokenClasses));
   RETURN_IF_ERROR(file.Read(kRejected, std::span(&gates.rejected, 1)));
-  RETURN_IF_ERROR(file.Read(kLooks, std::span(&gates.looks, 1)));
-  RETURN_IF_ERROR(file.Read(kAfterStep, std::span(&gates.after_step, 1)));
+  RETURN_IF_ERROR(file.Read(kBatches, std::span(&gates.batches, 1)));
   const ArrayEntry* count = file.Find(kCount);
   if (count == nullptr || count->dims.size() != 3 || count->dims[2] != gates.classes() ||
       count->elements() > (int64_t{1} << 24)) {

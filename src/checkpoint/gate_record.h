@@ -37,8 +37,7 @@ struct GateStatistics {
   std::vector<std::string> token_classes;
   std::vector<GateCell> cells;  // (layers, heads, token classes)
   int64_t rejected = 0;         // gates that were NaN or outside of [0, 1]; in no cell
-  int64_t looks = 0;            // training steps that were looked at
-  int64_t after_step = 0;       // of the steps after_step + 1 … checkpoint step
+  int64_t batches = 0;          // micro-batches that were looked at, over all ranks
 
   int64_t classes() const { return static_cast<int64_t>(token_classes.size()); }
   bool empty() const { return cells.empty(); }

@@ -38,9 +38,8 @@ std::string StateText(const CheckpointSummary& summary) {
 
 std::string GatesText(const GateStatistics& gates) {
   if (gates.empty()) return "";
-  return absl::StrFormat("%-16s%d layers of %d heads, mean %.4f, steps %d and on (%d looks)\n",
-                         "gates", gates.layers, gates.heads, gates.OverallMean(),
-                         gates.after_step + 1, gates.looks);
+  return absl::StrFormat("%-16s%d layers of %d heads, mean %.4f over %d micro-batches\n", "gates",
+                         gates.layers, gates.heads, gates.OverallMean(), gates.batches);
 }
 
 // Keeps the end of a long name: that is where names differ.
@@ -92,8 +91,7 @@ Json GatesJson(const GateStatistics& gates) {
   return {{"layers", gates.layers},
           {"heads", gates.heads},
           {"mean", Number(gates.OverallMean())},
-          {"after_step", gates.after_step},
-          {"looks", gates.looks},
+          {"batches", gates.batches},
           {"rejected", gates.rejected}};
 }
 

@@ -47,8 +47,7 @@ inline GateStatistics SampleGates() {
   gates.heads = 3;
   gates.token_classes = {"all", "cls", "other"};
   gates.rejected = 4;
-  gates.looks = 5;
-  gates.after_step = 500;
+  gates.batches = 5;
   gates.cells.resize(2 * 3 * 3);
   for (size_t i = 0; i < gates.cells.size(); ++i) {
     const auto n = static_cast<int64_t>(i);

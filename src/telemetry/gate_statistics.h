@@ -1,0 +1,63 @@
+// Gathers what gates do. Sums are kept in whole numbers (units of 2^-48), so a record does not
+// depend on the order of rows, on micro-batches, threads or ranks: the same gates give the same
+// bits.
+//
+//   GateAccumulator gates(layers, heads, {"[CLS]", "other"});
+//   gates.BeginBatch();
+//   gates.Add(layer, values, /*row_stride=*/heads, token_class);
+//   RETURN_IF_ERROR(gates.Merge(comm));
+//   contents.gates = gates.Statistics();
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "checkpoint/gate_record.h"
+#include "comm/communicator.h"
+
+namespace sluice {
+
+// Rows of this class are left out (padding).
+inline constexpr uint8_t kUncountedToken = 255;
+
+class GateAccumulator {
+ public:
+  // `token_classes`: names of the classes 0, 1, …; a class "all" is put before them.
+  GateAccumulator(int64_t layers, int64_t heads, std::vector<std::string> token_classes);
+
+  void BeginBatch();
+  // gates (N, H), rows row_stride apart; token_class (N), each below the number of classes or
+  // kUncountedToken. Values that are NaN or outside of [0, 1] are counted as rejected and nothing
+  // else.
+  void Add(int64_t layer, const float* gates, int64_t row_stride,
+           std::span<const uint8_t> token_class);
+
+  // Mean over what the last batch added; -1 when that was nothing.
+  double BatchMean() const;
+
+  // Adds up all ranks, in place, on every rank. Collective. Statistics and Reset follow, not Add.
+  absl::Status Merge(Communicator& communicator);
+  // Empty when there was no batch.
+  GateStatistics Statistics() const;
+  void Reset();
+
+ private:
+  int64_t classes() const { return static_cast<int64_t>(token_classes_.size()); }
+  int64_t cell_count() const { return layers_ * heads_ * classes(); }
+  GateCell MakeCell(const int64_t* sums, const int64_t* extremes) const;
+
+  const int64_t layers_;
+  const int64_t heads_;
+  const std::vector<std::string> token_classes_;  // without "all"
+  std::vector<int64_t> sums_;      // (layers, heads, classes, kSums), then rejected and batches
+  std::vector<int64_t> extremes_;  // (layers, heads, classes, 2): bits of the largest value, and
+                                   // minus those of the smallest
+  double batch_sum_ = 0;
+  int64_t batch_count_ = 0;
+  bool merged_ = false;
+};
+
+}  // namespace sluice

@@ -1,0 +1,53 @@
+// Watches the gates of a model while it trains: an Observer that classifies each token and hands
+// gate values to the record that checkpoints store.
+//
+//   GateTelemetry gates(config, manifest);
+//   if (gates.enabled() && step % config.telemetry.gate_statistics_every == 0) {
+//     gates.BeginBatch(batch);  // then forward with &gates as its observer
+//   }
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "checkpoint/gate_record.h"
+#include "comm/communicator.h"
+#include "config/run_config.h"
+#include "data/batch.h"
+#include "data/manifest.h"
+#include "model/observer.h"
+#include "telemetry/gate_statistics.h"
+#include "telemetry/token_classes.h"
+
+namespace sluice {
+
+class GateTelemetry : public Observer {
+ public:
+  // `data`: whose vocabulary file says which tokens are words, continuations and punctuation; when
+  // it cannot be read, a warning is logged and all of them count as words.
+  GateTelemetry(const RunConfig& config, const Manifest& data);
+
+  // Whether the model has gates and the configuration wants to know of them.
+  bool enabled() const { return accumulator_ != nullptr; }
+
+  // Before the forward pass that is observed, with its batch.
+  void BeginBatch(const Batch& batch);
+  void Observe(int layer, absl::string_view tensor, const TensorView& view) override;
+
+  // Of the last batch on this rank; negative when there was none.
+  double last_mean() const { return enabled() ? accumulator_->BatchMean() : -1; }
+
+  // Adds up all ranks, on every rank; collective. Then statistics, then Reset.
+  absl::Status Merge(Communicator&);
+  GateStatistics statistics() const;  // empty without gates, or when nothing was looked at
+  void Reset();
+
+ private:
+  std::unique_ptr<GateAccumulator> accumulator_;  // null: not enabled
+  std::unique_ptr<TokenClasses> classes_;
+  std::vector<uint8_t> class_of_row_;  // (B·T) of the batch
+};
+
+}  // namespace sluice

@@ -1,0 +1,105 @@
+#include "telemetry/gate_report.h"
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_split.h"
+#include "nlohmann/json.hpp"
+#include "support/compare.h"
+#include "telemetry/gate_statistics.h"
+
+namespace sluice {
+namespace {
+
+constexpr int64_t kLayers = 12, kHeads = 12;
+
+// Head 3.11 is closed, 0.7 open, 5.0 spread; all others stand at one half.
+GateStatistics MakeStatistics() {
+  GateAccumulator accumulator(
+      kLayers, kHeads,
+      {"[CLS]", "[SEP]", "[MASK]", "first", "punctuation", "word", "a very long class name"});
+  accumulator.BeginBatch();
+  const int64_t rows = 640;
+  std::vector<uint8_t> token_class(rows);
+  for (int64_t row = 0; row < rows; ++row) token_class[row] = row % 64 == 0 ? 1 : 5;
+  for (int64_t layer = 0; layer < kLayers; ++layer) {
+    std::vector<float> gates(rows * kHeads, 0.5f);
+    for (int64_t row = 0; row < rows; ++row) {
+      if (layer == 3) gates[row * kHeads + 11] = 0.01f;
+      if (layer == 0) gates[row * kHeads + 7] = 0.99f;
+      if (layer == 5) gates[row * kHeads] = static_cast<float>(row % 64) / 64;
+    }
+    accumulator.Add(layer, gates.data(), kHeads, token_class);
+  }
+  return accumulator.Statistics();
+}
+
+// Characters on a screen: bytes that do not continue one.
+size_t Columns(absl::string_view line) {
+  return static_cast<size_t>(
+      std::ranges::count_if(line, [](char c) { return (c & 0xC0) != 0x80; }));
+}
+
+TEST(GateReportTest, NamesClosedAndOpenHeads) {
+  const GateStatistics statistics = MakeStatistics();
+  EXPECT_EQ(ClosedHeads(statistics), (std::vector<LayerAndHead>{{3, 11}}));
+  EXPECT_EQ(OpenHeads(statistics), (std::vector<LayerAndHead>{{0, 7}}));
+  const std::string text = GateReportText(statistics);
+  EXPECT_TRUE(absl::StrContains(text, "closed heads (mean < 0.05): 1 of 144\n  3.11\n")) << text;
+  EXPECT_TRUE(absl::StrContains(text, "never acts (mean > 0.95): 1 of 144\n   0.7\n")) << text;
+}
+
+TEST(GateReportTest, TextFitsATerminal) {
+  const std::string text = GateReportText(MakeStatistics());
+  for (const absl::string_view line : absl::StrSplit(text, '\n')) {
+    EXPECT_LE(Columns(line), 100u) << line;
+  }
+}
+
+TEST(GateReportTest, AHeadsLineAndItsClasses) {
+  const std::string text = GateReportText(MakeStatistics());
+  EXPECT_TRUE(absl::StrContains(text,
+                                "5.0      0.4922  0.2886  0.0000  0.9844    6.2%    4.7%  "
+                                "████████████████████████████████\n"))
+      << text;
+  EXPECT_TRUE(absl::StrContains(
+      text,
+      "5.0                 -       0.0000            -            -            -       "
+      "0.5000            -\n"))
+      << text;
+}
+
+TEST(GateReportTest, HistogramsKeepRareGatesVisible) {
+  std::array<int64_t, kGateHistogramBins> histogram{};
+  EXPECT_EQ(DrawHistogram(histogram, 4), "    ");
+  histogram[0] = 1;      // of 8000: still a bar
+  histogram[16] = 8000;  // the highest
+  histogram[32] = 4000;  // half: 4 of 8
+  EXPECT_EQ(DrawHistogram(histogram, 4), "▁█▄ ");
+  EXPECT_EQ(DrawHistogram(histogram, 1), "█");
+  EXPECT_EQ(Columns(DrawHistogram(histogram, 64)), 64u);
+}
+
+TEST(GateReportTest, RejectedGatesAreShouted) {
+  GateStatistics statistics = MakeStatistics();
+  EXPECT_FALSE(absl::StrContains(GateReportText(statistics), "REJECTED"));
+  statistics.rejected = 3;
+  EXPECT_TRUE(absl::StrContains(GateReportText(statistics), "REJECTED: 3 gates"));
+}
+
+TEST(GateReportTest, WithoutGatesItSaysSo) {
+  EXPECT_EQ(GateReportText({}), "no gates were looked at\n");
+  EXPECT_EQ(nlohmann::json::parse(GateReportJson({}))["by_head"].size(), 0u);
+}
+
+TEST(GateReportTest, JsonHasEveryHeadAndClass) {
+  const nlohmann::json json = nlohmann::json::parse(GateReportJson(MakeStatistics()));
+  EXPECT_EQ(json["closed_heads"], (std::vector<std::string>{"3.11"}));
+  EXPECT_EQ(json["open_heads"], (std::vector<std::string>{"0.7"}));
+  EXPECT_EQ(json["by_head"].size(), 144u);
+  EXPECT_EQ(json["by_head"]["5.0"]["all"]["count"], 640);
+  EXPECT_EQ(json["by_head"]["5.0"]["[SEP]"]["count"], 10);
+  EXPECT_EQ(json["by_head"]["5.0"]["[SEP]"]["maximum"], 0.0);
+  EXPECT_EQ(json["by_head"]["5.0"]["all"]["histogram"].size(), 64u);
+}
+
+}  // namespace
+}  // namespace sluice

@@ -1,0 +1,97 @@
+#include "telemetry/gate_telemetry.h"
+
+#include <fstream>
+
+#include "support/compare.h"
+
+namespace sluice {
+namespace {
+
+using testing::TemporaryFolder;
+
+class GateTelemetryTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::ofstream(folder_.path() + "/vocab.txt")
+        << "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n.\n##ing\nwalk\n...\n##\n#\n";
+    manifest_.path = folder_.path() + "/manifest.yaml";
+    manifest_.vocabulary_file = "vocab.txt";
+    manifest_.tokenizer.vocabulary_size = 11;
+    manifest_.tokenizer.special = {.pad = 0, .unk = 1, .cls = 2, .sep = 3, .mask = 4};
+    config_.model.attention.variant = "gated";
+    config_.model.num_hidden_layers = 1;
+    config_.model.num_attention_heads = 1;
+    batch_.B = 2;
+    batch_.T = 7;
+    batch_.tokens = {2, 7, 6, 5,  4, 3, 0,   // [CLS] walk ##ing . [MASK] [SEP] [PAD]
+                     8, 8, 9, 10, 1, 7, 7};  // ... ... ## # [UNK] walk | padding
+    batch_.lengths = {7, 6};
+  }
+
+  TemporaryFolder folder_;
+  Manifest manifest_;
+  RunConfig config_;
+  Batch batch_;
+};
+
+TEST_F(GateTelemetryTest, TellsTokensApart) {
+  const TokenClasses classes(manifest_.tokenizer, {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]",
+                                                   ".", "##ing", "walk", "...", "##", "#"});
+  std::vector<uint8_t> of_row;
+  classes.Classify(batch_, of_row);
+  std::vector<std::string> names;
+  for (const uint8_t k : of_row) {
+    names.push_back(k == kUncountedToken ? "-" : classes.names().at(k));
+  }
+  EXPECT_EQ(names, (std::vector<std::string>{"[CLS]", "word", "continuation", "punctuation",
+                                             "[MASK]", "[SEP]", "-", "first", "punctuation",
+                                             "punctuation", "punctuation", "word", "word", "-"}));
+}
+
+TEST_F(GateTelemetryTest, ObservesGatesByTokenClass) {
+  GateTelemetry gates(config_, manifest_);
+  ASSERT_TRUE(gates.enabled());
+  EXPECT_LT(gates.last_mean(), 0);
+  EXPECT_TRUE(gates.statistics().empty());
+  std::vector<float> values(14, 0.5f);
+  values[0] = 0.125f;  // [CLS]
+  values[6] = 1.0f;    // padding
+  gates.BeginBatch(batch_);
+  gates.Observe(0, "something else", TensorView::Of(values.data(), Shape{14, 1}));
+  gates.Observe(0, "gate", TensorView::Of(values.data(), Shape{14, 1}));
+  EXPECT_EQ(gates.last_mean(), (0.125 + 11 * 0.5) / 12);
+  const GateStatistics statistics = gates.statistics();
+  EXPECT_EQ(statistics.cell(0, 0).count, 12);
+  EXPECT_EQ(statistics.cell(0, 0).maximum, 0.5);
+  EXPECT_EQ(statistics.token_classes[1], "[CLS]");
+  EXPECT_EQ(statistics.cell(0, 0, 1).count, 1);
+  EXPECT_EQ(statistics.cell(0, 0, 1).mean, 0.125);
+  gates.Reset();
+  EXPECT_TRUE(gates.statistics().empty());
+}
+
+TEST_F(GateTelemetryTest, WithoutAVocabularyAllAreWords) {
+  manifest_.vocabulary_file = "nothing.txt";
+  GateTelemetry gates(config_, manifest_);
+  std::vector<float> values(14, 0.5f);
+  gates.BeginBatch(batch_);
+  gates.Observe(0, "gate", TensorView::Of(values.data(), Shape{14, 1}));
+  const GateStatistics statistics = gates.statistics();
+  const auto word = std::ranges::find(statistics.token_classes, "word");
+  EXPECT_EQ(statistics.cell(0, 0, word - statistics.token_classes.begin()).count, 8);
+}
+
+TEST_F(GateTelemetryTest, IsOffWithoutGatesOrWhenNotWanted) {
+  config_.telemetry.gate_statistics_every = 0;
+  EXPECT_FALSE(GateTelemetry(config_, manifest_).enabled());
+  config_.telemetry.gate_statistics_every = 10;
+  config_.model.attention.variant = "vanilla";
+  GateTelemetry gates(config_, manifest_);
+  EXPECT_FALSE(gates.enabled());
+  EXPECT_LT(gates.last_mean(), 0);
+  EXPECT_TRUE(gates.statistics().empty());
+  gates.Reset();
+}
+
+}  // namespace
+}  // namespace sluice
