@@ -38,7 +38,11 @@ while [ $# -gt 0 ]; do
     --steps) number "$1" "${2:-}" && steps=$2 && shift ;;
     --ranks) number "$1" "${2:-}" && ranks=$2 && shift ;;
     --vocabulary) number "$1" "${2:-}" && vocabulary_size=$2 && shift ;;
-    --run-folder) [ $# -ge 2 ] || stop "--run-folder wants a folder"; run_folder=$2 && shift ;;
+    --run-folder)
+      [ $# -ge 2 ] || stop "--run-folder wants a folder"
+      run_folder=$(cd "$caller" && realpath -m --relative-base="$root" "$2")
+      shift
+      ;;
     --no-install) install= ;;
     -h | --help) usage && exit 0 ;;
     *) stop "unknown option '$1'; --help lists the options" ;;
