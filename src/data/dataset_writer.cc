@@ -2,12 +2,13 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
-#include <regex>
 
-#include "absl/strings/match.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
 #include "core/check.h"
 #include "core/error.h"
 #include "core/status.h"
@@ -29,17 +30,23 @@ absl::Status PrepareFolder(const std::string& folder) {
   return absl::OkStatus();
 }
 
+// Whether `name` is a file that a run of ours leaves: shard_NNNNN.h5, or one half written.
+bool IsOurs(absl::string_view name) {
+  const bool partial = absl::ConsumeSuffix(&name, kPartialFileEnding);
+  if (name == kManifestFileName || name == kVocabularyFileName) return partial;
+  if (!absl::ConsumePrefix(&name, "shard_") || !absl::ConsumeSuffix(&name, ".h5")) return false;
+  return name.size() >= 5 && std::all_of(name.begin(), name.end(), absl::ascii_isdigit);
+}
+
 // Removes what an earlier run of ours left: shards, partial files, and the manifest first of all,
 // because from then on it would lie.
 absl::Status RemoveEarlierFiles(const std::string& folder) {
-  static const std::regex pattern(
-      R"((shard_\d{5,}\.h5(\.partial)?)|((manifest\.yaml|vocab\.txt)\.partial))");
   std::error_code error;
   fs::remove(fs::path(folder) / kManifestFileName, error);
   if (error) return DeviceError("cannot remove the earlier manifest", folder, error.message());
   std::vector<fs::path> earlier;
   for (const auto& entry : fs::directory_iterator(folder, error)) {
-    if (std::regex_match(entry.path().filename().string(), pattern)) earlier.push_back(entry);
+    if (IsOurs(entry.path().filename().string())) earlier.push_back(entry);
   }
   if (error) return DeviceError("cannot list folder", folder, error.message());
   for (const fs::path& file : earlier) {
