@@ -57,6 +57,8 @@ class BatchSource {
   int64_t sequences_per_epoch() const { return sampler_.sequences_per_epoch(); }
   int64_t sequence_length() const { return settings_.sequence_length; }
   int64_t dropped_tokens() const { return packing_.dropped_tokens(); }  // an epoch
+  // Of tokens in memory at most.
+  int64_t memory_bytes() const { return store_.cache_limit_bytes(); }
   const Manifest& manifest() const { return manifest_; }
   const TokenizerIdentity& tokenizer() const { return manifest_.tokenizer; }
   int64_t vocabulary_size() const { return manifest_.tokenizer.vocabulary_size; }

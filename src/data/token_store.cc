@@ -33,6 +33,8 @@ absl::StatusOr<TokenStore> TokenStore::Open(const Manifest& manifest, int64_t ca
   return store;
 }
 
+int64_t TokenStore::cache_limit_bytes() const { return slot_limit_ * kBlockTokens * token_bytes_; }
+
 absl::Status TokenStore::Read(int64_t begin, int64_t count, int32_t* ids) {
   CHECK(begin >= 0 && count >= 0 && begin <= token_count() - count)
       << "tokens " << begin << " + " << count << " of " << token_count();

@@ -37,6 +37,8 @@ class TokenStore {
   absl::Status VisitRowOffsets(const std::function<void(int64_t)>& visit) const;
 
   int64_t blocks_read() const { return blocks_read_; }  // from disk, so far
+  // Of tokens in memory once the cache is full.
+  int64_t cache_limit_bytes() const;
 
  private:
   struct Slot {

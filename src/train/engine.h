@@ -53,6 +53,7 @@ class Engine {
   const ParameterStore& parameters() const { return parameters_; }
   Bert& model() { return *model_; }
   AdamWOptimizer& optimizer() { return *optimizer_; }
+  const AdamWOptimizer& optimizer() const { return *optimizer_; }
 
  private:
   Engine(const RunConfig& config, const EngineOptions& options)

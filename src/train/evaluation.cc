@@ -1,0 +1,68 @@
+#include "train/evaluation.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "core/error.h"
+#include "core/integer_math.h"
+#include "core/status.h"
+
+namespace sluice {
+namespace {
+
+// What ranks add up. All doubles: counts below 2^53 are exact.
+enum Sum { kWeightedLoss, kWeight, kLoss, kTargets, kCorrect, kSequences, kSums };
+
+absl::Status EvaluateOwnBatches(Engine& engine, BatchSource& source,
+                                const Communicator& communicator, int64_t batch_size,
+                                int64_t batches, Observer* observer, std::span<double> sums) {
+  const int64_t sequences = source.sequences_per_epoch();
+  Batch batch;
+  for (int64_t b = communicator.rank(); b < batches; b += communicator.world_size()) {
+    const int64_t first = b * batch_size, count = std::min(batch_size, sequences - first);
+    RETURN_IF_ERROR(source.Fill(first, count, &batch));
+    BertLosses losses;
+    RETURN_IF_ERROR(engine.Evaluate(batch, losses, observer));
+    const LossSums& lm = losses.masked_lm;
+    sums[kSequences] += static_cast<double>(count);
+    if (lm.targets == 0) continue;
+    sums[kWeightedLoss] += static_cast<double>(count) * lm.loss / static_cast<double>(lm.targets);
+    sums[kWeight] += static_cast<double>(count);
+    sums[kLoss] += lm.loss;
+    sums[kTargets] += static_cast<double>(lm.targets);
+    sums[kCorrect] += static_cast<double>(lm.correct);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<EvaluationResult> Evaluate(Engine& engine, BatchSource& source,
+                                          Communicator& communicator, int64_t batch_size,
+                                          int64_t batches, Observer* observer) {
+  const auto start = std::chrono::steady_clock::now();
+  const int64_t all = CeilDiv(source.sequences_per_epoch(), batch_size);
+  const int64_t asked = batches == 0 ? all : std::min(batches, all);
+  double sums[kSums] = {};
+  RETURN_IF_ERROR(communicator.Agree(
+      EvaluateOwnBatches(engine, source, communicator, batch_size, asked, observer, sums)));
+  RETURN_IF_ERROR(communicator.AllReduceSum(std::span<double>(sums)));
+  if (sums[kTargets] == 0)
+    return DataError("no masked position to evaluate", source.manifest().path);
+  EvaluationResult result{.perplexity = std::exp(sums[kWeightedLoss] / sums[kWeight]),
+                          .loss = sums[kLoss] / sums[kTargets],
+                          .accuracy = sums[kCorrect] / sums[kTargets],
+                          .sequences = static_cast<int64_t>(sums[kSequences]),
+                          .targets = static_cast<int64_t>(sums[kTargets]),
+                          .batch_size = batch_size};
+  if (!std::isfinite(result.loss)) {
+    return DivergedError("the evaluation loss is not finite", source.manifest().path,
+                         absl::StrCat(result.loss));
+  }
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return result;
+}
+
+}  // namespace sluice

@@ -1,0 +1,57 @@
+#include "train/load_model.h"
+
+#include <filesystem>
+
+#include "absl/strings/str_cat.h"
+#include "checkpoint/checkpoint_format.h"
+#include "checkpoint/reader.h"
+#include "checkpoint/verify.h"
+#include "config/load.h"
+#include "core/error.h"
+#include "core/status.h"
+#include "train/resume.h"
+
+namespace sluice {
+
+absl::StatusOr<std::string> ResolveCheckpoint(const std::string& path) {
+  std::error_code error;
+  if (!std::filesystem::exists(path, error))
+    return CheckpointError("no such checkpoint or run folder", path);
+  const std::string checkpoints = path + "/checkpoints";
+  if (std::filesystem::is_directory(checkpoints, error)) {
+    ASSIGN_OR_RETURN(const NewestCheckpoint newest, FindNewestCheckpoint(checkpoints));
+    if (newest.folder.empty()) return CheckpointError("the run has no whole checkpoint yet", path);
+    return newest.folder;
+  }
+  if (!std::filesystem::is_directory(path, error)) {
+    return CheckpointError("not a checkpoint: a checkpoint is a folder", path);
+  }
+  RETURN_IF_ERROR(VerifyCheckpoint(path));
+  return path;
+}
+
+absl::StatusOr<LoadedModel> LoadModel(const std::string& path, const LoadModelOptions& options) {
+  LoadedModel model;
+  ASSIGN_OR_RETURN(model.folder, ResolveCheckpoint(path));
+  ASSIGN_OR_RETURN(model.config, LoadRunConfig(absl::StrCat(model.folder, "/", kConfigFile), {},
+                                               ConfigUse::kInspection));
+  ASSIGN_OR_RETURN(model.state, ReadCheckpointState(model.folder));
+  if (model.config.model.vocab_size <= 0) {
+    return CheckpointError("the checkpoint's config.yaml has no model.vocab_size", model.folder);
+  }
+  ASSIGN_OR_RETURN(const DType dtype, ParsePrecision(model.config.training.precision));
+  const int64_t length = options.length == LoadModelOptions::kLongest
+                             ? model.config.model.max_position_embeddings
+                         : options.length == 0 ? model.config.data.sequence_length
+                                               : options.length;
+  ASSIGN_OR_RETURN(model.engine, Engine::Create(model.config, {.dtype = dtype,
+                                                               .max_batch = options.max_batch,
+                                                               .length = length,
+                                                               .train = false}));
+  RETURN_IF_ERROR(model.engine->Allocate());
+  RETURN_IF_ERROR(ReadCheckpointModel(model.folder, ModelDestinations(model.engine->parameters())));
+  model.engine->WeightsLoaded();
+  return model;
+}
+
+}  // namespace sluice

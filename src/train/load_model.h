@@ -1,0 +1,34 @@
+// A trained model from a checkpoint or a run folder, ready to evaluate or predict.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "checkpoint/checkpoint.h"
+#include "train/engine.h"
+
+namespace sluice {
+
+struct LoadModelOptions {
+  static constexpr int64_t kLongest = -1;
+  int64_t max_batch = 1;
+  int64_t length = 0;  // tokens; 0: the configuration's sequence_length; kLongest: as long as the
+                       // model has positions
+};
+
+struct LoadedModel {
+  std::string folder;  // the checkpoint's
+  RunConfig config;    // with which it was trained
+  CheckpointState state;
+  std::unique_ptr<Engine> engine;
+};
+
+// `path` is a checkpoint, or a run folder: then its newest whole checkpoint. CheckpointError
+// otherwise.
+absl::StatusOr<LoadedModel> LoadModel(const std::string& path, const LoadModelOptions& options);
+
+// The checkpoint that `path` stands for.
+absl::StatusOr<std::string> ResolveCheckpoint(const std::string& path);
+
+}  // namespace sluice

@@ -1,0 +1,144 @@
+#include "train/resume.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "checkpoint/reader.h"
+#include "checkpoint/retention.h"
+#include "checkpoint/verify.h"
+#include "checkpoint/writer.h"
+#include "config/dump.h"
+#include "config/load.h"
+#include "core/error.h"
+#include "core/status.h"
+#include "train/load_model.h"
+
+namespace sluice {
+namespace {
+
+std::span<float> Values(const TensorView& view) {
+  return {view.as<float>(), static_cast<size_t>(view.elements())};
+}
+
+// Keys that decide what is computed. A run that goes on with another value would be a different
+// run.
+bool MayChange(const std::string& key) {
+  for (const char* free :
+       {"name", "training.steps", "training.evaluate_every", "training.evaluation_batches",
+        "training.log_every", "training.gradient_accumulation_steps", "checkpoint.", "telemetry.",
+        "runtime.", "schedule.", "data.prefetch_batches", "data.validation", "data.train"}) {
+    if (absl::StartsWith(key, free))
+      return true;  // the data itself is compared by its vocabulary, not by its path
+  }
+  return false;
+}
+
+absl::Status CheckSameRun(const std::string& folder, const RunConfig& config) {
+  ASSIGN_OR_RETURN(const RunConfig saved,
+                   LoadRunConfig(folder + "/config.yaml", {}, ConfigUse::kInspection));
+  std::string differences;
+  for (const KeyDifference& difference : ConfigDifference(saved, config)) {
+    if (MayChange(difference.key)) continue;
+    absl::StrAppend(&differences, differences.empty() ? "" : "; ", difference.key, " was ",
+                    difference.a, ", is ", difference.b);
+  }
+  if (differences.empty()) return absl::OkStatus();
+  return UsageError(
+      "the checkpoint was trained with other settings (use another --run-folder, or --resume none)",
+      folder, differences);
+}
+
+std::vector<TensorDestination> OptimizerDestinations(const ParameterStore& parameters,
+                                                     const AdamWOptimizer& optimizer) {
+  std::vector<TensorDestination> tensors;
+  for (const Parameter& parameter : parameters.parameters()) {
+    tensors.push_back({"m/" + parameter.name, parameter.shape,
+                       Values(AdamWOptimizer::SliceOf(optimizer.first_moment(), parameter))});
+    tensors.push_back({"v/" + parameter.name, parameter.shape,
+                       Values(AdamWOptimizer::SliceOf(optimizer.second_moment(), parameter))});
+  }
+  return tensors;
+}
+
+std::vector<NamedTensor> AsNamed(const std::vector<TensorDestination>& destinations) {
+  std::vector<NamedTensor> tensors;
+  for (const TensorDestination& tensor : destinations) {
+    tensors.push_back({tensor.name, tensor.shape, tensor.values});
+  }
+  return tensors;
+}
+
+}  // namespace
+
+void TrainingState::RememberMetric(double perplexity) {
+  last_metric = perplexity;
+  if (best_metric.has_value() && *best_metric <= perplexity) return;
+  best_metric = perplexity;
+  best_step = step;
+}
+
+std::vector<TensorDestination> ModelDestinations(const ParameterStore& parameters) {
+  std::vector<TensorDestination> tensors;
+  for (size_t i = 0; i < parameters.parameters().size(); ++i) {
+    const Parameter& parameter = parameters.parameters()[i];
+    tensors.push_back(
+        {parameter.name, parameter.shape, Values(parameters.Master(static_cast<int>(i)))});
+  }
+  return tensors;
+}
+
+absl::StatusOr<std::string> FindCheckpointToResume(const std::string& resume,
+                                                   const std::string& checkpoints_folder) {
+  if (resume == "none") return "";
+  if (resume != "auto") return ResolveCheckpoint(resume);
+  ASSIGN_OR_RETURN(const NewestCheckpoint newest, FindNewestCheckpoint(checkpoints_folder));
+  return newest.folder;
+}
+
+absl::StatusOr<TrainingState> LoadTraining(const std::string& folder, const RunConfig& config,
+                                           Engine& engine) {
+  RETURN_IF_ERROR(CheckSameRun(folder, config));
+  ASSIGN_OR_RETURN(const CheckpointState saved, ReadCheckpointState(folder));
+  RETURN_IF_ERROR(ReadCheckpointModel(folder, ModelDestinations(engine.parameters())));
+  RETURN_IF_ERROR(ReadCheckpointOptimizer(
+      folder, OptimizerDestinations(engine.parameters(), engine.optimizer())));
+  engine.WeightsLoaded();
+  engine.optimizer().set_updates(saved.step);
+  TrainingState state;
+  state.step = saved.step;
+  state.next_sample = saved.next_sample;
+  state.best_metric = saved.best_metric;
+  state.best_step = saved.best_step;
+  return state;
+}
+
+absl::Status SaveTraining(const std::string& checkpoints_folder, const RunConfig& config,
+                          const TrainingState& state, int world_size, const Engine& engine,
+                          const GateStatistics& gates, const Manifest& data) {
+  CheckpointContents contents;
+  contents.model = AsNamed(ModelDestinations(engine.parameters()));
+  contents.optimizer = AsNamed(OptimizerDestinations(engine.parameters(), engine.optimizer()));
+  contents.gates = gates;
+  contents.state.step = state.step;
+  contents.state.next_sample = state.next_sample;
+  contents.state.seed = config.training.seed;
+  contents.state.world_size = world_size;
+  contents.state.best_metric = state.best_metric;
+  contents.state.best_step = state.best_step;
+  contents.state.counters["tokens_seen"] = state.next_sample * config.data.sequence_length;
+  contents.config_yaml = DumpRunConfig(config);
+  contents.files = {data.Beside(data.vocabulary_file)};
+  RETURN_IF_ERROR(WriteCheckpoint(checkpoints_folder, contents));
+  if (config.checkpoint.keep_best && state.best_step == state.step) {
+    RETURN_IF_ERROR(MarkBestCheckpoint(checkpoints_folder,
+                                       {state.step, "validation/perplexity", *state.best_metric}));
+  }
+  return ApplyRetention(checkpoints_folder,
+                        {config.checkpoint.keep_last, config.checkpoint.keep_best})
+      .status();
+}
+
+}  // namespace sluice

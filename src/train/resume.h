@@ -1,0 +1,48 @@
+// Between a running Engine and a checkpoint: what is saved, and how a run goes on.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "checkpoint/checkpoint.h"
+#include "config/run_config.h"
+#include "data/manifest.h"
+#include "train/engine.h"
+
+namespace sluice {
+
+// Where a run stands, besides weights and optimizer.
+struct TrainingState {
+  int64_t step = 0;                   // updates done
+  int64_t next_sample = 0;            // global index of the first sample that no update has used
+  std::optional<double> best_metric;  // lowest perplexity on the first validation set
+  std::optional<int64_t> best_step;
+  std::optional<double> last_metric;  // of the evaluation at `step`, if there was one
+
+  void RememberMetric(double perplexity);
+};
+
+// The folder that `resume` stands for: "none" gives "", "auto" the newest whole checkpoint in
+// `checkpoints_folder` ("" when there is none), anything else a checkpoint or run folder that must
+// exist.
+absl::StatusOr<std::string> FindCheckpointToResume(const std::string& resume,
+                                                   const std::string& checkpoints_folder);
+
+// Reads weights, optimizer and state. CheckpointError when the checkpoint is not of this model;
+// UsageError when a key that decides what is computed (model, data, optimizer, seed, batch) differs
+// from the run's, naming each. Keys that may change: name, steps, evaluation, logging,
+// checkpointing, telemetry, runtime, prefetching, schedule.
+absl::StatusOr<TrainingState> LoadTraining(const std::string& folder, const RunConfig& config,
+                                           Engine& engine);
+
+// Writes checkpoints_folder/step_NNNNNNNN, marks it as the best if it is, and deletes what
+// config.checkpoint does not keep. One rank only.
+absl::Status SaveTraining(const std::string& checkpoints_folder, const RunConfig& config,
+                          const TrainingState& state, int world_size, const Engine& engine,
+                          const GateStatistics& gates, const Manifest& data);
+
+// All parameters as destinations in the master weights.
+std::vector<TensorDestination> ModelDestinations(const ParameterStore& parameters);
+
+}  // namespace sluice

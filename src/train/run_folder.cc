@@ -1,0 +1,37 @@
+#include "train/run_folder.h"
+
+#include <filesystem>
+
+#include "absl/strings/str_format.h"
+#include "core/error.h"
+#include "core/log.h"
+#include "core/status.h"
+
+namespace sluice {
+
+RunFolder::~RunFolder() {
+  if (log_.is_open()) SetLogCopy(nullptr);
+}
+
+std::string RunFolder::checkpoint(int64_t step) const {
+  return absl::StrFormat("%s/step_%08d", checkpoints(), step);
+}
+
+absl::Status RunFolder::Open(const std::string& config_yaml, int64_t resumed_step) {
+  std::error_code error;
+  std::filesystem::create_directories(checkpoints(), error);
+  if (error) return DeviceError("cannot create the run folder", path_, error.message());
+  const std::string config_path = path_ + "/config.yaml", part = config_path + ".part";
+  std::ofstream config(part, std::ios::trunc);
+  config << config_yaml;
+  config.close();
+  if (!config) return DeviceError("cannot write", part);
+  std::filesystem::rename(part, config_path, error);
+  if (error) return DeviceError("cannot write", config_path, error.message());
+  log_.open(path_ + "/log.txt", std::ios::app);
+  if (!log_) return DeviceError("cannot write", path_ + "/log.txt");
+  SetLogCopy([this](absl::string_view line) { log_ << line << std::flush; });
+  return metrics_.Open(path_ + "/metrics.jsonl", resumed_step);
+}
+
+}  // namespace sluice

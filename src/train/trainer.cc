@@ -1,0 +1,344 @@
+#include "train/trainer.h"
+
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "config/dump.h"
+#include "config/validate.h"
+#include "core/error.h"
+#include "core/log.h"
+#include "core/parallel.h"
+#include "core/status.h"
+#include "model/operation_count.h"
+#include "ops/processor.h"
+#include "optim/learning_rate.h"
+#include "train/compute_threads.h"
+
+namespace sluice {
+
+Trainer::Trainer(const TrainOptions& options, Communicator& communicator)
+    : config_(options.config),
+      options_(options),
+      comm_(communicator),
+      folder_(options.run_folder.empty() ? "runs/" + options.config.name : options.run_folder) {}
+
+absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const TrainOptions& options,
+                                                         Communicator& communicator) {
+  RETURN_IF_ERROR(ValidateWorldSize(options.config, communicator.world_size()));
+  auto trainer = std::unique_ptr<Trainer>(new Trainer(options, communicator));
+  ASSIGN_OR_RETURN(trainer->threads_,
+                   ChooseComputeThreads(communicator, options.config.runtime.threads));
+  SetComputeThreads(trainer->threads_);
+  RETURN_IF_ERROR(communicator.Agree(trainer->OpenData()));
+  RETURN_IF_ERROR(communicator.Agree(trainer->PlanEngine()));
+  return trainer;
+}
+
+absl::Status Trainer::OpenData() {
+  ASSIGN_OR_RETURN(
+      train_data_,
+      BatchSource::Open(config_.data.train, TrainingSettings(config_.data, config_.training.seed)));
+  for (const std::string& path : config_.data.validation) {
+    ASSIGN_OR_RETURN(auto source, BatchSource::Open(path, EvaluationSettings(config_.data)));
+    const std::string difference =
+        DescribeDifference(train_data_->tokenizer(), source->tokenizer());
+    if (!difference.empty()) {
+      return DataError("training and validation data were made with different tokenizers", path,
+                       difference);
+    }
+    validation_data_.push_back(std::move(source));
+  }
+  int64_t& vocab_size = config_.model.vocab_size;
+  if (vocab_size == 0) vocab_size = train_data_->vocabulary_size();
+  if (vocab_size < train_data_->vocabulary_size()) {
+    return DataError("the data's vocabulary is larger than model.vocab_size", config_.data.train,
+                     absl::StrCat(train_data_->vocabulary_size(), " > ", vocab_size));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Trainer::PlanEngine() {
+  ASSIGN_OR_RETURN(const DType dtype, ParsePrecision(config_.training.precision));
+  const int64_t micro_batch = config_.training.global_batch_size / comm_.world_size() /
+                              config_.training.gradient_accumulation_steps;
+  ASSIGN_OR_RETURN(engine_, Engine::Create(config_, {.dtype = dtype,
+                                                     .max_batch = micro_batch,
+                                                     .length = config_.data.sequence_length,
+                                                     .train = true}));
+  return absl::OkStatus();
+}
+
+std::string Trainer::Describe() const {
+  return absl::StrCat("training data: ", train_data_->Summary(), "\n",
+                      DescribePlan(*engine_, {.world_size = comm_.world_size(),
+                                              .threads = threads_,
+                                              .train_sequences = train_data_->sequences_per_epoch(),
+                                              .data_bytes = train_data_->memory_bytes()}));
+}
+
+absl::Status Trainer::Prepare() {
+  RETURN_IF_ERROR(comm_.Agree(engine_->Allocate()));
+  RETURN_IF_ERROR(comm_.Agree(Resume()));
+  const absl::Status opened =
+      comm_.rank() == 0 ? folder_.Open(DumpRunConfig(config_), state_.step) : absl::OkStatus();
+  RETURN_IF_ERROR(comm_.Agree(opened));
+  const TensorView gradient = engine_->parameters().flat_gradient();
+  buckets_ = std::make_unique<GradientBuckets>(
+      comm_, std::span<float>(gradient.as<float>(), gradient.elements()),
+      config_.runtime.gradient_bucket_bytes);
+  RETURN_IF_ERROR(MeasureMatmulRate());
+  stop_signal_ = std::make_unique<StopSignal>();
+  StartPrefetcher();
+  LogStart();
+  report_time_ = std::chrono::steady_clock::now();
+  report_step_ = state_.step;
+  return absl::OkStatus();
+}
+
+absl::Status Trainer::Resume() {
+  gates_ = std::make_unique<GateTelemetry>(config_, train_data_->manifest());
+  ASSIGN_OR_RETURN(const std::string from,
+                   FindCheckpointToResume(options_.resume, folder_.checkpoints()));
+  if (from.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(state_, LoadTraining(from, config_, *engine_));
+  saved_step_ = state_.step;
+  if (state_.step > config_.training.steps) {
+    return UsageError("the checkpoint is past training.steps", from,
+                      absl::StrCat(state_.step, " > ", config_.training.steps));
+  }
+  LogInfo(absl::StrFormat("resuming from %s: step %d, next sample %d", from, state_.step,
+                          state_.next_sample));
+  return absl::OkStatus();
+}
+
+void Trainer::StartPrefetcher() {
+  const int64_t count = engine_->options().max_batch,
+                parts = config_.training.gradient_accumulation_steps;
+  const int64_t global = config_.training.global_batch_size, first = state_.next_sample;
+  const int64_t updates = config_.training.steps - state_.step, rank = comm_.rank();
+  prefetcher_ = std::make_unique<Prefetcher>(PrefetcherSettings{
+      .depth = config_.data.prefetch_batches,
+      // Batch k is micro-batch k mod parts of update k / parts: rows of the global batch from this
+      // rank's share.
+      .range =
+          [=](int64_t k) {
+            if (k / parts >= updates) return BatchRange{};
+            return BatchRange{first + k / parts * global + (rank * parts + k % parts) * count,
+                              count};
+          },
+      .fill =
+          [this](BatchRange range, Batch* batch) {
+            return train_data_->Fill(range.first_sample, range.count, batch);
+          }});
+}
+
+absl::Status Trainer::MeasureMatmulRate() {
+  RETURN_IF_ERROR(comm_.Barrier());
+  const bool is_bf16 = engine_->options().dtype == DType::kBFloat16;
+  double gflops = cpu::MeasureMatmulGflops(is_bf16, 2048, 768, 3072, 5);
+  RETURN_IF_ERROR(comm_.AllReduceSum(std::span<double>(&gflops, 1)));
+  matmul_flops_ = 1e9 * gflops;
+  return absl::OkStatus();
+}
+
+void Trainer::LogStart() const {
+  LogInfo(absl::StrCat("training data: ", train_data_->Summary()));
+  LogInfo(absl::StrFormat("model: %s, %s attention, %d parameters, %s", config_.model.architecture,
+                          config_.model.attention.variant, engine_->parameters().parameter_count(),
+                          config_.training.precision));
+  LogInfo(absl::StrFormat(
+      "%d ranks (%s) x %d threads, %.0f GFLOP/s measured matmul rate, %.0f MiB planned a rank",
+      comm_.world_size(), comm_.name(), threads_, matmul_flops_ / 1e9,
+      static_cast<double>(engine_->arena().bytes()) / (1 << 20)));
+  LogInfo(absl::StrCat("run folder: ", folder_.path()));
+}
+
+absl::Status Trainer::Run() {
+  RETURN_IF_ERROR(Prepare());
+  while (state_.step < config_.training.steps && !stop_agreed_) {
+    RETURN_IF_ERROR(Step());
+    if (due(config_.training.evaluate_every)) RETURN_IF_ERROR(EvaluateAll());
+    RETURN_IF_ERROR(SaveIfDue(/*at_end=*/false));
+  }
+  SetStatusLine("");
+  if (stop_agreed_ && state_.step < config_.training.steps) {
+    RETURN_IF_ERROR(SaveIfDue(/*at_end=*/true));
+    return StoppedOnRequest(absl::StrCat("stopped on request after step ", state_.step,
+                                         "; the same command goes on from there"));
+  }
+  if (evaluated_step_ != state_.step) RETURN_IF_ERROR(EvaluateAll());
+  return SaveIfDue(/*at_end=*/true);
+}
+
+absl::Status Trainer::Step() {
+  BertLosses losses;
+  RETURN_IF_ERROR(
+      comm_.Agree(RunMicroBatches(losses)));  // 1 load  2 forward  3 backward, per micro-batch
+  RETURN_IF_ERROR(Reduce(losses));            // 4 reduce
+  RETURN_IF_ERROR(ApplyUpdate());             // 5 update
+  return Record();                            // 6 record
+}
+
+absl::Status Trainer::RunMicroBatches(BertLosses& losses) {
+  const int64_t parts = config_.training.gradient_accumulation_steps;
+  for (int64_t part = 0; part < parts; ++part) {
+    const absl::StatusOr<const Batch*> batch = prefetcher_->Next();
+    RETURN_IF_ERROR(comm_.Agree(batch.status()));
+    CHECK(*batch != nullptr);
+    // From here on ranks meet in the buckets' reductions only.
+    const absl::Status status = ForwardBackward(**batch, part + 1 == parts, losses);
+    failed_alone_ = !status.ok();
+    RETURN_IF_ERROR(status);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Trainer::ForwardBackward(const Batch& batch, bool last, BertLosses& losses) {
+  const bool look = gates_->enabled() && state_.step % config_.telemetry.gate_statistics_every == 0;
+  if (look) gates_->BeginBatch(batch);
+  Bert::GradientReady ready;
+  if (last) {
+    ready = [this](int64_t begin, int64_t end) { return buckets_->MarkReady(begin, end); };
+  }
+  // A row has mlm_probability * T targets on average, so both losses' means weigh alike; the weight
+  // is a constant so that gradients do not depend on how the batch is split.
+  const double next_sentence_weight =
+      config_.data.mlm_probability * static_cast<double>(config_.data.sequence_length);
+  return engine_->ForwardBackward(batch,
+                                  {.train = true,
+                                   .seed = config_.training.seed,
+                                   .next_sentence_weight = next_sentence_weight,
+                                   .observer = look ? gates_.get() : nullptr},
+                                  losses, ready);
+}
+
+absl::Status Trainer::Reduce(const BertLosses& losses) {
+  RETURN_IF_ERROR(buckets_->Finish());
+  const auto number = [](int64_t count) { return static_cast<double>(count); };
+  double sums[] = {losses.masked_lm.loss,
+                   number(losses.masked_lm.targets),
+                   number(losses.masked_lm.correct),
+                   losses.next_sentence.loss,
+                   number(losses.next_sentence.targets),
+                   number(losses.next_sentence.correct),
+                   stop_signal_->received() != 0 ? 1.0 : 0.0,
+                   0.0};
+  RETURN_IF_ERROR(comm_.AllReduceSum(std::span<double>(sums)));
+  const auto count = [](double value) { return static_cast<int64_t>(value); };
+  masked_lm_ = {.loss = sums[0], .targets = count(sums[1]), .correct = count(sums[2])};
+  next_sentence_ = {.loss = sums[3], .targets = count(sums[4]), .correct = count(sums[5])};
+  stop_agreed_ = sums[6] > 0;
+  return absl::OkStatus();
+}
+
+absl::Status Trainer::ApplyUpdate() {
+  const double scale = 1 / static_cast<double>(std::max<int64_t>(1, masked_lm_.targets));
+  gradient_norm_ = engine_->GradientNorm(scale);
+  learning_rate_ = LearningRateAt(config_.schedule, config_.optimizer.learning_rate,
+                                  config_.training.steps, state_.step);
+  if (!std::isfinite(gradient_norm_) || !std::isfinite(masked_lm_.loss)) {
+    return DivergedError(
+        absl::StrFormat("training diverged at step %d", state_.step + 1), folder_.path(),
+        absl::StrFormat(
+            "loss %g, gradient norm %g, learning rate %g; the weights of step %d are untouched",
+            masked_lm_.loss * scale, gradient_norm_, learning_rate_, state_.step));
+  }
+  const double clipping = ClippingCoefficient(gradient_norm_, config_.optimizer.max_grad_norm);
+  RETURN_IF_ERROR(engine_->Update(learning_rate_, scale * clipping));
+  ++state_.step;
+  state_.next_sample += config_.training.global_batch_size;
+  return absl::OkStatus();
+}
+
+absl::Status Trainer::Record() {
+  const bool report =
+      state_.step % config_.training.log_every == 0 || state_.step == config_.training.steps;
+  if (!report) return absl::OkStatus();
+  const auto now = std::chrono::steady_clock::now();
+  const double seconds = std::chrono::duration<double>(now - report_time_).count();
+  const auto steps = static_cast<double>(state_.step - report_step_);
+  const int64_t T = config_.data.sequence_length;
+  const double tokens = static_cast<double>(config_.training.global_batch_size * T);
+  const double targets = static_cast<double>(masked_lm_.targets);
+  const double operations =
+      CountOperations(config_.model, T, targets / tokens).training() * tokens * steps / seconds;
+  report_ = {.step = state_.step,
+             .total_steps = config_.training.steps,
+             .loss = masked_lm_.loss / targets +
+                     (next_sentence_.targets > 0
+                          ? next_sentence_.loss / static_cast<double>(next_sentence_.targets)
+                          : 0),
+             .accuracy = static_cast<double>(masked_lm_.correct) / targets,
+             .learning_rate = learning_rate_,
+             .gradient_norm = gradient_norm_,
+             .targets = masked_lm_.targets,
+             .seconds = seconds / steps,
+             .tokens_per_s = tokens * steps / seconds,
+             .matmul_share = matmul_flops_ > 0 ? operations / matmul_flops_ : 0,
+             .data_wait_s = prefetcher_->waited_seconds() - report_wait_,
+             .gate_mean = gates_->last_mean(),
+             .eta_s = static_cast<double>(config_.training.steps - state_.step) * seconds / steps};
+  report_time_ = now;
+  report_step_ = state_.step;
+  report_wait_ = prefetcher_->waited_seconds();
+  if (comm_.rank() != 0) return absl::OkStatus();
+  LogResult(StepLine(report_));
+  SetStatusLine(ProgressBar(report_));
+  return folder_.metrics().Write("train", StepFields(report_));
+}
+
+absl::Status Trainer::EvaluateAll() {
+  evaluated_step_ = state_.step;
+  for (size_t i = 0; i < validation_data_.size(); ++i) {
+    ASSIGN_OR_RETURN(const EvaluationResult result,
+                     Evaluate(*engine_, *validation_data_[i], comm_, engine_->options().max_batch,
+                              config_.training.evaluation_batches));
+    if (i == 0) state_.RememberMetric(result.perplexity);
+    if (comm_.rank() != 0) continue;
+    const std::string& path = config_.data.validation[i];
+    LogResult(
+        absl::StrFormat("evaluation at step %d  perplexity %.3f  loss %.4f  accuracy %.4f  %s (%d "
+                        "sequences, %.1fs)",
+                        state_.step, result.perplexity, result.loss, result.accuracy, path,
+                        result.sequences, result.seconds));
+    RETURN_IF_ERROR(folder_.metrics().Write("evaluation", {{"step", state_.step},
+                                                           {"data", path},
+                                                           {"perplexity", result.perplexity},
+                                                           {"loss", result.loss},
+                                                           {"accuracy", result.accuracy},
+                                                           {"sequences", result.sequences},
+                                                           {"targets", result.targets},
+                                                           {"batch_size", result.batch_size}}));
+  }
+  // Evaluation is not training: it counts in no step's time.
+  report_time_ = std::chrono::steady_clock::now();
+  report_step_ = state_.step;
+  return absl::OkStatus();
+}
+
+absl::Status Trainer::SaveIfDue(bool at_end) {
+  if (saved_step_ == state_.step || !(at_end || due(config_.checkpoint.every)))
+    return absl::OkStatus();
+  RETURN_IF_ERROR(Save());
+  report_time_ = std::chrono::steady_clock::now();
+  report_step_ = state_.step;
+  return absl::OkStatus();
+}
+
+absl::Status Trainer::Save() {
+  RETURN_IF_ERROR(gates_->Merge(comm_));
+  absl::Status status;
+  if (comm_.rank() == 0) {
+    status = SaveTraining(folder_.checkpoints(), config_, state_, comm_.world_size(), *engine_,
+                          gates_->statistics(), train_data_->manifest());
+  }
+  RETURN_IF_ERROR(comm_.Agree(status));
+  gates_->Reset();
+  saved_step_ = state_.step;
+  LogInfo(absl::StrCat("checkpoint: ", folder_.checkpoint(state_.step)));
+  return absl::OkStatus();
+}
+
+}  // namespace sluice

@@ -1,0 +1,120 @@
+// The training loop of one rank.
+//
+//   ASSIGN_OR_RETURN(auto trainer, Trainer::Create(options, communicator));
+//   RETURN_IF_ERROR(trainer->Run());
+//
+// Every rank runs the same loop on its own rows of the same global batch. Losses and gradients are
+// summed over targets and divided once an update by the count over all ranks and micro-batches, so
+// results do not depend on how a batch is split (docs/decisions/0001).
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "comm/communicator.h"
+#include "comm/gradient_buckets.h"
+#include "config/run_config.h"
+#include "data/batch_source.h"
+#include "data/prefetcher.h"
+#include "telemetry/gate_telemetry.h"
+#include "train/dry_run.h"
+#include "train/engine.h"
+#include "train/evaluation.h"
+#include "train/resume.h"
+#include "train/run_folder.h"
+#include "train/step_report.h"
+#include "train/stop_signal.h"
+
+namespace sluice {
+
+struct TrainOptions {
+  RunConfig config;
+  std::string run_folder;       // empty: runs/NAME
+  std::string resume = "auto";  // auto (the newest checkpoint of the run folder, if any), none, or
+                                // a checkpoint's folder
+};
+
+class Trainer {
+ public:
+  // Opens and checks the data, plans the model. Collective: fails on every rank when it fails on
+  // one.
+  static absl::StatusOr<std::unique_ptr<Trainer>> Create(const TrainOptions& options,
+                                                         Communicator& communicator);
+
+  // What --dry-run prints. Nothing has been allocated or written.
+  std::string Describe() const;
+
+  // Allocates, resumes, trains to config.training.steps, evaluates, writes checkpoints.
+  // StoppedOnRequest when a signal ended it early, with a checkpoint written.
+  absl::Status Run();
+
+  // One update, from loading to recording. Public for tests, which call Prepare first.
+  absl::Status Prepare();
+  absl::Status Step();
+
+  // Whether this rank failed at a point where the others could not be told: they wait for it, so
+  // its process must end them (AbortAllRanks). Every other error is returned by all ranks alike.
+  bool failed_alone() const { return failed_alone_; }
+
+  Engine& engine() { return *engine_; }
+  int64_t step() const { return state_.step; }
+  const StepReport& last_report() const { return report_; }
+
+ private:
+  Trainer(const TrainOptions& options, Communicator& communicator);
+
+  // Set-up.
+  absl::Status OpenData();
+  absl::Status PlanEngine();
+  absl::Status Resume();
+  void StartPrefetcher();
+  absl::Status MeasureMatmulRate();
+  void LogStart() const;
+
+  // Parts of a step.
+  absl::Status RunMicroBatches(BertLosses& losses);
+  absl::Status ForwardBackward(const Batch& batch, bool last, BertLosses& losses);
+  absl::Status Reduce(const BertLosses& losses);
+  absl::Status ApplyUpdate();
+  absl::Status Record();
+
+  // Between steps.
+  absl::Status EvaluateAll();
+  absl::Status SaveIfDue(bool at_end);
+  absl::Status Save();
+  bool due(int64_t every) const { return every > 0 && state_.step % every == 0; }
+
+  RunConfig config_;
+  const TrainOptions options_;
+  Communicator& comm_;
+  RunFolder folder_;
+  int threads_ = 1;
+  std::unique_ptr<BatchSource> train_data_;
+  std::vector<std::unique_ptr<BatchSource>> validation_data_;
+  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<GradientBuckets> buckets_;
+  std::unique_ptr<GateTelemetry> gates_;
+  std::unique_ptr<StopSignal> stop_signal_;
+  std::unique_ptr<Prefetcher> prefetcher_;  // after what its thread uses
+
+  TrainingState state_;
+  double matmul_flops_ = 0;  // measured, all ranks together, operations a second
+  int64_t saved_step_ = -1;
+  int64_t evaluated_step_ = -1;
+  bool stop_agreed_ = false;
+  bool failed_alone_ = false;
+
+  // Of the step at hand, after Reduce: sums over ranks.
+  LossSums masked_lm_, next_sentence_;
+  double gradient_norm_ = 0, learning_rate_ = 0;
+  // Since the last report.
+  StepReport report_;
+  std::chrono::steady_clock::time_point report_time_;
+  int64_t report_step_ = 0;
+  double report_wait_ = 0;
+};
+
+}  // namespace sluice
