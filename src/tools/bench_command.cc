@@ -1,0 +1,255 @@
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "config/load.h"
+#include "core/error.h"
+#include "core/parallel.h"
+#include "core/status.h"
+#include "nlohmann/json.hpp"
+#include "ops/processor.h"
+#include "tools/commands.h"
+#include "train/attention_benchmark.h"
+#include "train/compute_threads.h"
+#include "train/engine.h"
+#include "train/step_benchmark.h"
+
+namespace sluice {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct BenchArguments {
+  std::string what;
+  std::vector<std::string> config_and_overrides;
+  int64_t batch = 16, length = 128, steps = 8;
+  std::string precision, variant;
+  bool causal = false, json = false;
+};
+
+// The file, if one is named, else BERT-base with VGA; then overrides and flags.
+absl::StatusOr<RunConfig> BenchConfig(const BenchArguments& arguments) {
+  std::string path;
+  std::vector<std::string> overrides;
+  for (const std::string& word : arguments.config_and_overrides) {
+    if (absl::StrContains(word, '=')) {
+      overrides.push_back(word);
+    } else if (path.empty()) {
+      path = word;
+    } else {
+      return UsageError("more than one configuration file", word);
+    }
+  }
+  RunConfig config;
+  config.name = "bert_base";
+  config.model.attention.variant = "gated";
+  if (!path.empty()) {
+    ASSIGN_OR_RETURN(config, LoadRunConfig(path, overrides, ConfigUse::kInspection));
+  } else if (!overrides.empty()) {
+    return UsageError("overrides need a configuration file", overrides[0]);
+  }
+  if (!arguments.precision.empty()) config.training.precision = arguments.precision;
+  if (arguments.variant == "vanilla") config.model.attention.variant = "vanilla";
+  if (arguments.variant == "vga") {
+    config.model.attention.variant = "gated";
+    config.model.attention.gate = GateConfig{};
+  }
+  if (config.model.vocab_size == 0) config.model.vocab_size = 30522;
+  return config;
+}
+
+absl::Status BenchMatmul(const BenchArguments& arguments, const RunConfig& config) {
+  const ModelConfig& m = config.model;
+  const int64_t N = arguments.batch * arguments.length;
+  const struct {
+    const char* name;
+    int64_t inner, columns;
+  } shapes[] = {{"qkv", m.hidden_size, 3 * m.hidden_size},
+                {"attention output", m.hidden_size, m.hidden_size},
+                {"feed-forward up", m.hidden_size, m.intermediate_size},
+                {"feed-forward down", m.intermediate_size, m.hidden_size}};
+  Json report = {{"rows", N}, {"threads", ComputeThreads()}};
+  for (const auto& shape : shapes) {
+    report["products"].push_back(
+        {{"product", shape.name},
+         {"inner", shape.inner},
+         {"columns", shape.columns},
+         {"fp32_gflops", cpu::MeasureMatmulGflops(false, N, shape.inner, shape.columns, 8)},
+         {"bf16_gflops", cpu::MeasureMatmulGflops(true, N, shape.inner, shape.columns, 8)}});
+  }
+  if (arguments.json) {
+    std::printf("%s\n", report.dump().c_str());
+    return absl::OkStatus();
+  }
+  std::printf("y = x W^T with %ld rows, %d threads\n%-18s %8s %8s %14s %14s\n",
+              static_cast<long>(N), ComputeThreads(), "product", "inner", "columns", "fp32 GFLOP/s",
+              "bf16 GFLOP/s");
+  for (const Json& product : report["products"]) {
+    std::printf("%-18s %8d %8d %14.0f %14.0f\n", product["product"].get<std::string>().c_str(),
+                product["inner"].get<int>(), product["columns"].get<int>(),
+                product["fp32_gflops"].get<double>(), product["bf16_gflops"].get<double>());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BenchAttention(const BenchArguments& arguments, const RunConfig& config) {
+  ASSIGN_OR_RETURN(const DType dtype, ParsePrecision(config.training.precision));
+  const int64_t heads = config.model.num_attention_heads;
+  ASSIGN_OR_RETURN(const std::vector<AttentionTiming> timings,
+                   BenchmarkAttention({.batch = arguments.batch,
+                                       .length = arguments.length,
+                                       .heads = heads,
+                                       .head_size = config.model.hidden_size / heads,
+                                       .dtype = dtype,
+                                       .causal = arguments.causal,
+                                       .dropout = config.model.attention_probs_dropout_prob}));
+  const double vanilla = timings[0].forward_s + timings[0].backward_s;
+  if (!arguments.json) {
+    std::printf("attention, B=%ld T=%ld H=%ld D=%ld %s%s\n%-16s %12s %12s %12s %12s %10s\n",
+                static_cast<long>(arguments.batch), static_cast<long>(arguments.length),
+                static_cast<long>(heads), static_cast<long>(config.model.hidden_size / heads),
+                config.training.precision.c_str(), arguments.causal ? " causal" : "", "variant",
+                "forward ms", "GFLOP/s", "backward ms", "GFLOP/s", "of vanilla");
+  }
+  for (const AttentionTiming& timing : timings) {
+    const double relative = (timing.forward_s + timing.backward_s) / vanilla;
+    if (arguments.json) {
+      std::printf("%s\n", Json{{"variant", timing.variant},
+                               {"forward_s", timing.forward_s},
+                               {"backward_s", timing.backward_s},
+                               {"forward_gflops", timing.forward_gflops},
+                               {"backward_gflops", timing.backward_gflops},
+                               {"of_vanilla", relative}}
+                              .dump()
+                              .c_str());
+    } else {
+      std::printf("%-16s %12.2f %12.0f %12.2f %12.0f %10.3f\n", timing.variant.c_str(),
+                  1e3 * timing.forward_s, timing.forward_gflops, 1e3 * timing.backward_s,
+                  timing.backward_gflops, relative);
+    }
+  }
+  return absl::OkStatus();
+}
+
+Json StepJson(const BenchArguments& arguments, const RunConfig& config,
+              const StepBenchmark& result) {
+  Json report = {
+      {"model", config.name},
+      {"variant", config.model.attention.variant},
+      {"dtype", config.training.precision},
+      {"batch", arguments.batch},
+      {"length", arguments.length},
+      {"threads", ComputeThreads()},
+      {"parameters", result.parameters},
+      {"tokens_per_s", result.tokens_per_s},
+      {"step_s", result.median_s},
+      {"min_s", result.min_s},
+      {"max_s", result.max_s},
+      {"first_step_s", result.first_step_s},
+      {"loss", result.loss},
+      {"matmul_gflops", result.matmul_gflops},
+      {"matmul_share", result.matmul_share},
+      {"planned_mib", static_cast<double>(result.planned_bytes) / (1 << 20)},
+      {"peak_resident_mib", static_cast<double>(result.peak_resident_bytes) / (1 << 20)}};
+  for (const OpTimes::Entry& op : result.ops) {
+    report["ops"].push_back(
+        {{"op", std::string(op.op)}, {"seconds", op.seconds}, {"calls", op.calls}});
+  }
+  return report;
+}
+
+void PrintStep(const Json& report) {
+  auto number = [&](const char* name) { return report[name].get<double>(); };
+  std::printf("%s, %s attention, %s, batch %ld x %ld, %d threads: %.1f tokens/s\n",
+              report["model"].get<std::string>().c_str(),
+              report["variant"].get<std::string>().c_str(),
+              report["dtype"].get<std::string>().c_str(), report["batch"].get<long>(),
+              report["length"].get<long>(), report["threads"].get<int>(), number("tokens_per_s"));
+  std::printf("step %.3f s (fastest %.3f, slowest %.3f, first %.3f), loss %.4f\n", number("step_s"),
+              number("min_s"), number("max_s"), number("first_step_s"), number("loss"));
+  std::printf("%.1f %% of the measured matmul rate of %.0f GFLOP/s\n", 100 * number("matmul_share"),
+              number("matmul_gflops"));
+  std::printf("memory: planned %.0f MiB, peak resident %.0f MiB\n", number("planned_mib"),
+              number("peak_resident_mib"));
+  std::printf("%-26s %10s %7s %7s\n", "op", "ms a step", "share", "calls");
+  double accounted = 0;
+  for (const Json& op : report["ops"]) {
+    const double seconds = op["seconds"].get<double>();
+    accounted += seconds;
+    std::printf("%-26s %10.2f %6.1f%% %7ld\n", op["op"].get<std::string>().c_str(), 1e3 * seconds,
+                100 * seconds / number("step_s"), op["calls"].get<long>());
+  }
+  std::printf("%-26s %10.2f %6.1f%%\n", "between ops", 1e3 * (number("step_s") - accounted),
+              100 * (1 - accounted / number("step_s")));
+}
+
+absl::Status BenchStep(const BenchArguments& arguments, const RunConfig& config) {
+  ASSIGN_OR_RETURN(const StepBenchmark result, BenchmarkStep({.config = config,
+                                                              .batch = arguments.batch,
+                                                              .length = arguments.length,
+                                                              .steps = arguments.steps}));
+  const Json report = StepJson(arguments, config, result);
+  if (arguments.json) {
+    std::printf("%s\n", report.dump().c_str());
+  } else {
+    PrintStep(report);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RunBench(const BenchArguments& arguments, Communicator& communicator) {
+  if (communicator.world_size() > 1)
+    return UsageError("bench runs on one rank: start it without mpirun");
+  ASSIGN_OR_RETURN(const RunConfig config, BenchConfig(arguments));
+  ASSIGN_OR_RETURN(const int threads, ChooseComputeThreads(communicator, config.runtime.threads));
+  SetComputeThreads(threads);
+  if (arguments.length > config.model.max_position_embeddings) {
+    return UsageError("--length is larger than model.max_position_embeddings", "",
+                      absl::StrCat(arguments.length, " > ", config.model.max_position_embeddings));
+  }
+  if (arguments.what == "matmul") return BenchMatmul(arguments, config);
+  if (arguments.what == "attention") return BenchAttention(arguments, config);
+  return BenchStep(arguments, config);
+}
+
+}  // namespace
+
+void AddBenchCommand(CLI::App& program, ChosenCommand& chosen) {
+  CLI::App* command =
+      program.add_subcommand("bench", "Measure matrix products, attention, or a training step.");
+  auto arguments = std::make_shared<BenchArguments>();
+  command->add_option("what", arguments->what, "matmul, attention or step")
+      ->required()
+      ->check(CLI::IsMember({"matmul", "attention", "step"}));
+  command->add_option("config", arguments->config_and_overrides,
+                      "YAML file and key.path=value overrides (default: BERT-base with VGA)");
+  command->add_option("--batch", arguments->batch, "Sequences a step")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--length", arguments->length, "Tokens a sequence")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--steps", arguments->steps, "Steps to time, after two to warm up")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command
+      ->add_option("--precision", arguments->precision,
+                   "fp32 or bf16 (default: the configuration's)")
+      ->check(CLI::IsMember({"fp32", "bf16"}));
+  command
+      ->add_option("--variant", arguments->variant, "vanilla or vga (default: the configuration's)")
+      ->check(CLI::IsMember({"vanilla", "vga"}));
+  command->add_flag("--causal", arguments->causal, "attention: with the causal mask");
+  command->add_flag("--json", arguments->json, "One JSON object a line");
+  command->footer("Example: sluice bench step configs/bert_small/vga.yaml --precision bf16 --json");
+  command->callback([arguments, &chosen] {
+    chosen.run = [arguments](Communicator& communicator) {
+      return RunBench(*arguments, communicator);
+    };
+  });
+}
+
+}  // namespace sluice

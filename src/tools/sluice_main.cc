@@ -1,0 +1,71 @@
+// sluice: train, evaluate, inspect, predict, bench, info. `sluice COMMAND --help` explains each.
+#include <cstdio>
+#include <cstdlib>
+
+#include "comm/mpi_communicator.h"
+#include "core/error.h"
+#include "core/log.h"
+#include "tools/commands.h"
+#include "tools/version.h"
+
+namespace sluice {
+namespace {
+
+// CLI11 has a code for each kind of mistake; scripts see one: usage.
+int Parse(CLI::App& program, int argc, char** argv) {
+  try {
+    program.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return program.exit(error) == 0 ? -1 : static_cast<int>(ExitCode::kUsage);
+  }
+  return 0;
+}
+
+int Main(int argc, char** argv) {
+  CLI::App program(
+      "Pretrains BERT with value-state gated attention, data-parallel, and looks into what it "
+      "made.",
+      "sluice");
+  program.set_version_flag("--version", kVersion);
+  program.require_subcommand(1);
+  program.footer(
+      "Exit codes: 0 done, 1 usage or configuration, 2 data, 3 checkpoint, 4 device or "
+      "communication, 5 diverged,\n"
+      "75 stopped on request (the same command goes on).");
+  ChosenCommand chosen;
+  AddTrainCommand(program, chosen);
+  AddEvaluateCommand(program, chosen);
+  AddInspectCommand(program, chosen);
+  AddPredictCommand(program, chosen);
+  AddBenchCommand(program, chosen);
+  AddInfoCommand(program, chosen);
+  if (const int code = Parse(program, argc, argv); code != 0) return code < 0 ? 0 : code;
+
+  absl::StatusOr<std::unique_ptr<MpiEnvironment>> mpi = MpiEnvironment::Start();
+  if (!mpi.ok()) {
+    LogError(mpi.status().message());
+    return static_cast<int>(ExitCodeOf(mpi.status()));
+  }
+  Communicator& communicator = (*mpi)->communicator();
+  SetLogRank(communicator.rank(), communicator.world_size());
+  const absl::Status status = chosen.run(communicator);
+  if (status.ok()) return 0;
+  const int code = static_cast<int>(ExitCodeOf(status));
+  SetStatusLine("");
+  // An error that all ranks share is told once, by rank 0; one that this rank has alone, by this
+  // rank.
+  if (chosen.failed_alone || communicator.rank() == 0) {
+    if (ExitCodeOf(status) == ExitCode::kResumable) {
+      LogInfo(status.message());
+    } else {
+      LogError(status.message());
+    }
+  }
+  if (chosen.failed_alone) AbortAllRanks(code);
+  return code;
+}
+
+}  // namespace
+}  // namespace sluice
+
+int main(int argc, char** argv) { return sluice::Main(argc, argv); }
