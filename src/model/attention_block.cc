@@ -27,8 +27,8 @@ AttentionBlock::AttentionBlock(const ModelBuild& build, const std::string& name,
   parameters.Add(name + ".self.value.bias", {C}, config.qkv_bias, /*joined=*/true);
 
   const int64_t N = build.max_tokens();
-  qkv_.Plan(build.context, build.arena, name + ".qkv", build.dtype, N, C, 3 * C, build.train);
-  output_.Plan(build.context, build.arena, name + ".output", build.dtype, N, C, C, build.train);
+  qkv_.Plan(build.context, build.arena, name + ".qkv", build.dtype, {N, C, 3 * C}, build.train);
+  output_.Plan(build.context, build.arena, name + ".output", build.dtype, {N, C, C}, build.train);
   ops::PlanAttention(build.context, {build.max_batch, build.length, H, C / H}, build.train);
   if (config.variant.gated() && build.train) ops::PlanAttentionGate(build.context, N, C, H);
 }

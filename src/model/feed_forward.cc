@@ -13,8 +13,8 @@ FeedForward::FeedForward(const ModelBuild& build, const std::string& name,
   down_bias_ = build.parameters.Add(name + ".output.dense.bias", {C}, {});
   up_weight_ = build.parameters.Add(name + ".intermediate.dense.weight", {I, C}, config.weight);
   up_bias_ = build.parameters.Add(name + ".intermediate.dense.bias", {I}, {});
-  up_.Plan(build.context, build.arena, name + ".intermediate", build.dtype, N, C, I, build.train);
-  down_.Plan(build.context, build.arena, name + ".output", build.dtype, N, I, C, build.train);
+  up_.Plan(build.context, build.arena, name + ".intermediate", build.dtype, {N, C, I}, build.train);
+  down_.Plan(build.context, build.arena, name + ".output", build.dtype, {N, I, C}, build.train);
 }
 
 FeedForwardActivations FeedForward::PlanActivations(const ModelBuild& build,

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "model/parameter.h"
+#include "runtime/parameter.h"
 
 namespace sluice {
 

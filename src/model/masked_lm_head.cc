@@ -42,9 +42,9 @@ MaskedLmHead::MaskedLmHead(const ModelBuild& build, const std::string& name,
   transform_bias_ = parameters.Add(name + ".transform.dense.bias", {C}, {});
   gradient_end_ = parameters.flat_elements();
 
-  transform_.Plan(build.context, build.arena, name + ".transform", build.dtype, M, C, C,
+  transform_.Plan(build.context, build.arena, name + ".transform", build.dtype, {M, C, C},
                   build.train);
-  decoder_.Plan(build.context, build.arena, name + ".decoder", build.dtype, M, C, V, build.train);
+  decoder_.Plan(build.context, build.arena, name + ".decoder", build.dtype, {M, C, V}, build.train);
   auto scratch = [&](absl::string_view part, DType dtype, const Shape& shape) {
     return build.arena.Reserve(name + std::string(part), MemoryPurpose::kScratch, dtype, shape);
   };

@@ -4,9 +4,9 @@
 #include <cstdint>
 
 #include "model/observer.h"
-#include "model/parameter.h"
 #include "ops/attention.h"
 #include "ops/execution_context.h"
+#include "runtime/parameter.h"
 
 namespace sluice {
 

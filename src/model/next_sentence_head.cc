@@ -20,9 +20,9 @@ NextSentenceHead::NextSentenceHead(const ModelBuild& build, int64_t hidden_size,
   pooler_weight_ = build.parameters.Add("bert.pooler.dense.weight", {C, C}, weight);
   pooler_bias_ = build.parameters.Add("bert.pooler.dense.bias", {C}, {});
   gradient_end_ = build.parameters.flat_elements();
-  pooler_.Plan(build.context, build.arena, "bert.pooler", build.dtype, B, C, C, build.train);
-  classifier_.Plan(build.context, build.arena, "cls.seq_relationship", build.dtype, B, C, kClasses,
-                   build.train);
+  pooler_.Plan(build.context, build.arena, "bert.pooler", build.dtype, {B, C, C}, build.train);
+  classifier_.Plan(build.context, build.arena, "cls.seq_relationship", build.dtype,
+                   {B, C, kClasses}, build.train);
   const DType wide = AccumulatorDType(build.dtype);
   auto reserve = [&](absl::string_view name, DType dtype, const Shape& shape) {
     return build.arena.Reserve(name, MemoryPurpose::kScratch, dtype, shape);

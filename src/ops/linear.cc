@@ -7,7 +7,8 @@
 namespace sluice::ops {
 
 void Linear::Plan(ExecutionContext& context, Arena& arena, absl::string_view name, DType dtype,
-                  int64_t rows, int64_t in_features, int64_t out_features, bool train) {
+                  const Dims& dims, bool train) {
+  const auto [rows, in_features, out_features] = dims;
   in_features_ = in_features;
   out_features_ = out_features;
   cpu::LinearCache& cache = context.linear_cache();

@@ -11,9 +11,13 @@ namespace sluice::ops {
 // built.
 class Linear {
  public:
-  // `rows`: how many rows a call usually has; `train`: backward will be called.
+  struct Dims {
+    int64_t rows;  // that a call usually has
+    int64_t in_features, out_features;
+  };
+  // `train`: backward will be called.
   void Plan(ExecutionContext& context, Arena& arena, absl::string_view name, DType dtype,
-            int64_t rows, int64_t in_features, int64_t out_features, bool train);
+            const Dims& dims, bool train);
 
   // Where the parameters lie; gradients are null when there is no backward. bias may be null.
   struct Parameters {

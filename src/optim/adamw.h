@@ -7,9 +7,9 @@
 
 #include "absl/status/status.h"
 #include "config/run_config.h"
-#include "model/parameter.h"
 #include "ops/adamw.h"
 #include "ops/execution_context.h"
+#include "runtime/parameter.h"
 
 namespace sluice {
 

@@ -5,10 +5,10 @@
 #include "absl/strings/str_format.h"
 #include "core/parallel.h"
 #include "core/status.h"
+#include "core/version.h"
 #include "nlohmann/json.hpp"
 #include "ops/processor.h"
 #include "tools/commands.h"
-#include "tools/version.h"
 #include "train/compute_threads.h"
 
 namespace sluice {

@@ -5,8 +5,8 @@
 #include "comm/mpi_communicator.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "core/version.h"
 #include "tools/commands.h"
-#include "tools/version.h"
 
 namespace sluice {
 namespace {

@@ -15,13 +15,18 @@ namespace {
 // What ranks add up. All doubles: counts below 2^53 are exact.
 enum Sum { kWeightedLoss, kWeight, kLoss, kTargets, kCorrect, kSequences, kSums };
 
-absl::Status EvaluateOwnBatches(Engine& engine, BatchSource& source,
-                                const Communicator& communicator, int64_t batch_size,
-                                int64_t batches, Observer* observer, std::span<double> sums) {
+struct Share {
+  int64_t rank, world_size;
+  int64_t batch_size, batches;  // of all ranks together
+};
+
+absl::Status EvaluateOwnBatches(Engine& engine, BatchSource& source, const Share& share,
+                                Observer* observer, std::span<double> sums) {
   const int64_t sequences = source.sequences_per_epoch();
   Batch batch;
-  for (int64_t b = communicator.rank(); b < batches; b += communicator.world_size()) {
-    const int64_t first = b * batch_size, count = std::min(batch_size, sequences - first);
+  for (int64_t b = share.rank; b < share.batches; b += share.world_size) {
+    const int64_t first = b * share.batch_size;
+    const int64_t count = std::min(share.batch_size, sequences - first);
     RETURN_IF_ERROR(source.Fill(first, count, &batch));
     BertLosses losses;
     RETURN_IF_ERROR(engine.Evaluate(batch, losses, observer));
@@ -46,8 +51,9 @@ absl::StatusOr<EvaluationResult> Evaluate(Engine& engine, BatchSource& source,
   const int64_t all = CeilDiv(source.sequences_per_epoch(), batch_size);
   const int64_t asked = batches == 0 ? all : std::min(batches, all);
   double sums[kSums] = {};
-  RETURN_IF_ERROR(communicator.Agree(
-      EvaluateOwnBatches(engine, source, communicator, batch_size, asked, observer, sums)));
+  RETURN_IF_ERROR(communicator.Agree(EvaluateOwnBatches(
+      engine, source, {communicator.rank(), communicator.world_size(), batch_size, asked}, observer,
+      sums)));
   RETURN_IF_ERROR(communicator.AllReduceSum(std::span<double>(sums)));
   if (sums[kTargets] == 0)
     return DataError("no masked position to evaluate", source.manifest().path);

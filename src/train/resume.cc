@@ -13,7 +13,9 @@
 #include "config/dump.h"
 #include "config/load.h"
 #include "core/error.h"
+#include "core/log.h"
 #include "core/status.h"
+#include "core/version.h"
 #include "train/load_model.h"
 
 namespace sluice {
@@ -115,15 +117,16 @@ absl::StatusOr<TrainingState> LoadTraining(const std::string& folder, const RunC
   return state;
 }
 
-absl::Status SaveTraining(const std::string& checkpoints_folder, const RunConfig& config,
-                          const TrainingState& state, int world_size, const Engine& engine,
-                          const GateStatistics& gates, const Manifest& data) {
+absl::Status SaveTraining(const std::string& checkpoints_folder, const TrainingSnapshot& run) {
+  const auto& [config, state, world_size, engine, gates, data, sequences_per_epoch] = run;
   CheckpointContents contents;
   contents.model = AsNamed(ModelDestinations(engine.parameters()));
   contents.optimizer = AsNamed(OptimizerDestinations(engine.parameters(), engine.optimizer()));
   contents.gates = gates;
+  contents.state.sluice_version = kVersion;
   contents.state.step = state.step;
   contents.state.next_sample = state.next_sample;
+  contents.state.epoch = state.next_sample / sequences_per_epoch;
   contents.state.seed = config.training.seed;
   contents.state.world_size = world_size;
   contents.state.best_metric = state.best_metric;
@@ -136,9 +139,12 @@ absl::Status SaveTraining(const std::string& checkpoints_folder, const RunConfig
     RETURN_IF_ERROR(MarkBestCheckpoint(checkpoints_folder,
                                        {state.step, "validation/perplexity", *state.best_metric}));
   }
-  return ApplyRetention(checkpoints_folder,
-                        {config.checkpoint.keep_last, config.checkpoint.keep_best})
-      .status();
+  // The new checkpoint is written; that an old one cannot be deleted is no reason to stop a run.
+  const auto deleted = ApplyRetention(checkpoints_folder,
+                                      {config.checkpoint.keep_last, config.checkpoint.keep_best});
+  if (!deleted.ok())
+    LogWarning(absl::StrCat("old checkpoints stay: ", std::string(deleted.status().message())));
+  return absl::OkStatus();
 }
 
 }  // namespace sluice

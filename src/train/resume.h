@@ -38,9 +38,16 @@ absl::StatusOr<TrainingState> LoadTraining(const std::string& folder, const RunC
 
 // Writes checkpoints_folder/step_NNNNNNNN, marks it as the best if it is, and deletes what
 // config.checkpoint does not keep. One rank only.
-absl::Status SaveTraining(const std::string& checkpoints_folder, const RunConfig& config,
-                          const TrainingState& state, int world_size, const Engine& engine,
-                          const GateStatistics& gates, const Manifest& data);
+struct TrainingSnapshot {
+  const RunConfig& config;
+  const TrainingState& state;
+  int world_size;
+  const Engine& engine;
+  GateStatistics gates;  // since the last checkpoint
+  const Manifest& data;  // whose vocabulary goes along
+  int64_t sequences_per_epoch;
+};
+absl::Status SaveTraining(const std::string& checkpoints_folder, const TrainingSnapshot& run);
 
 // All parameters as destinations in the master weights.
 std::vector<TensorDestination> ModelDestinations(const ParameterStore& parameters);

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "checkpoint/retention.h"
 #include "config/dump.h"
 #include "config/validate.h"
 #include "core/error.h"
@@ -81,9 +82,7 @@ std::string Trainer::Describe() const {
 absl::Status Trainer::Prepare() {
   RETURN_IF_ERROR(comm_.Agree(engine_->Allocate()));
   RETURN_IF_ERROR(comm_.Agree(Resume()));
-  const absl::Status opened =
-      comm_.rank() == 0 ? folder_.Open(DumpRunConfig(config_), state_.step) : absl::OkStatus();
-  RETURN_IF_ERROR(comm_.Agree(opened));
+  RETURN_IF_ERROR(comm_.Agree(comm_.rank() == 0 ? OpenFolder() : absl::OkStatus()));
   const TensorView gradient = engine_->parameters().flat_gradient();
   buckets_ = std::make_unique<GradientBuckets>(
       comm_, std::span<float>(gradient.as<float>(), gradient.elements()),
@@ -94,6 +93,14 @@ absl::Status Trainer::Prepare() {
   LogStart();
   report_time_ = std::chrono::steady_clock::now();
   report_step_ = state_.step;
+  return absl::OkStatus();
+}
+
+absl::Status Trainer::OpenFolder() {
+  RETURN_IF_ERROR(folder_.Open(DumpRunConfig(config_), state_.step));
+  ASSIGN_OR_RETURN(const auto removed, RemoveAbandonedFolders(folder_.checkpoints()));
+  for (const std::string& name : removed)
+    LogInfo(absl::StrCat("removed what a killed run left: ", name));
   return absl::OkStatus();
 }
 
@@ -331,8 +338,9 @@ absl::Status Trainer::Save() {
   RETURN_IF_ERROR(gates_->Merge(comm_));
   absl::Status status;
   if (comm_.rank() == 0) {
-    status = SaveTraining(folder_.checkpoints(), config_, state_, comm_.world_size(), *engine_,
-                          gates_->statistics(), train_data_->manifest());
+    status = SaveTraining(folder_.checkpoints(),
+                          {config_, state_, comm_.world_size(), *engine_, gates_->statistics(),
+                           train_data_->manifest(), train_data_->sequences_per_epoch()});
   }
   RETURN_IF_ERROR(comm_.Agree(status));
   gates_->Reset();

@@ -70,6 +70,7 @@ class Trainer {
   absl::Status OpenData();
   absl::Status PlanEngine();
   absl::Status Resume();
+  absl::Status OpenFolder();
   void StartPrefetcher();
   absl::Status MeasureMatmulRate();
   void LogStart() const;

@@ -1,4 +1,4 @@
-#include "model/parameter.h"
+#include "runtime/parameter.h"
 
 #include "core/check.h"
 #include "core/integer_math.h"
