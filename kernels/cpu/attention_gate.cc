@@ -11,6 +11,7 @@
 #include "hwy/highway.h"
 // After highway.h:
 #include "kernels/cpu/attention_pack.h"
+#include "kernels/cpu/attention_prefetch.h"
 #include "kernels/cpu/attention_tile.h"
 #include "kernels/cpu/vector_math.h"
 #include "kernels/cpu/vector_memory.h"
@@ -129,7 +130,18 @@ void GateBackwardSlice(const AttentionGateBackwardArgs<T>& args, int64_t column,
   }
   for (int64_t n = 0; n < args.N; n += kRowBlock) {
     const int64_t rows = std::min(kRowBlock, args.N - n);
+    cpu::RowPrefetcher next;  // what the next block reads
+    const int64_t next_rows = std::min(kRowBlock, args.N - n - rows);
+    if (next_rows > 0) {
+      const int64_t first = n + rows;
+      next.Add(args.source + first * args.source_stride + column, args.source_stride, next_rows,
+               columns, /*writes=*/false);
+      next.Add(args.dsource + first * args.dsource_stride + column, args.dsource_stride, next_rows,
+               columns, /*writes=*/true);
+      next.SpreadOver(rows);
+    }
     for (int64_t r = 0; r < rows; ++r) {
+      next.Advance();
       pack(args.source + (n + r) * args.source_stride + column, source + r * kSlice);
       pack(args.dsource + (n + r) * args.dsource_stride + column, dsource + r * kSlice);
     }

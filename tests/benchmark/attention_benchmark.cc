@@ -13,6 +13,7 @@
 #include <new>
 #include <vector>
 
+#include "core/check.h"
 #include "core/parallel.h"
 #include "core/philox.h"
 #include "kernels/api/attention.h"
@@ -192,35 +193,37 @@ struct Problem {
   }
 
   void Forward() {
-    if (variant != kVanilla) {
-      (void)cpu::AttentionGateForward<T>({.source = forward.v,
-                                          .weight = weight.data(),
-                                          .bias = nullptr,
-                                          .gate = gate.data(),
-                                          .N = tokens,
-                                          .C = width,
-                                          .H = s.H,
-                                          .source_stride = 3 * width});
-    }
-    (void)cpu::AttentionForward<T>(forward);
+    if (variant != kVanilla) GateForward();
+    CHECK_OK(cpu::AttentionForward<T>(forward));
   }
   void Backward() {
-    (void)cpu::AttentionBackward<T>(backward);
-    if (variant != kVanilla) {
-      (void)cpu::AttentionGateBackward<T>({.source = forward.v,
+    CHECK_OK(cpu::AttentionBackward<T>(backward));
+    if (variant != kVanilla) GateBackward();
+  }
+  void GateForward() {
+    CHECK_OK(cpu::AttentionGateForward<T>({.source = forward.v,
                                            .weight = weight.data(),
+                                           .bias = nullptr,
                                            .gate = gate.data(),
-                                           .dgate = dgate.data(),
-                                           .dsource = backward.dv,
-                                           .dweight = dweight.data(),
-                                           .dbias = nullptr,
-                                           .workspace = gate_workspace.data(),
                                            .N = tokens,
                                            .C = width,
                                            .H = s.H,
-                                           .source_stride = 3 * width,
-                                           .dsource_stride = 3 * width});
-    }
+                                           .source_stride = 3 * width}));
+  }
+  void GateBackward() {
+    CHECK_OK(cpu::AttentionGateBackward<T>({.source = forward.v,
+                                            .weight = weight.data(),
+                                            .gate = gate.data(),
+                                            .dgate = dgate.data(),
+                                            .dsource = backward.dv,
+                                            .dweight = dweight.data(),
+                                            .dbias = nullptr,
+                                            .workspace = gate_workspace.data(),
+                                            .N = tokens,
+                                            .C = width,
+                                            .H = s.H,
+                                            .source_stride = 3 * width,
+                                            .dsource_stride = 3 * width}));
   }
   double PairFlops() const {
     const double pairs = s.causal ? 0.5 * s.T * (s.T + 1) : 1.0 * s.T * s.T;
@@ -244,12 +247,30 @@ void Backward(benchmark::State& state, Shape shape, Variant variant, bool drops)
       benchmark::Counter(5e-9 * problem.PairFlops(), benchmark::Counter::kIsIterationInvariantRate);
 }
 
+// The gate's own kernels, alone.
+template <typename T>
+void GateForward(benchmark::State& state, Shape shape) {
+  Problem<T> problem(shape, kGated, false);
+  for (auto _ : state) problem.GateForward();
+}
+template <typename T>
+void GateBackward(benchmark::State& state, Shape shape) {
+  Problem<T> problem(shape, kGated, false);
+  problem.Backward();
+  for (auto _ : state) problem.GateBackward();
+}
+
 template <typename T>
 void Register(const std::string& type) {
   const std::pair<const char*, Shape> shapes[] = {{"bert128", kBert}, {"opt512", kOpt}};
   const std::pair<const char*, Variant> variants[] = {
       {"vanilla", kVanilla}, {"vga", kGated}, {"key_gate", kGatedKey}};
   for (const auto& [shape_name, shape] : shapes) {
+    const std::string gate_name = type + "/" + shape_name;
+    benchmark::RegisterBenchmark(("gate_forward/" + gate_name).c_str(), GateForward<T>, shape)
+        ->MeasureProcessCPUTime();
+    benchmark::RegisterBenchmark(("gate_backward/" + gate_name).c_str(), GateBackward<T>, shape)
+        ->MeasureProcessCPUTime();
     for (const auto& [variant_name, variant] : variants) {
       for (const bool drops : {false, true}) {
         const std::string name =

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/parallel.h"
 #include "gtest/gtest.h"
+#include "kernels/attention_instruction_sets.h"
 #include "kernels/attention_tolerance.h"
 #include "support/compare.h"
 
@@ -159,6 +160,15 @@ TEST(AttentionGateTest, EveryShapeAroundTheTiles) {
     ExpectGateMatchesReference<float>({.N = 6, .C = 40, .H = H, .has_bias = H % 2 == 0}, ++seed);
     ExpectGateMatchesReference<bf16>({.N = 6, .C = 40, .H = H, .has_bias = H % 2 == 0}, ++seed);
   }
+}
+
+TEST(AttentionGateTest, EveryInstructionSet) {
+  testing::ForEachInstructionSet([] {
+    for (const int64_t H : {1, 5, 12}) {
+      ExpectGateMatchesReference<float>({.N = 70, .C = 100, .H = H}, 40);
+      ExpectGateMatchesReference<bf16>({.N = 70, .C = 100, .H = H}, 41);
+    }
+  });
 }
 
 TEST(AttentionGateTest, StridedAndMisalignedRows) {

@@ -3,6 +3,7 @@
 
 #include "core/parallel.h"
 #include "gtest/gtest.h"
+#include "kernels/attention_instruction_sets.h"
 #include "kernels/attention_problem.h"
 #include "kernels/attention_tolerance.h"
 
@@ -57,6 +58,27 @@ TEST(AttentionTest, EveryHeadSizeAroundTheVectors) {
     ExpectAttentionMatchesReference<float>(problem, ++seed);
     ExpectAttentionMatchesReference<bf16>(problem, ++seed);
   }
+}
+
+TEST(AttentionTest, EveryInstructionSet) {
+  testing::ForEachInstructionSet([] {
+    uint64_t seed = 280;
+    for (const GateSite site : kSites) {
+      for (const int64_t T : {1, 7, 70}) {
+        for (const int64_t D : {3, 16, 37, 72}) {
+          const AttentionProblem problem = {.B = 1,
+                                            .T = T,
+                                            .H = 2,
+                                            .D = D,
+                                            .site = site,
+                                            .causal = D == 37,
+                                            .dropout = T == 70 ? 0.1f : 0.0f};
+          ExpectAttentionMatchesReference<float>(problem, ++seed);
+          ExpectAttentionMatchesReference<bf16>(problem, ++seed);
+        }
+      }
+    }
+  });
 }
 
 TEST(AttentionTest, LongRows) {
