@@ -1,12 +1,21 @@
 // Softmax attention with masks, dropout and a gate, for every head of a batch, without a T×T matrix
 // in memory for more than the tile at hand.
 //
-//   s[i, j] = ⟨q_i, k_j⟩ · scale                      (scale = 1/sqrt(D)), -infinity where j is
-//   masked for i p[i, ·] = softmax_j s[i, ·];   p̃ = p · dropout mask · dropout scale
+//   s[i, j] = ⟨q_i, k_j⟩ · scale, or -infinity where j is masked for i   (scale = 1/sqrt(D))
+//   p[i, ·] = softmax_j s[i, ·]
+//   p̃       = p · dropout mask · dropout scale
 //   GateSite::kNone:   out_i = Σ_j p̃[i, j] v_j
-//   GateSite::kQuery:  out_i = gate[i, h] · Σ_j p̃[i, j] v_j             (arXiv 2510.09017, Appendix
-//   B, eq. 17) GateSite::kKey:    out_i = Σ_j p̃[i, j] gate[j, h] v_j               (ibid. eq. 4)
+//   GateSite::kQuery:  out_i = gate[i, h] · Σ_j p̃[i, j] v_j    (arXiv 2510.09017, eq. 17)
+//   GateSite::kKey:    out_i = Σ_j p̃[i, j] gate[j, h] v_j      (ibid. eq. 4)
+//
 // A query with every key masked (padding) gives out_i = 0, log_sum_exp = -infinity and no gradient.
+// Results do not depend on the number of threads: every sum has one order.
+//
+//   cpu::AttentionForward<bf16>({.q = qkv, .k = qkv + H * D, .v = qkv + 2 * H * D, .gate = gate,
+//                                .out = out, .log_sum_exp = saved, .B = B, .T_ = T, .H = H, .D = D,
+//                                .qkv_stride = 3 * H * D, .scale = scale,
+//                                .gate_site = GateSite::kQuery, .mask = {.causal = true},
+//                                .dropout = dropout, .workspace = workspace});
 #pragma once
 
 #include <cstdint>
@@ -22,9 +31,9 @@ enum class GateSite { kNone, kQuery, kKey };
 // Which keys a query sees; the parts combine by "and". Tiles without a visible pair are skipped,
 // not computed and dropped.
 struct AttentionMask {
-  bool causal = false;               // j <= i
-  const int32_t* lengths = nullptr;  // (B) or null: in row b, tokens at and after lengths[b] are
-                                     // padding: neither seen nor seeing
+  bool causal = false;                 // j <= i
+  const int32_t* lengths = nullptr;    // (B) or null: in row b, tokens at and after lengths[b] are
+                                       // padding: neither seen nor seeing
   const int32_t* documents = nullptr;  // (B, T) or null: tokens see each other only where these are
                                        // equal; values never fall within a row
 };
@@ -49,11 +58,11 @@ struct AttentionForwardArgs {
                     // reference)
 };
 
-//   query site: dgate[i, h] = ⟨dout_i, Σ_j p̃ v_j⟩ = Σ_j p̃[i, j] ⟨dout_i, v_j⟩, and flash
-//   attention's
-//               D_i = ⟨d(ungated out)_i, ungated out_i⟩ = gate_i · dgate_i: the gate's gradient
-//               costs nothing.
+//   query site: dgate[i, h] = ⟨dout_i, Σ_j p̃ v_j⟩ = Σ_j p̃[i, j] ⟨dout_i, v_j⟩, and the D_i of flash
+//               attention's backward, ⟨d(ungated out)_i, ungated out_i⟩, is gate_i · dgate_i: the
+//               gate's gradient costs nothing.
 //   key site:   with dw = p̃ᵀ dout: dv_j = gate_j dw_j, dgate[j, h] = ⟨dw_j, v_j⟩.
+// The probabilities are computed again from log_sum_exp; out need not be saved.
 // OVERWRITES dq, dk, dv and dgate.
 template <typename T>
 struct AttentionBackwardArgs {

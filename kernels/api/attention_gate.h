@@ -1,5 +1,4 @@
-// The gate of gated attention (design: "value-state gated attention", arXiv 2510.09017, Appendix B,
-// eq. 16):
+// The gate of gated attention (value-state gated attention: arXiv 2510.09017, Appendix B, eq. 16):
 //   gate[n, h] = σ( ⟨source[n], weight[h]⟩ + bias[h] )
 // source is the whole value row of token n, all heads concatenated (VGA), or the attention module's
 // input (IGA). One gate a token and head. Kept in Accumulator<T>: it multiplies sums that are kept
@@ -24,9 +23,10 @@ struct AttentionGateForwardArgs {
 };
 
 //   du = dgate · gate · (1 - gate)
-//   dsource[n] += Σ_h du[n, h] · weight[h]     ADDED to (dV already holds attention's part)
-//   dweight[h] += Σ_n du[n, h] · source[n];  dbias[h] += Σ_n du[n, h]     ADDED to; order
-//   independent of threads
+//   dsource[n] += Σ_h du[n, h] · weight[h]     (dV already holds attention's part)
+//   dweight[h] += Σ_n du[n, h] · source[n]
+//   dbias[h]   += Σ_n du[n, h]
+// ADDS to all three, each sum in one order whatever the number of threads.
 template <typename T>
 struct AttentionGateBackwardArgs {
   const T* source;              // (N, C), rows source_stride apart
