@@ -11,6 +11,7 @@
 #include "data/atomic_file.h"
 #include "data/content_hash.h"
 #include "data/hdf5_attribute.h"
+#include "data/hdf5_memory_file.h"
 
 namespace sluice {
 namespace {
@@ -18,7 +19,6 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "hashes and ids are little-endian");
 
 constexpr char kCreatorText[] = "sluice 0.1.0";
-constexpr size_t kImageGrowthBytes = size_t{8} << 20;
 
 absl::Status Failed(const std::string& path, const char* step) {
   return DeviceError("HDF5 cannot build shard", path,
@@ -74,16 +74,6 @@ bool WriteHeader(hid_t file, const ShardHeader& header) {
          });
 }
 
-// The bytes of `file`, which must be open with the core driver.
-absl::StatusOr<std::string> FileImage(hid_t file, const std::string& path) {
-  if (H5Fflush(file, H5F_SCOPE_GLOBAL) < 0) return Failed(path, "flush");
-  const ssize_t size = H5Fget_file_image(file, nullptr, 0);
-  if (size <= 0) return Failed(path, "size of the image");
-  std::string image(static_cast<size_t>(size), '\0');
-  if (H5Fget_file_image(file, image.data(), image.size()) != size) return Failed(path, "image");
-  return image;
-}
-
 }  // namespace
 
 ShardWriter::ShardWriter(const TokenizerIdentity& tokenizer)
@@ -128,13 +118,8 @@ absl::StatusOr<ShardSummary> ShardWriter::Write(const std::string& path) {
   CHECK_GT(token_count(), 0);
   const ShardHeader header = MakeHeader();
   SilenceHdf5();
-  // Built in memory: HDF5 cannot give up cleanly on a file whose disk is full.
-  const Hdf5Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
-  if (H5Pset_fapl_core(access.id(), kImageGrowthBytes, /*backing_store=*/0) < 0) {
-    return Failed(path, "core driver");
-  }
-  const Hdf5Handle file(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.id()), H5Fclose);
-  if (!file.valid()) return Failed(path, "create");
+  Hdf5MemoryFile file;
+  if (!file.Open()) return Failed(path, "create");
   const bool narrow = token_bytes_ == 2;
   const void* tokens = narrow ? static_cast<const void*>(tokens16_.data()) : tokens32_.data();
   if (!WriteHeader(file.id(), header)) return Failed(path, "attributes");
@@ -147,7 +132,8 @@ absl::StatusOr<ShardSummary> ShardWriter::Write(const std::string& path) {
                     row_offsets_.data(), row_offsets_.size())) {
     return Failed(path, "datasets");
   }
-  ASSIGN_OR_RETURN(const std::string image, FileImage(file.id(), path));
+  absl::string_view image;
+  if (!file.Close(&image)) return Failed(path, "close");
   RETURN_IF_ERROR(WriteFileAtomically(path, image));
   tokens16_.clear();
   tokens32_.clear();

@@ -36,7 +36,7 @@ class ShardWriter {
   int64_t token_count() const { return static_cast<int64_t>(row_offsets_.back()); }
 
   // Ends the last document, writes and syncs the file and forgets all rows. At least one token:
-  // CHECK. DeviceError when the disk declines. Peak memory is about 3 times the tokens' bytes.
+  // CHECK. DeviceError when the disk declines. Peak memory is about twice the tokens' bytes.
   absl::StatusOr<ShardSummary> Write(const std::string& path);
 
  private:

@@ -15,6 +15,9 @@
 #include "gtest/gtest.h"
 #include "support/compare.h"
 
+// HDF5 1.10 forgets memory of its own when it gives up on a damaged file; ours is still watched.
+extern "C" const char* __lsan_default_suppressions() { return "leak:libhdf5"; }
+
 namespace sluice::testing {
 namespace {
 
@@ -302,7 +305,8 @@ TEST_F(ShardTest, RandomDamageNeverCrashesAndNeverPassesWrongTokens) {
     EXPECT_EQ(ids, ids_);  // the damage hit unused bytes
   }
   std::cout << detected << " of " << kTrials << " damaged files detected\n";
-  EXPECT_GT(detected, kTrials / 2);
+  // All but what hits padding: HDF5's structures have checksums too.
+  EXPECT_GT(detected, kTrials * 9 / 10);
 }
 
 TEST_F(ShardTest, UnwritablePlaceIsADeviceErrorAndLeavesNothing) {
