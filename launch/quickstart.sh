@@ -4,7 +4,9 @@
 #
 #   --text FILE…       your own text instead of the PostgreSQL manual: UTF-8, one paragraph a line, a
 #                      blank line between documents; .gz and .xz too
-#   --steps N          updates to train (default: as in configs/toy/bert_vga.yaml)
+#   --minutes N        train about this long (default 5): a few steps are timed, and the number of
+#                      updates follows from their speed
+#   --steps N          train this many updates instead
 #   --ranks N          MPI processes (default 2)
 #   --vocabulary N     size of the WordPiece vocabulary (default 8000)
 #   --run-folder DIR   where the run goes (default runs/quickstart)
@@ -19,7 +21,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/settings.sh"
 config=configs/toy/bert_vga.yaml
 bin=build/release/bin
 run_folder=runs/quickstart
-vocabulary_size=8000 ranks=2 steps= install=yes
+vocabulary_size=8000 ranks=2 minutes=5 steps= install=yes
 text=()
 number() { [[ $2 =~ ^[1-9][0-9]*$ ]] || stop "$1 wants a number, not '$2'"; }
 while [ $# -gt 0 ]; do
@@ -35,6 +37,7 @@ while [ $# -gt 0 ]; do
       [ ${#text[@]} -gt 0 ] || stop "--text wants one file or more"
       continue
       ;;
+    --minutes) number "$1" "${2:-}" && minutes=$2 && shift ;;
     --steps) number "$1" "${2:-}" && steps=$2 && shift ;;
     --ranks) number "$1" "${2:-}" && ranks=$2 && shift ;;
     --vocabulary) number "$1" "${2:-}" && vocabulary_size=$2 && shift ;;
@@ -96,10 +99,19 @@ prepare() {
   done
 }
 
+# Updates that fit into the minutes: as many tokens as a few timed steps promise, between 300 and 5000
+# updates. 0.9: two ranks share the memory, and evaluations and checkpoints take their part.
+steps_for_minutes() {
+  "$bin/sluice" bench step "$config" --batch 64 --length 64 --steps 5 --json </dev/null |
+    python3 -c 'import json, sys
+speed = json.load(sys.stdin)["tokens_per_s"]
+print(max(300, min(5000, round(0.9 * 60 * int(sys.argv[1]) * speed / (64 * 64), -1).__int__())))' "$minutes"
+}
+
 train() {
   launch/train_mpi.sh "$ranks" "$config" --run-folder "$run_folder" --resume auto \
     "data.train=$work/train" "data.validation=[$work/validation]" \
-    ${steps:+"training.steps=$steps"}
+    "training.steps=$steps"
 }
 
 # A sentence with one word masked: of the manual, or of the user's own held-out text.
@@ -146,6 +158,15 @@ text_sum=$(sha256sum "$work"/text/*.txt | sha256sum | cut -c1-64)
 stage vocabulary "learning $vocabulary_size WordPieces" "$text_sum $vocabulary_size" learn_vocabulary
 vocabulary_sum=$(find "$work/vocabulary" -type f | sort | xargs sha256sum | sha256sum | cut -c1-64)
 stage prepare "text to token shards" "$text_sum $vocabulary_sum" prepare
+
+# Timed once: a second call must ask for the same run.
+if [ -z "$steps" ]; then
+  steps_file=$work/steps_for_${minutes}_minutes
+  [ -s "$steps_file" ] || steps_for_minutes >"$steps_file"
+  steps=$(cat "$steps_file")
+  [[ $steps =~ ^[1-9][0-9]*$ ]] || { rm -f "$steps_file"; stop "timing a step failed (above)"; }
+  say "train: $steps updates fit into $minutes minutes on this machine"
+fi
 
 # The run's own marks lie beside the text, so that the run folder is sluice's alone.
 run_mark=$work/run_$(realpath -m "$run_folder" | sha256sum | cut -c1-12)

@@ -66,7 +66,8 @@ PoisonedBuffer<T> Backward(Activation activation, const std::vector<T>& x,
 }
 
 // The stated errors of kernels/cpu/vector_math.h and one more product. `exponent`: the largest
-// exponent of an exponential, whose rounding grows with it. Below 14 · 2^-126 results may flush to zero.
+// exponent of an exponential, whose rounding grows with it. Below 14 · 2^-126 results may flush to
+// zero.
 template <typename T>
 Tolerance ValueTolerance(double exponent) {
   return {.absolute = 2e-37,

@@ -150,7 +150,7 @@ TEST_F(TrainerTest, ADryRunLeavesNothingBehind) {
 }
 
 TEST_F(TrainerTest, EvaluationDoesNotDependOnRanks) {
-  RunConfig config = Config(1);
+  RunConfig config = Config(2);
   ASSERT_TRUE(Train(config, "evaluated", 1).ok());
   EvaluationResult one;
   for (int ranks : {1, 2, 3}) {
