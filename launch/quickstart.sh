@@ -4,7 +4,7 @@
 #
 #   --text FILE…       your own text instead of the PostgreSQL manual: UTF-8, one paragraph a line, a
 #                      blank line between documents; .gz and .xz too
-#   --minutes N        train about this long (default 5): a few steps are timed, and the number of
+#   --minutes N        train about this long (default 6): a few steps are timed, and the number of
 #                      updates follows from their speed
 #   --steps N          train this many updates instead
 #   --ranks N          MPI processes (default 2)
@@ -21,7 +21,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/settings.sh"
 config=configs/toy/bert_vga.yaml
 bin=build/release/bin
 run_folder=runs/quickstart
-vocabulary_size=8000 ranks=2 minutes=5 steps= install=yes
+vocabulary_size=8000 ranks=2 minutes=6 steps= install=yes
 text=()
 number() { [[ $2 =~ ^[1-9][0-9]*$ ]] || stop "$1 wants a number, not '$2'"; }
 while [ $# -gt 0 ]; do
@@ -99,13 +99,13 @@ prepare() {
   done
 }
 
-# Updates that fit into the minutes: as many tokens as a few timed steps promise, between 300 and 5000
-# updates. 0.9: two ranks share the memory, and evaluations and checkpoints take their part.
+# Updates that fit into the minutes, by the fastest of a few timed steps, between 300 and 5000. 0.9: two
+# ranks share the memory, and evaluations and checkpoints take their part.
 steps_for_minutes() {
-  "$bin/sluice" bench step "$config" --batch 64 --length 64 --steps 5 --json </dev/null |
+  "$bin/sluice" bench step "$config" --batch 64 --length 64 --steps 10 --json </dev/null |
     python3 -c 'import json, sys
-speed = json.load(sys.stdin)["tokens_per_s"]
-print(max(300, min(5000, round(0.9 * 60 * int(sys.argv[1]) * speed / (64 * 64), -1).__int__())))' "$minutes"
+step_s = json.load(sys.stdin)["min_s"]
+print(int(max(300, min(5000, 0.9 * 60 * int(sys.argv[1]) / step_s))))' "$minutes"
 }
 
 train() {

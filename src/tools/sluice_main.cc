@@ -27,7 +27,7 @@ int Main(int argc, char** argv) {
       "made.",
       "sluice");
   program.set_version_flag("--version", kVersion);
-  program.require_subcommand(1);
+  program.require_subcommand(0, 1);  // none is told below: CLI11 would not name an unknown one
   program.footer(
       "Exit codes: 0 done, 1 usage or configuration, 2 data, 3 checkpoint, 4 device or "
       "communication, 5 diverged,\n"
@@ -40,6 +40,10 @@ int Main(int argc, char** argv) {
   AddBenchCommand(program, chosen);
   AddInfoCommand(program, chosen);
   if (const int code = Parse(program, argc, argv); code != 0) return code < 0 ? 0 : code;
+  if (!chosen.run) {
+    std::fprintf(stderr, "a subcommand is wanted\n%s", program.help().c_str());
+    return static_cast<int>(ExitCode::kUsage);
+  }
 
   absl::StatusOr<std::unique_ptr<MpiEnvironment>> mpi = MpiEnvironment::Start();
   if (!mpi.ok()) {

@@ -16,6 +16,7 @@
 #include "core/log.h"
 #include "core/status.h"
 #include "core/version.h"
+#include "data/vocabulary_file.h"
 #include "train/load_model.h"
 
 namespace sluice {
@@ -73,6 +74,17 @@ std::vector<NamedTensor> AsNamed(const std::vector<TensorDestination>& destinati
   return tensors;
 }
 
+// Ids mean what the vocabulary says: other data with the same vocabulary may go on, another
+// vocabulary may not.
+absl::Status CheckSameVocabulary(const std::string& folder, const TokenizerIdentity& tokenizer) {
+  ASSIGN_OR_RETURN(const VocabularyFile vocabulary,
+                   VocabularyFile::Read(absl::StrCat(folder, "/", kVocabularyFileName)));
+  if (vocabulary.sha256() == tokenizer.vocabulary_sha256) return absl::OkStatus();
+  return CheckpointError("the training data has another vocabulary than the checkpoint", folder,
+                         absl::StrCat("sha256 ", tokenizer.vocabulary_sha256.substr(0, 12),
+                                      "… vs. ", vocabulary.sha256().substr(0, 12), "…"));
+}
+
 }  // namespace
 
 void TrainingState::RememberMetric(double perplexity) {
@@ -101,8 +113,9 @@ absl::StatusOr<std::string> FindCheckpointToResume(const std::string& resume,
 }
 
 absl::StatusOr<TrainingState> LoadTraining(const std::string& folder, const RunConfig& config,
-                                           Engine& engine) {
+                                           const TokenizerIdentity& tokenizer, Engine& engine) {
   RETURN_IF_ERROR(CheckSameRun(folder, config));
+  RETURN_IF_ERROR(CheckSameVocabulary(folder, tokenizer));
   ASSIGN_OR_RETURN(const CheckpointState saved, ReadCheckpointState(folder));
   RETURN_IF_ERROR(ReadCheckpointModel(folder, ModelDestinations(engine.parameters())));
   RETURN_IF_ERROR(ReadCheckpointOptimizer(

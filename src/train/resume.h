@@ -29,12 +29,13 @@ struct TrainingState {
 absl::StatusOr<std::string> FindCheckpointToResume(const std::string& resume,
                                                    const std::string& checkpoints_folder);
 
-// Reads weights, optimizer and state. CheckpointError when the checkpoint is not of this model;
-// UsageError when a key that decides what is computed (model, data, optimizer, seed, batch) differs
-// from the run's, naming each. Keys that may change: name, steps, evaluation, logging,
-// checkpointing, telemetry, runtime, prefetching, schedule.
+// Reads weights, optimizer and state. CheckpointError when the checkpoint is not of this model, or
+// its vocabulary is not `tokenizer`'s, the training data's; UsageError when a key that decides what
+// is computed (model, data, optimizer, seed, batch) differs from the run's, naming each. Keys that
+// may change: name, steps, evaluation, logging, checkpointing, telemetry, runtime, prefetching,
+// schedule.
 absl::StatusOr<TrainingState> LoadTraining(const std::string& folder, const RunConfig& config,
-                                           Engine& engine);
+                                           const TokenizerIdentity& tokenizer, Engine& engine);
 
 // Writes checkpoints_folder/step_NNNNNNNN, marks it as the best if it is, and deletes what
 // config.checkpoint does not keep. One rank only.

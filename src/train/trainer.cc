@@ -109,7 +109,7 @@ absl::Status Trainer::Resume() {
   ASSIGN_OR_RETURN(const std::string from,
                    FindCheckpointToResume(options_.resume, folder_.checkpoints()));
   if (from.empty()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(state_, LoadTraining(from, config_, *engine_));
+  ASSIGN_OR_RETURN(state_, LoadTraining(from, config_, train_data_->tokenizer(), *engine_));
   saved_step_ = state_.step;
   if (state_.step > config_.training.steps) {
     return UsageError("the checkpoint is past training.steps", from,
@@ -290,10 +290,10 @@ absl::Status Trainer::Record() {
   report_time_ = now;
   report_step_ = state_.step;
   report_wait_ = prefetcher_->waited_seconds();
-  if (comm_.rank() != 0) return absl::OkStatus();
   LogResult(StepLine(report_));
   SetStatusLine(ProgressBar(report_));
-  return folder_.metrics().Write("train", StepFields(report_));
+  return comm_.Agree(comm_.rank() == 0 ? folder_.metrics().Write("train", StepFields(report_))
+                                       : absl::OkStatus());
 }
 
 absl::Status Trainer::EvaluateAll() {
@@ -303,26 +303,28 @@ absl::Status Trainer::EvaluateAll() {
                      Evaluate(*engine_, *validation_data_[i], comm_, engine_->options().max_batch,
                               config_.training.evaluation_batches));
     if (i == 0) state_.RememberMetric(result.perplexity);
-    if (comm_.rank() != 0) continue;
-    const std::string& path = config_.data.validation[i];
-    LogResult(
-        absl::StrFormat("evaluation at step %d  perplexity %.3f  loss %.4f  accuracy %.4f  %s (%d "
-                        "sequences, %.1fs)",
-                        state_.step, result.perplexity, result.loss, result.accuracy, path,
-                        result.sequences, result.seconds));
-    RETURN_IF_ERROR(folder_.metrics().Write("evaluation", {{"step", state_.step},
-                                                           {"data", path},
-                                                           {"perplexity", result.perplexity},
-                                                           {"loss", result.loss},
-                                                           {"accuracy", result.accuracy},
-                                                           {"sequences", result.sequences},
-                                                           {"targets", result.targets},
-                                                           {"batch_size", result.batch_size}}));
+    RETURN_IF_ERROR(comm_.Agree(RecordEvaluation(config_.data.validation[i], result)));
   }
   // Evaluation is not training: it counts in no step's time.
   report_time_ = std::chrono::steady_clock::now();
   report_step_ = state_.step;
   return absl::OkStatus();
+}
+
+absl::Status Trainer::RecordEvaluation(const std::string& data, const EvaluationResult& result) {
+  if (comm_.rank() != 0) return absl::OkStatus();
+  LogResult(absl::StrFormat(
+      "evaluation at step %d  perplexity %.3f  loss %.4f  accuracy %.4f  %s (%d sequences, %.1fs)",
+      state_.step, result.perplexity, result.loss, result.accuracy, data, result.sequences,
+      result.seconds));
+  return folder_.metrics().Write("evaluation", {{"step", state_.step},
+                                                {"data", data},
+                                                {"perplexity", result.perplexity},
+                                                {"loss", result.loss},
+                                                {"accuracy", result.accuracy},
+                                                {"sequences", result.sequences},
+                                                {"targets", result.targets},
+                                                {"batch_size", result.batch_size}});
 }
 
 absl::Status Trainer::SaveIfDue(bool at_end) {

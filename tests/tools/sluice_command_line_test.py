@@ -1,0 +1,253 @@
+"""The contract of the command line: text to shards to a trained model on two ranks, what each command prints, and the exit
+code and message of what cannot work.
+
+    sluice_command_line_test.py SLUICE SLUICE_DATA
+"""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+SLUICE, SLUICE_DATA = (os.path.abspath(path) for path in sys.argv[1:3])
+ENVIRONMENT = dict(
+    os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
+    OMPI_MCA_rmaps_base_oversubscribe="1", OMPI_MCA_btl_vader_single_copy_mechanism="none",
+)
+MODEL = """
+model:
+  hidden_size: 32
+  num_hidden_layers: 2
+  num_attention_heads: 2
+  intermediate_size: 64
+  max_position_embeddings: 32
+  attention:
+    variant: gated
+"""
+
+
+def run(*arguments, ranks=0, program=SLUICE):
+    command = ["mpirun", "-n", str(ranks)] if ranks else []
+    done = subprocess.run(
+        [*command, program, *map(str, arguments)], env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True,
+        text=True, timeout=120,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+class CommandLine(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp(prefix="sluice_test_")
+        generator = random.Random(1)
+        words = ["river", "gate", "water", "opens", "closes", "the", "a", "of", "and", "slowly", "lock", "channel"]
+        for name, documents in (("train", 60), ("valid", 20)):
+            with open(cls.at(name + ".txt"), "w", encoding="utf-8") as file:
+                for _ in range(documents):
+                    file.write(" ".join(generator.choice(words) for _ in range(60)) + ".\n\n")
+        cls.check(run("learn-vocabulary", "--tokenizer", "wordpiece", "--size", 60, "--out", cls.at("vocabulary"),
+                      cls.at("train.txt"), program=SLUICE_DATA))
+        for name in ("train", "valid"):
+            cls.check(run("prepare", "--tokenizer", "wordpiece", "--vocabulary", cls.at("vocabulary"), "--out",
+                          cls.at(name), cls.at(name + ".txt"), program=SLUICE_DATA))
+        cls.config = cls.at("small.yaml")
+        with open(cls.config, "w", encoding="utf-8") as file:
+            file.write(MODEL + f"""
+data:
+  train: {cls.at("train")}
+  validation: [{cls.at("valid")}]
+  sequence_length: 32
+schedule:
+  shape: constant
+training:
+  steps: 6
+  global_batch_size: 8
+  precision: fp32
+checkpoint:
+  every: 3
+telemetry:
+  gate_statistics_every: 1
+""")
+        cls.run_folder = cls.at("run")
+        cls.trained = run("train", cls.config, "--run-folder", cls.run_folder, ranks=2)
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.folder, ignore_errors=True)
+
+    @classmethod
+    def at(cls, name):
+        return os.path.join(cls.folder, name)
+
+    @staticmethod
+    def check(result):
+        if result[0] != 0:
+            raise AssertionError(f"exit code {result[0]}: {result[1]}{result[2]}")
+
+    def fails(self, code, part, *arguments, ranks=0):
+        got, out, error = run(*arguments, ranks=ranks)
+        self.assertEqual(got, code, out + error)
+        self.assertIn(part, error)
+        return error
+
+    def last_step(self):
+        return os.path.join(self.run_folder, "checkpoints", "step_00000006")
+
+    def test_training_on_two_ranks_speaks_once(self):
+        code, out, _ = self.trained
+        self.assertEqual(code, 0, self.trained)
+        steps = [line for line in out.splitlines() if line.startswith("step ")]
+        self.assertEqual(len(steps), 6, out)
+        for word in ("loss", "lr", "grad", "tok/s", "% of matmul", "gate", "eta"):
+            self.assertIn(word, steps[-1])
+        self.assertEqual(sum("perplexity" in line for line in out.splitlines()), 1)
+        with open(os.path.join(self.run_folder, "metrics.jsonl"), encoding="utf-8") as file:
+            events = [json.loads(line) for line in file]
+        self.assertEqual([e["step"] for e in events if e["event"] == "train"], [1, 2, 3, 4, 5, 6])
+        with open(os.path.join(self.run_folder, "log.txt"), encoding="utf-8") as file:
+            self.assertIn(steps[-1], file.read())
+
+    def test_dry_run_writes_nothing(self):
+        folder = self.at("dry")
+        code, out, error = run("train", self.config, "--dry-run", "--run-folder", folder, ranks=2)
+        self.assertEqual(code, 0, error)
+        self.assertEqual(out.count("cls.predictions.bias"), 1)
+        for part in ("memory a rank", "optimizer state", "all-reduce", "operations a token"):
+            self.assertIn(part, out)
+        self.assertFalse(os.path.exists(folder))
+
+    def test_the_same_run_again_is_equal(self):
+        again = self.at("again")
+        self.check(run("train", self.config, "--run-folder", again, ranks=2))
+        code, out, _ = run("inspect", self.run_folder, "--diff", again, "--json")
+        self.assertEqual(code, 0)
+        self.assertIs(json.loads(out)["equal"], True)
+        code, out, _ = run("inspect", self.last_step(), "--diff", os.path.join(again, "checkpoints", "step_00000003"), "--json")
+        self.assertEqual(code, 0)
+        self.assertIs(json.loads(out)["equal"], False)
+
+    def test_killed_and_resumed(self):
+        folder = self.at("killed")
+        self.check(run("train", self.config, "training.steps=3", "--run-folder", folder, ranks=2))
+        code, _, error = run("train", self.config, "--run-folder", folder, ranks=2)
+        self.assertEqual(code, 0, error)
+        self.assertIn("resuming from", error)
+        code, out, _ = run("inspect", self.run_folder, "--diff", folder, "--json")
+        report = json.loads(out)
+        self.assertTrue(report["equal"], out)
+
+    def test_evaluate(self):
+        code, out, error = run("evaluate", self.run_folder, "--json")
+        self.assertEqual(code, 0, error)
+        one = json.loads(out)
+        code, out, _ = run("evaluate", self.last_step(), "--data", self.at("valid"), "--json", ranks=2)
+        two = json.loads(out)
+        self.assertAlmostEqual(one["perplexity"], two["perplexity"], delta=1e-9 * one["perplexity"])
+        self.assertEqual(one["targets"], two["targets"])
+        code, out, _ = run("evaluate", self.run_folder, "--batches", "1", "--batch-size", "4", "--json")
+        self.assertEqual(json.loads(out)["sequences"], 4)
+
+    def test_inspect(self):
+        for arguments, part in [
+            ((self.run_folder,), "step            6"),
+            ((self.last_step(), "--gates"), "closed heads"),
+            ((self.run_folder, "--verify"), "every byte verified"),
+            ((self.at("train"),), "wordpiece, uncased"),
+            ((os.path.join(self.at("train"), "manifest.yaml"), "--verify"), "every byte verified"),
+        ]:
+            code, out, error = run("inspect", *arguments)
+            self.assertEqual(code, 0, error)
+            self.assertIn(part, out)
+        for arguments in ((self.run_folder,), (self.run_folder, "--gates"), (self.run_folder, "--verify"), (self.at("train"),)):
+            code, out, error = run("inspect", *arguments, "--json")
+            self.assertEqual(code, 0, error)
+            json.loads(out)
+
+    def test_a_flipped_byte_is_found(self):
+        damaged = self.at("damaged")
+        shutil.copytree(self.last_step(), damaged)
+        with open(os.path.join(damaged, "optimizer.h5"), "r+b") as file:
+            file.seek(3000)
+            byte = file.read(1)
+            file.seek(3000)
+            file.write(bytes([byte[0] ^ 1]))
+        self.fails(3, "optimizer.h5", "inspect", damaged, "--verify")
+
+    def test_predict(self):
+        code, out, error = run("predict", self.run_folder, "the gate [MASK] slowly and the [MASK] opens", "--top", "3", "--json")
+        self.assertEqual(code, 0, error)
+        lines = [json.loads(line) for line in out.splitlines()]
+        self.assertEqual(len(lines), 2)
+        for line in lines:
+            probabilities = [candidate["probability"] for candidate in line["candidates"]]
+            self.assertEqual(len(probabilities), 3)
+            self.assertEqual(probabilities, sorted(probabilities, reverse=True))
+            self.assertTrue(0 < sum(probabilities) <= 1)
+
+    def test_info_and_bench(self):
+        code, out, error = run("info", "--json")
+        self.assertEqual(code, 0, error)
+        info = json.loads(out)
+        self.assertGreater(info["matmul_gflops"]["fp32"], 0)
+        self.assertGreater(len(info["implementations"]), 8)
+        code, out, error = run("bench", "step", self.config, "--batch", 2, "--length", 16, "--steps", 2, "--json")
+        self.assertEqual(code, 0, error)
+        report = json.loads(out)
+        self.assertGreater(report["tokens_per_s"], 0)
+        self.assertLess(report["peak_resident_mib"], 1.1 * report["planned_mib"])
+        for what in ("matmul", "attention"):
+            code, _, error = run("bench", what, self.config, "--batch", 2, "--length", 16)
+            self.assertEqual(code, 0, error)
+
+    def test_help_has_an_example(self):
+        for command in ("train", "evaluate", "inspect", "predict", "bench", "info"):
+            code, out, _ = run(command, "--help")
+            self.assertEqual(code, 0)
+            self.assertIn("Example:", out)
+
+    def test_usage_errors(self):
+        self.fails(1, "subcommand", )
+        self.fails(1, "fly", "fly")
+        self.fails(1, "config", "train")
+        self.fails(1, "--no-such", "train", self.config, "--no-such")
+        self.fails(1, "does not exist", "train", self.at("absent.yaml"))
+        self.fails(1, "training.step", "train", self.config, "training.step=5")
+        self.fails(1, "training.steps", "train", self.config, "training.steps=many")
+        self.fails(1, "global_batch_size", "train", self.config, ranks=3)
+        self.fails(1, "--gates", "inspect", self.at("train"), "--gates")
+        self.fails(1, "no such run", "inspect", self.at("absent"))
+        self.fails(1, "excludes", "inspect", self.run_folder, "--verify", "--gates")
+        self.fails(1, "no [MASK]", "predict", self.run_folder, "the gate opens")
+        self.fails(1, "too long", "predict", self.run_folder, "gate " * 40 + "[MASK]")
+        self.fails(1, "without mpirun", "inspect", self.run_folder, ranks=2)
+        self.fails(1, "max_position_embeddings", "bench", "step", self.config, "--length", 64)
+        self.fails(1, "what", "bench", "sleep")
+        self.fails(1, "--batches", "evaluate", self.run_folder, "--batches", "-1")
+        self.fails(1, "optimizer.beta1", "train", self.config, "optimizer.beta1=0.8", "--run-folder", self.run_folder)
+
+    def test_data_and_checkpoint_errors(self):
+        error = self.fails(2, "absent", "train", self.config, "data.train=" + self.at("absent"), ranks=2)
+        self.assertEqual(error.count("error: "), 1, error)  # told once
+        self.fails(3, "no such checkpoint", "evaluate", self.at("absent"))
+        self.fails(3, "no such checkpoint", "predict", self.at("absent"), "a [MASK]")
+        self.fails(3, "manifest.yaml", "evaluate", self.folder)
+        self.fails(3, "no such checkpoint", "train", self.config, "--resume", self.at("absent"))
+        self.fails(2, "", "evaluate", self.run_folder, "--data", self.at("vocabulary"))
+
+    def test_another_vocabulary_is_refused(self):
+        self.check(run("learn-vocabulary", "--tokenizer", "wordpiece", "--size", 50, "--out", self.at("vocabulary2"),
+                       self.at("valid.txt"), program=SLUICE_DATA))
+        self.check(run("prepare", "--tokenizer", "wordpiece", "--vocabulary", self.at("vocabulary2"), "--out",
+                       self.at("train2"), self.at("train.txt"), program=SLUICE_DATA))
+        self.fails(2, "different tokenizers", "train", self.config, "data.train=" + self.at("train2"))
+        vocab_size = json.loads(run("inspect", self.run_folder, "--json")[1])["config"]["model.vocab_size"]
+        self.fails(3, "another vocabulary", "train", self.config, "data.train=" + self.at("train2"), "data.validation=[]",
+                   f"model.vocab_size={vocab_size}", "--run-folder", self.run_folder)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
