@@ -3,16 +3,16 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <mutex>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
 
 namespace sluice {
 namespace {
 
 struct Sink {
-  absl::Mutex mutex;
+  std::mutex mutex;  // not Abseil's, which ThreadSanitizer does not see into
   int rank = 0;
   int world_size = 1;
   std::function<void(absl::string_view)> copy;
@@ -39,7 +39,7 @@ Sink& TheSink() {
 
 void Log(LogLevel level, absl::string_view message) {
   Sink& sink = TheSink();
-  absl::MutexLock lock(&sink.mutex);
+  const std::lock_guard lock(sink.mutex);
   const bool problem = level == LogLevel::kWarning || level == LogLevel::kError;
   if (!problem && sink.rank != 0) return;
   std::string line;
@@ -57,7 +57,7 @@ void Log(LogLevel level, absl::string_view message) {
 
 void SetStatusLine(absl::string_view text) {
   Sink& sink = TheSink();
-  absl::MutexLock lock(&sink.mutex);
+  const std::lock_guard lock(sink.mutex);
   if (!sink.terminal || sink.rank != 0) return;
   sink.EraseStatusLine();
   sink.status_line = std::string(text);
@@ -66,14 +66,14 @@ void SetStatusLine(absl::string_view text) {
 
 void SetLogRank(int rank, int world_size) {
   Sink& sink = TheSink();
-  absl::MutexLock lock(&sink.mutex);
+  const std::lock_guard lock(sink.mutex);
   sink.rank = rank;
   sink.world_size = world_size;
 }
 
 void SetLogCopy(std::function<void(absl::string_view)> copy) {
   Sink& sink = TheSink();
-  absl::MutexLock lock(&sink.mutex);
+  const std::lock_guard lock(sink.mutex);
   sink.copy = std::move(copy);
 }
 
