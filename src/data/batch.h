@@ -18,10 +18,10 @@ struct Batch {
   std::vector<int64_t>
       sample_index;  // (B): global index of each row over all epochs and ranks (keys the dropout)
 
-  // Masked language model: the positions that the loss looks at, rising, as b·T + t, and the
-  // original ids there.
-  std::vector<int32_t> masked_positions;  // (M)
-  std::vector<int32_t> masked_targets;    // (M)
+  // The positions that the loss looks at, rising, as b·T + t, and the ids asked for there: what a
+  // masked token was, or (causal) the token that comes next.
+  std::vector<int32_t> target_positions;  // (M)
+  std::vector<int32_t> targets;           // (M)
 
   std::vector<int32_t> next_sentence_labels;  // (B): 0 follows, 1 random; or empty
 };

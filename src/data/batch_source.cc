@@ -122,10 +122,10 @@ absl::Status BatchSource::Fill(int64_t first_sample, int64_t count, Batch* batch
   batch->next_sentence_labels.clear();
   batch->documents.resize(document_offsets_.empty() ? 0 : size);
   batch->sample_index.resize(static_cast<size_t>(count));
-  batch->masked_positions.clear();
-  batch->masked_targets.clear();
-  batch->masked_positions.reserve(size);  // the most that can be: no growth in later batches
-  batch->masked_targets.reserve(size);
+  batch->target_positions.clear();
+  batch->targets.clear();
+  batch->target_positions.reserve(size);  // the most that can be: no growth in later batches
+  batch->targets.reserve(size);
   for (int64_t b = 0; b < count; ++b) {
     const int64_t sample = first_sample + b;
     const int64_t begin = packing_.Begin(sampler_.Locate(sample).sequence);
@@ -134,7 +134,7 @@ absl::Status BatchSource::Fill(int64_t first_sample, int64_t count, Batch* batch
     batch->sample_index[static_cast<size_t>(b)] = sample;
     if (!document_offsets_.empty()) NumberDocuments(begin, batch->documents.data() + b * T);
     masking_.Apply(sample, static_cast<int32_t>(b * T), {row, static_cast<size_t>(T)},
-                   &batch->masked_positions, &batch->masked_targets);
+                   &batch->target_positions, &batch->targets);
   }
   return absl::OkStatus();
 }

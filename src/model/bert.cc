@@ -177,7 +177,7 @@ absl::StatusOr<TensorView> Bert::Encode(ExecutionContext& context, const Batch& 
 }
 
 absl::Status Bert::Forward(ExecutionContext& context, const Batch& batch,
-                           const ForwardOptions& options, BertLosses& losses) {
+                           const ForwardOptions& options, ModelLosses& losses) {
   ASSIGN_OR_RETURN(const TensorView hidden, Encode(context, batch, options));
   TensorView dhidden;
   if (options.train) {
@@ -185,8 +185,8 @@ absl::Status Bert::Forward(ExecutionContext& context, const Batch& batch,
     dhidden = stream_->Prefix(hidden.shape());
     ops::Zero(context, dhidden);
   }
-  RETURN_IF_ERROR(masked_lm_head_->Forward(context, hidden, batch.masked_positions,
-                                           batch.masked_targets, dhidden, losses.masked_lm));
+  RETURN_IF_ERROR(masked_lm_head_->Forward(context, hidden, batch.target_positions, batch.targets,
+                                           dhidden, losses.language_model));
   if (next_sentence_head_ == nullptr) return absl::OkStatus();
   if (batch.next_sentence_labels.empty()) {
     return DataError("model.next_sentence_head is on, but the data has no sentence pairs");

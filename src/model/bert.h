@@ -23,8 +23,8 @@
 
 namespace sluice {
 
-struct BertLosses {
-  LossSums masked_lm;
+struct ModelLosses {
+  LossSums language_model;
   LossSums next_sentence;
 };
 
@@ -54,7 +54,7 @@ class Bert {
   // Adds to `losses`. With options.train it also runs the heads' backward; call Backward next, with
   // the same batch alive.
   absl::Status Forward(ExecutionContext& context, const Batch& batch, const ForwardOptions& options,
-                       BertLosses& losses);
+                       ModelLosses& losses);
   // Adds this batch's gradients (of losses summed over targets) to the flat gradient.
   // gradient_ready(begin, end), if set, is called with stretches of it, rising and without gaps, as
   // they become complete.

@@ -51,14 +51,14 @@ void Engine::WeightsLoaded() {
 }
 
 absl::Status Engine::ForwardBackward(const Batch& batch, const ForwardOptions& options,
-                                     BertLosses& losses,
+                                     ModelLosses& losses,
                                      const Bert::GradientReady& gradient_ready) {
   CHECK(options_.train && options.train);
   RETURN_IF_ERROR(model_->Forward(context_, batch, options, losses));
   return model_->Backward(context_, gradient_ready);
 }
 
-absl::Status Engine::Evaluate(const Batch& batch, BertLosses& losses, Observer* observer) {
+absl::Status Engine::Evaluate(const Batch& batch, ModelLosses& losses, Observer* observer) {
   return model_->Forward(context_, batch, ForwardOptions{.observer = observer}, losses);
 }
 

@@ -37,10 +37,10 @@ class Engine {
 
   // Forward and backward of one micro-batch; adds to the flat gradient and to losses.
   absl::Status ForwardBackward(const Batch& batch, const ForwardOptions& options,
-                               BertLosses& losses,
+                               ModelLosses& losses,
                                const Bert::GradientReady& gradient_ready = nullptr);
   // Forward without dropout; adds to losses.
-  absl::Status Evaluate(const Batch& batch, BertLosses& losses, Observer* observer = nullptr);
+  absl::Status Evaluate(const Batch& batch, ModelLosses& losses, Observer* observer = nullptr);
   // L2 norm of the flat gradient times gradient_scale.
   double GradientNorm(double gradient_scale) const;
   // One AdamW update with the flat gradient times gradient_scale; zeroes the gradient.

@@ -28,9 +28,9 @@ absl::Status EvaluateOwnBatches(Engine& engine, BatchSource& source, const Share
     const int64_t first = b * share.batch_size;
     const int64_t count = std::min(share.batch_size, sequences - first);
     RETURN_IF_ERROR(source.Fill(first, count, &batch));
-    BertLosses losses;
+    ModelLosses losses;
     RETURN_IF_ERROR(engine.Evaluate(batch, losses, observer));
-    const LossSums& lm = losses.masked_lm;
+    const LossSums& lm = losses.language_model;
     sums[kSequences] += static_cast<double>(count);
     if (lm.targets == 0) continue;
     sums[kWeightedLoss] += static_cast<double>(count) * lm.loss / static_cast<double>(lm.targets);

@@ -36,17 +36,17 @@ Batch RandomTokens(const StepBenchmarkOptions& options) {
           static_cast<double>(wanted - taken))
         continue;
       ++taken;
-      batch.masked_positions.push_back(static_cast<int32_t>(b * batch.T + t));
-      batch.masked_targets.push_back(static_cast<int32_t>(words[2] % V));
+      batch.target_positions.push_back(static_cast<int32_t>(b * batch.T + t));
+      batch.targets.push_back(static_cast<int32_t>(words[2] % V));
     }
   }
   return batch;
 }
 
 absl::Status OneStep(Engine& engine, const Batch& batch, LossSums& sums) {
-  BertLosses losses;
+  ModelLosses losses;
   RETURN_IF_ERROR(engine.ForwardBackward(batch, {.train = true, .seed = 1}, losses));
-  sums = losses.masked_lm;
+  sums = losses.language_model;
   const double scale = 1 / static_cast<double>(sums.targets);
   const double norm = engine.GradientNorm(scale);
   return engine.Update(1e-4,

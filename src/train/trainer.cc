@@ -180,7 +180,7 @@ absl::Status Trainer::Run() {
 }
 
 absl::Status Trainer::Step() {
-  BertLosses losses;
+  ModelLosses losses;
   RETURN_IF_ERROR(
       comm_.Agree(RunMicroBatches(losses)));  // 1 load  2 forward  3 backward, per micro-batch
   RETURN_IF_ERROR(Reduce(losses));            // 4 reduce
@@ -188,7 +188,7 @@ absl::Status Trainer::Step() {
   return Record();                            // 6 record
 }
 
-absl::Status Trainer::RunMicroBatches(BertLosses& losses) {
+absl::Status Trainer::RunMicroBatches(ModelLosses& losses) {
   const int64_t parts = config_.training.gradient_accumulation_steps;
   for (int64_t part = 0; part < parts; ++part) {
     const absl::StatusOr<const Batch*> batch = prefetcher_->Next();
@@ -202,7 +202,7 @@ absl::Status Trainer::RunMicroBatches(BertLosses& losses) {
   return absl::OkStatus();
 }
 
-absl::Status Trainer::ForwardBackward(const Batch& batch, bool last, BertLosses& losses) {
+absl::Status Trainer::ForwardBackward(const Batch& batch, bool last, ModelLosses& losses) {
   const bool look = gates_->enabled() && state_.step % config_.telemetry.gate_statistics_every == 0;
   if (look) gates_->BeginBatch(batch);
   Bert::GradientReady ready;
@@ -221,12 +221,12 @@ absl::Status Trainer::ForwardBackward(const Batch& batch, bool last, BertLosses&
                                   losses, ready);
 }
 
-absl::Status Trainer::Reduce(const BertLosses& losses) {
+absl::Status Trainer::Reduce(const ModelLosses& losses) {
   RETURN_IF_ERROR(buckets_->Finish());
   const auto number = [](int64_t count) { return static_cast<double>(count); };
-  double sums[] = {losses.masked_lm.loss,
-                   number(losses.masked_lm.targets),
-                   number(losses.masked_lm.correct),
+  double sums[] = {losses.language_model.loss,
+                   number(losses.language_model.targets),
+                   number(losses.language_model.correct),
                    losses.next_sentence.loss,
                    number(losses.next_sentence.targets),
                    number(losses.next_sentence.correct),
@@ -234,23 +234,23 @@ absl::Status Trainer::Reduce(const BertLosses& losses) {
                    0.0};
   RETURN_IF_ERROR(comm_.AllReduceSum(std::span<double>(sums)));
   const auto count = [](double value) { return static_cast<int64_t>(value); };
-  masked_lm_ = {.loss = sums[0], .targets = count(sums[1]), .correct = count(sums[2])};
+  language_model_ = {.loss = sums[0], .targets = count(sums[1]), .correct = count(sums[2])};
   next_sentence_ = {.loss = sums[3], .targets = count(sums[4]), .correct = count(sums[5])};
   stop_agreed_ = sums[6] > 0;
   return absl::OkStatus();
 }
 
 absl::Status Trainer::ApplyUpdate() {
-  const double scale = 1 / static_cast<double>(std::max<int64_t>(1, masked_lm_.targets));
+  const double scale = 1 / static_cast<double>(std::max<int64_t>(1, language_model_.targets));
   gradient_norm_ = engine_->GradientNorm(scale);
   learning_rate_ = LearningRateAt(config_.schedule, config_.optimizer.learning_rate,
                                   config_.training.steps, state_.step);
-  if (!std::isfinite(gradient_norm_) || !std::isfinite(masked_lm_.loss)) {
+  if (!std::isfinite(gradient_norm_) || !std::isfinite(language_model_.loss)) {
     return DivergedError(
         absl::StrFormat("training diverged at step %d", state_.step + 1), folder_.path(),
         absl::StrFormat(
             "loss %g, gradient norm %g, learning rate %g; the weights of step %d are untouched",
-            masked_lm_.loss * scale, gradient_norm_, learning_rate_, state_.step));
+            language_model_.loss * scale, gradient_norm_, learning_rate_, state_.step));
   }
   const double clipping = ClippingCoefficient(gradient_norm_, config_.optimizer.max_grad_norm);
   RETURN_IF_ERROR(engine_->Update(learning_rate_, scale * clipping));
@@ -268,19 +268,19 @@ absl::Status Trainer::Record() {
   const auto steps = static_cast<double>(state_.step - report_step_);
   const int64_t T = config_.data.sequence_length;
   const double tokens = static_cast<double>(config_.training.global_batch_size * T);
-  const double targets = static_cast<double>(masked_lm_.targets);
+  const double targets = static_cast<double>(language_model_.targets);
   const double operations =
       CountOperations(config_.model, T, targets / tokens).training() * tokens * steps / seconds;
   report_ = {.step = state_.step,
              .total_steps = config_.training.steps,
-             .loss = masked_lm_.loss / targets +
+             .loss = language_model_.loss / targets +
                      (next_sentence_.targets > 0
                           ? next_sentence_.loss / static_cast<double>(next_sentence_.targets)
                           : 0),
-             .accuracy = static_cast<double>(masked_lm_.correct) / targets,
+             .accuracy = static_cast<double>(language_model_.correct) / targets,
              .learning_rate = learning_rate_,
              .gradient_norm = gradient_norm_,
-             .targets = masked_lm_.targets,
+             .targets = language_model_.targets,
              .seconds = seconds / steps,
              .tokens_per_s = tokens * steps / seconds,
              .matmul_share = matmul_flops_ > 0 ? operations / matmul_flops_ : 0,

@@ -76,9 +76,9 @@ class Trainer {
   void LogStart() const;
 
   // Parts of a step.
-  absl::Status RunMicroBatches(BertLosses& losses);
-  absl::Status ForwardBackward(const Batch& batch, bool last, BertLosses& losses);
-  absl::Status Reduce(const BertLosses& losses);
+  absl::Status RunMicroBatches(ModelLosses& losses);
+  absl::Status ForwardBackward(const Batch& batch, bool last, ModelLosses& losses);
+  absl::Status Reduce(const ModelLosses& losses);
   absl::Status ApplyUpdate();
   absl::Status Record();
 
@@ -110,7 +110,7 @@ class Trainer {
   bool failed_alone_ = false;
 
   // Of the step at hand, after Reduce: sums over ranks.
-  LossSums masked_lm_, next_sentence_;
+  LossSums language_model_, next_sentence_;
   double gradient_norm_ = 0, learning_rate_ = 0;
   // Since the last report.
   StepReport report_;

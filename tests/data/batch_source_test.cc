@@ -27,7 +27,7 @@ constexpr int64_t T = 32;
 bool SameBatch(const Batch& a, const Batch& b) {
   return a.B == b.B && a.T == b.T && a.tokens == b.tokens && a.segments == b.segments &&
          a.lengths == b.lengths && a.documents == b.documents && a.sample_index == b.sample_index &&
-         a.masked_positions == b.masked_positions && a.masked_targets == b.masked_targets &&
+         a.target_positions == b.target_positions && a.targets == b.targets &&
          a.next_sentence_labels == b.next_sentence_labels;
 }
 
@@ -57,8 +57,8 @@ class BatchSourceTest : public ::testing::Test {
   // The batch as it was before masking.
   static std::vector<int32_t> Originals(const Batch& batch) {
     std::vector<int32_t> tokens = batch.tokens;
-    for (size_t m = 0; m < batch.masked_positions.size(); ++m) {
-      tokens[static_cast<size_t>(batch.masked_positions[m])] = batch.masked_targets[m];
+    for (size_t m = 0; m < batch.target_positions.size(); ++m) {
+      tokens[static_cast<size_t>(batch.target_positions[m])] = batch.targets[m];
     }
     return tokens;
   }
@@ -79,9 +79,9 @@ TEST_F(BatchSourceTest, EvaluationIsTheDataInOrderAndRepeatable) {
   EXPECT_TRUE(std::equal(originals.begin(), originals.end(), all_.begin()));
   EXPECT_TRUE(batch.segments.empty() && batch.lengths.empty() && batch.documents.empty());
   const double share =
-      static_cast<double>(batch.masked_positions.size()) / static_cast<double>(n * T);
+      static_cast<double>(batch.target_positions.size()) / static_cast<double>(n * T);
   EXPECT_NEAR(share, 0.15 * 0.92, 0.02);  // about 8 % of these tokens are special
-  EXPECT_TRUE(std::is_sorted(batch.masked_positions.begin(), batch.masked_positions.end()));
+  EXPECT_TRUE(std::is_sorted(batch.target_positions.begin(), batch.target_positions.end()));
   // Whatever the seed of the run, evaluation asks the same questions.
   const auto again = Open(Write(4000), {.sequence_length = T, .evaluation = true, .seed = 12345});
   EXPECT_TRUE(SameBatch(batch, Fill(*again, 0, n)));
@@ -143,10 +143,10 @@ TEST_F(BatchSourceTest, AnySplitOfABatchGivesTheSameRows) {
       append(joined.tokens, part.tokens);
       append(joined.documents, part.documents);
       append(joined.sample_index, part.sample_index);
-      for (int32_t position : part.masked_positions) {
-        joined.masked_positions.push_back(position + static_cast<int32_t>(first * T));
+      for (int32_t position : part.target_positions) {
+        joined.target_positions.push_back(position + static_cast<int32_t>(first * T));
       }
-      append(joined.masked_targets, part.masked_targets);
+      append(joined.targets, part.targets);
     }
     EXPECT_TRUE(SameBatch(whole, joined)) << "micro-batches of " << micro;
   }
@@ -183,14 +183,14 @@ TEST_F(BatchSourceTest, FillReusesItsMemory) {
   Batch batch;
   ASSERT_TRUE(source->Fill(0, 16, &batch).ok());
   const std::vector<const void*> before = {batch.tokens.data(), batch.documents.data(),
-                                           batch.sample_index.data(), batch.masked_positions.data(),
-                                           batch.masked_targets.data()};
+                                           batch.sample_index.data(), batch.target_positions.data(),
+                                           batch.targets.data()};
   for (int64_t k = 1; k < 50; ++k) {
     ASSERT_TRUE(source->Fill(k * 16, k % 5 == 0 ? 3 : 16, &batch).ok());
   }
   const std::vector<const void*> after = {batch.tokens.data(), batch.documents.data(),
-                                          batch.sample_index.data(), batch.masked_positions.data(),
-                                          batch.masked_targets.data()};
+                                          batch.sample_index.data(), batch.target_positions.data(),
+                                          batch.targets.data()};
   EXPECT_EQ(before, after);
 }
 
@@ -255,7 +255,7 @@ TEST_F(BatchSourceTest, NoMaskTokenNoMasking) {
   EXPECT_EQ(ExitCodeOf(masked.status()), ExitCode::kData);
   EXPECT_THAT(std::string(masked.status().message()), HasSubstr("has no [MASK] token"));
   const auto plain = Open(folder_.path(), {.sequence_length = 3, .mlm_probability = 0});
-  EXPECT_TRUE(Fill(*plain, 0, 2).masked_positions.empty());
+  EXPECT_TRUE(Fill(*plain, 0, 2).target_positions.empty());
 }
 
 TEST_F(BatchSourceTest, ADamagedChunkIsAnErrorOfTheBatchThatNeedsIt) {

@@ -16,12 +16,12 @@ using testing::SmallBertConfig;
 std::vector<double> GradientInParts(const RunConfig& config, DType dtype, int64_t total,
                                     int64_t rows, ArenaFill fill, double* loss = nullptr) {
   auto engine = MakeEngine(config, dtype, rows, 7, fill);
-  BertLosses losses;
+  ModelLosses losses;
   for (int64_t first = 0; first < total; first += rows) {
     const Batch batch = RandomBatch({.B = rows}, 21, first);
     EXPECT_TRUE(engine->ForwardBackward(batch, {.train = true, .seed = 3}, losses).ok());
   }
-  if (loss != nullptr) *loss = losses.masked_lm.loss;
+  if (loss != nullptr) *loss = losses.language_model.loss;
   return FlatGradient(*engine);
 }
 
@@ -105,16 +105,16 @@ TEST(BertEquivalenceTest, GateForcedOpenEqualsVanillaAndZeroWeightsGiveHalf) {
                   is_bias ? bias : 0.0f);
     }
     gated->WeightsLoaded();
-    BertLosses losses;
+    ModelLosses losses;
     EXPECT_TRUE(gated->Evaluate(batch, losses, &gates).ok());
-    return losses.masked_lm.loss;
+    return losses.language_model.loss;
   };
-  BertLosses vanilla_losses;
+  ModelLosses vanilla_losses;
   ASSERT_TRUE(vanilla->Evaluate(batch, vanilla_losses).ok());
   Gates open, half;
-  EXPECT_EQ(loss_with_gate_bias(100, open), vanilla_losses.masked_lm.loss);
+  EXPECT_EQ(loss_with_gate_bias(100, open), vanilla_losses.language_model.loss);
   EXPECT_EQ(open.lowest, 1);
-  EXPECT_NE(loss_with_gate_bias(0, half), vanilla_losses.masked_lm.loss);
+  EXPECT_NE(loss_with_gate_bias(0, half), vanilla_losses.language_model.loss);
   EXPECT_EQ(half.lowest, 0.5);
   EXPECT_EQ(half.highest, 0.5);
 }
@@ -126,13 +126,13 @@ TEST(BertEquivalenceTest, DocumentsDoNotLeak) {
   auto engine = MakeEngine(config, DType::kFloat32, 1, 8);
   auto loss = [&](bool masked, int32_t last_token) {
     Batch batch = RandomBatch({.B = 1, .T = 8}, 9);
-    batch.masked_positions = {1};
-    batch.masked_targets = {5};
+    batch.target_positions = {1};
+    batch.targets = {5};
     batch.tokens[7] = last_token;
     if (masked) batch.documents = {0, 0, 0, 0, 1, 1, 1, 1};
-    BertLosses losses;
+    ModelLosses losses;
     EXPECT_TRUE(engine->Evaluate(batch, losses).ok());
-    return losses.masked_lm.loss;
+    return losses.language_model.loss;
   };
   EXPECT_EQ(loss(true, 3), loss(true, 40));
   EXPECT_NE(loss(false, 3), loss(false, 40));

@@ -49,8 +49,8 @@ TEST_P(BertGoldenTest, LossLogitsAndGradientsEqualPyTorchs) {
   batch.tokens = Int32(ids);
   batch.segments = Int32(golden->At("token_type_ids"));
   batch.lengths = Int32(golden->At("lengths"));
-  batch.masked_positions = Int32(golden->At("masked_positions"));
-  batch.masked_targets = Int32(golden->At("targets"));
+  batch.target_positions = Int32(golden->At("masked_positions"));
+  batch.targets = Int32(golden->At("masked_targets"));
   for (int64_t b = 0; b < batch.B; ++b) batch.sample_index.push_back(b);
 
   auto engine = testing::MakeEngine(config, DType::kFloat32, batch.B, batch.T);
@@ -70,7 +70,7 @@ TEST_P(BertGoldenTest, LossLogitsAndGradientsEqualPyTorchs) {
   // independent roundings add like sqrt(80) ≈ 9, six standard deviations of the difference of two
   // sides: 6 · sqrt(2) · 9 ≈ 76 u of the largest value.
   const double share = 76 * testing::UnitRoundoff<float>();
-  const auto logits = engine->model().Predict(engine->context(), batch, batch.masked_positions);
+  const auto logits = engine->model().Predict(engine->context(), batch, batch.target_positions);
   ASSERT_TRUE(logits.ok()) << logits.status();
   const std::vector<float>& expected_logits = golden->At("logits").floats;
   double largest = 0;
@@ -79,10 +79,10 @@ TEST_P(BertGoldenTest, LossLogitsAndGradientsEqualPyTorchs) {
       "logits", std::vector<float>(logits->as<float>(), logits->as<float>() + logits->elements()),
       expected_logits, {.absolute = share * largest, .derivation = "76 u of the largest logit"});
 
-  BertLosses losses;
+  ModelLosses losses;
   ASSERT_TRUE(engine->ForwardBackward(batch, {.train = true}, losses).ok());
-  const auto targets = static_cast<double>(losses.masked_lm.targets);
-  EXPECT_NEAR(losses.masked_lm.loss / targets, golden->At("loss").floats[0],
+  const auto targets = static_cast<double>(losses.language_model.targets);
+  EXPECT_NEAR(losses.language_model.loss / targets, golden->At("loss").floats[0],
               share * golden->At("loss").floats[0]);
   for (size_t p = 0; p < parameters.size(); ++p) {
     const std::vector<float>& expected = golden->At("gradient/" + parameters[p].name).floats;

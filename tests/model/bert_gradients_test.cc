@@ -16,11 +16,11 @@ using testing::SmallBertConfig;
 
 double LossOf(Engine& engine, const Batch& batch, bool dropout, double next_sentence_weight) {
   // Forward with dropout also runs the heads' backward; the gradient is put back by the caller.
-  BertLosses losses;
+  ModelLosses losses;
   const ForwardOptions options{
       .train = dropout, .seed = 3, .next_sentence_weight = next_sentence_weight};
   EXPECT_TRUE(engine.model().Forward(engine.context(), batch, options, losses).ok());
-  return losses.masked_lm.loss + next_sentence_weight * losses.next_sentence.loss;
+  return losses.language_model.loss + next_sentence_weight * losses.next_sentence.loss;
 }
 
 void CheckAgainstFiniteDifferences(RunConfig config, const BatchShape& shape, double dropout) {
@@ -30,12 +30,12 @@ void CheckAgainstFiniteDifferences(RunConfig config, const BatchShape& shape, do
   const double weight = 1.7;
   auto engine = MakeEngine(config, DType::kFloat64, shape.B, shape.T);
   const Batch batch = RandomBatch(shape, 11);
-  BertLosses losses;
+  ModelLosses losses;
   ASSERT_TRUE(engine
                   ->ForwardBackward(
                       batch, {.train = true, .seed = 3, .next_sentence_weight = weight}, losses)
                   .ok());
-  ASSERT_EQ(losses.masked_lm.targets, std::ssize(batch.masked_targets));
+  ASSERT_EQ(losses.language_model.targets, std::ssize(batch.targets));
   const std::vector<double> gradient = FlatGradient(*engine);
 
   // Three elements of every parameter. Central differences with step h: error h²/6 · f''' +
@@ -102,13 +102,13 @@ void CheckAgainstDouble(const RunConfig& config, const BatchShape& shape) {
     }
   }
   const Batch batch = RandomBatch(shape, 5);
-  BertLosses judge_losses, fast_losses;
+  ModelLosses judge_losses, fast_losses;
   const ForwardOptions options{.train = true, .seed = 3};
   ASSERT_TRUE(judge->ForwardBackward(batch, options, judge_losses).ok());
   ASSERT_TRUE(fast->ForwardBackward(batch, options, fast_losses).ok());
   const double u = testing::UnitRoundoff<T>();
-  EXPECT_NEAR(fast_losses.masked_lm.loss, judge_losses.masked_lm.loss,
-              54 * u * judge_losses.masked_lm.loss);
+  EXPECT_NEAR(fast_losses.language_model.loss, judge_losses.language_model.loss,
+              54 * u * judge_losses.language_model.loss);
   const std::vector<double> expected = FlatGradient(*judge), actual = FlatGradient(*fast);
   double largest_of_all = 0;
   for (double value : expected) largest_of_all = std::max(largest_of_all, std::abs(value));

@@ -57,8 +57,8 @@ inline Batch RandomBatch(const BatchShape& shape, uint64_t seed, int64_t first_s
       if (shape.documents) batch.documents.push_back(t >= 2 + sample % 3);
       // About two targets a row, a different number in each.
       if (t < length && (draw(sample, t, 1) % 10 < 3 || t == sample % shape.T)) {
-        batch.masked_positions.push_back(static_cast<int32_t>(b * shape.T + t));
-        batch.masked_targets.push_back(draw(sample, t, 2) % shape.vocab_size);
+        batch.target_positions.push_back(static_cast<int32_t>(b * shape.T + t));
+        batch.targets.push_back(draw(sample, t, 2) % shape.vocab_size);
       }
     }
   }

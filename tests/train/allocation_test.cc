@@ -81,15 +81,15 @@ TEST(AllocationTest, AStepAllocatesNothingAfterTheFirst) {
       for (int32_t i = 0; i < 128; ++i) {
         batch.tokens.push_back(i * 7 % 501);
         if (i % 6 == 0) {
-          batch.masked_positions.push_back(i);
-          batch.masked_targets.push_back(i);
+          batch.target_positions.push_back(i);
+          batch.targets.push_back(i);
         }
       }
       batch.sample_index = {0, 1, 2, 3};
       auto step = [&] {
-        BertLosses losses;
+        ModelLosses losses;
         ASSERT_TRUE((*engine)->ForwardBackward(batch, {.train = true, .seed = 1}, losses).ok());
-        const double scale = 1.0 / static_cast<double>(losses.masked_lm.targets);
+        const double scale = 1.0 / static_cast<double>(losses.language_model.targets);
         const double norm = (*engine)->GradientNorm(scale);
         ASSERT_TRUE((*engine)->Update(1e-3, scale * ClippingCoefficient(norm, 1)).ok());
       };
