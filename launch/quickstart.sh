@@ -102,7 +102,7 @@ prepare() {
 # Updates that fit into the minutes, by the fastest of a few timed steps, between 300 and 5000. 0.9: two
 # ranks share the memory, and evaluations and checkpoints take their part.
 steps_for_minutes() {
-  "$bin/sluice" bench step "$config" --batch 64 --length 64 --steps 10 --json </dev/null |
+  "$bin/sluice" bench step "$config" --batch 64 --length 64 --steps 25 --json </dev/null |
     python3 -c 'import json, sys
 step_s = json.load(sys.stdin)["min_s"]
 print(int(max(300, min(5000, 0.9 * 60 * int(sys.argv[1]) / step_s))))' "$minutes"
