@@ -17,7 +17,8 @@ constexpr RealRange kDropoutRange{0, 1, false, true};
 
 std::vector<Field> ModelFields() {
   return {
-      {SLUICE_FIELD(model.architecture), Choices{{"bert"}}, "Which model is trained"},
+      {SLUICE_FIELD(model.architecture), Choices{{"bert", "opt", "bigram_backcopy"}},
+       "Which model is trained"},
       {SLUICE_FIELD(model.vocab_size), IntegerRange{0, kInt32},
        "Rows of the token embedding; 0: taken from the training data's manifest"},
       {SLUICE_FIELD(model.hidden_size), IntegerRange{1, 65536},
@@ -29,8 +30,14 @@ std::vector<Field> ModelFields() {
        "Width of the feed-forward layer, features"},
       {SLUICE_FIELD(model.max_position_embeddings), IntegerRange{1, 1048576},
        "Rows of the position embedding: the longest sequence_length"},
-      {SLUICE_FIELD(model.type_vocab_size), IntegerRange{1, 1024},
-       "Rows of the token type (segment) embedding"},
+      {SLUICE_FIELD(model.word_embed_proj_dim),
+       IntegerRange{0, 65536},
+       "Width of the token embedding, projected to hidden_size and back; 0: hidden_size",
+       {"model.architecture", {"opt"}}},
+      {SLUICE_FIELD(model.type_vocab_size),
+       IntegerRange{1, 1024},
+       "Rows of the token type (segment) embedding",
+       {"model.architecture", {"bert"}}},
       {SLUICE_FIELD(model.hidden_act), Choices{{"gelu_erf", "gelu_tanh", "relu"}},
        "Activation of the feed-forward layer and of the head"},
       {SLUICE_FIELD(model.layer_norm_eps), RealRange{0, 0.1, true, false},
@@ -41,7 +48,8 @@ std::vector<Field> ModelFields() {
        "Dropout of the attention probabilities"},
       {SLUICE_FIELD(model.next_sentence_head),
        {},
-       "Adds the pooler and the next-sentence classifier; needs data with sentence pairs"},
+       "Adds the pooler and the next-sentence classifier; needs data with sentence pairs",
+       {"model.architecture", {"bert"}}},
       {SLUICE_FIELD(model.initialization), Choices{{"paper_code", "paper_text"}},
        "paper_code: N(0, initializer_range), but query, key, value and gates U(±1/sqrt(fan_in)), "
        "biases included; paper_text: N(0, initializer_range) everywhere, biases 0"},
@@ -62,6 +70,8 @@ std::vector<Field> ModelFields() {
        {},
        "Adds a bias to the gate's logits",
        {"model.attention.variant", {"gated"}}},
+      {SLUICE_FIELD(model.attention.register_tokens), IntegerRange{0, 1024},
+       "Learned embeddings before each sequence, which see and are seen; in no loss, no positions"},
   };
 }
 

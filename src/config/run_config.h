@@ -26,19 +26,21 @@ struct GateConfig {
 struct AttentionConfig {
   std::string variant = "vanilla";  // vanilla or gated
   GateConfig gate;
+  int64_t register_tokens = 0;  // learned embeddings before each sequence; with any variant
 
   friend bool operator==(const AttentionConfig&, const AttentionConfig&) = default;
 };
 
 // Defaults are BERT-base's. Names follow Hugging Face's BertConfig.
 struct ModelConfig {
-  std::string architecture = "bert";
-  int64_t vocab_size = 0;  // 0: taken from the training data's manifest
+  std::string architecture = "bert";  // bert, opt or bigram_backcopy
+  int64_t vocab_size = 0;             // 0: taken from the training data's manifest
   int64_t hidden_size = 768;
   int64_t num_hidden_layers = 12;
   int64_t num_attention_heads = 12;
   int64_t intermediate_size = 3072;
   int64_t max_position_embeddings = 512;
+  int64_t word_embed_proj_dim = 0;  // opt: width of the token table; 0: hidden_size
   int64_t type_vocab_size = 2;
   std::string hidden_act = "gelu_erf";  // gelu_erf, gelu_tanh or relu
   double layer_norm_eps = 1e-12;
