@@ -32,8 +32,8 @@ struct AttentionConfig {
 
 // Defaults are BERT-base's. Names follow Hugging Face's BertConfig.
 struct ModelConfig {
-  std::string architecture = "bert";
-  int64_t vocab_size = 0;  // 0: taken from the training data's manifest
+  std::string architecture = "bert";  // bert (masked), opt or bigram_backcopy (causal)
+  int64_t vocab_size = 0;             // 0: taken from the training data's manifest
   int64_t hidden_size = 768;
   int64_t num_hidden_layers = 12;
   int64_t num_attention_heads = 12;
@@ -55,7 +55,19 @@ struct ModelConfig {
   friend bool operator==(const ModelConfig&, const ModelConfig&) = default;
 };
 
+// What a model is asked. The architecture decides it: an encoder sees what a causal target asks
+// for.
+enum class Objective {
+  kMasked,  // tokens that were hidden
+  kCausal,  // the token that follows
+};
+
+inline Objective ObjectiveOf(const ModelConfig& model) {
+  return model.architecture == "bert" ? Objective::kMasked : Objective::kCausal;
+}
+
 struct DataConfig {
+  std::string source = "shards";        // only what the architecture's objective can be trained on
   std::string train;                    // manifest.yaml of the training shards, or its folder
   std::vector<std::string> validation;  // manifests; each gets its own perplexity
   int64_t sequence_length = 128;        // tokens a row

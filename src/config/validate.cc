@@ -65,11 +65,13 @@ void CheckEveryField(const RunConfig& config, ConfigUse use, RuleBook* rules) {
   for (const Field& field : FieldTable()) {
     rules->Require(InRange(field, config), "out of range", {field.key},
                    absl::StrCat("expected ", DescribeExpected(field)));
-    const bool ignored = rules->IsSet(field.key) && !IsRead(field, config);
-    rules->Require(!ignored, "key would be ignored", {field.key, field.read_when.key},
-                   absl::StrCat("read only when ", field.read_when.key, " is ",
-                                absl::StrJoin(field.read_when.values, " or ")));
-    if (use == ConfigUse::kTraining && field.needed_to_train) {
+    const ReadWhen* failed = FailedCondition(field, config);
+    if (failed != nullptr && rules->IsSet(field.key)) {
+      rules->Require(false, "key would be ignored", {field.key, failed->key},
+                     absl::StrCat("read only when ", failed->key, " is ",
+                                  absl::StrJoin(failed->values, " or ")));
+    }
+    if (use == ConfigUse::kTraining && field.needed_to_train && failed == nullptr) {
       rules->Require(
           !ValueOf<std::string>(field, config).empty(), "missing key", {field.key},
           absl::StrCat("set it in the file or with ", field.key, "=…: ", field.description));
