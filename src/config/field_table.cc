@@ -18,6 +18,8 @@ constexpr RealRange kDropoutRange{0, 1, false, true};
 const ReadWhen kGated{"model.attention.variant", {"gated"}};
 const ReadWhen kMasked{"model.architecture", {"bert"}};
 const ReadWhen kFromShards{"data.source", {"shards"}};
+const ReadWhen kFromFiles{"data.source", {"shards"}};
+const ReadWhen kGenerated{"data.source", {"bigram_backcopy"}};
 
 std::vector<Field> ModelFields() {
   return {
@@ -70,15 +72,21 @@ std::vector<Field> ModelFields() {
 
 std::vector<Field> DataFields() {
   return {
-      {SLUICE_FIELD(data.source), Choices{{"shards"}}, "What the training reads"},
+      {SLUICE_FIELD(data.source), Choices{{"shards", "bigram_backcopy"}},
+       "Where sequences come from: token shards, or the Bigram-Backcopy task, which is generated"},
       {SLUICE_FIELD(data.train),
        {},
        "Training shards: their manifest.yaml or its folder, relative to the working directory",
-       {},
+       {kFromFiles},
        true},
       {SLUICE_FIELD(data.validation),
        {},
-       "Validation sets, likewise; each gets its own perplexity"},
+       "Validation sets, likewise; each gets its own perplexity",
+       {kFromFiles}},
+      {SLUICE_FIELD(data.validation_sequences),
+       IntegerRange{0, kInt32},
+       "Sequences of the generated validation set, the same for every run; 0: none",
+       {kGenerated}},
       {SLUICE_FIELD(data.sequence_length), IntegerRange{2, 1048576}, "Tokens a row"},
       {SLUICE_FIELD(data.packing),
        Choices{{"contiguous", "blocks_of_1000_rows"}},

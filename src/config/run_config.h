@@ -67,9 +67,10 @@ inline Objective ObjectiveOf(const ModelConfig& model) {
 }
 
 struct DataConfig {
-  std::string source = "shards";        // only what the architecture's objective can be trained on
+  std::string source = "shards";        // shards or bigram_backcopy (generated, causal)
   std::string train;                    // manifest.yaml of the training shards, or its folder
   std::vector<std::string> validation;  // manifests; each gets its own perplexity
+  int64_t validation_sequences = 512;   // generated, instead of `validation`
   int64_t sequence_length = 128;        // tokens a row
   std::string packing = "contiguous";   // contiguous (wastes nothing) or blocks_of_1000_rows (the
                                         // paper's: remainders dropped)

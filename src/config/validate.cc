@@ -107,11 +107,16 @@ void CheckData(const RunConfig& config, RuleBook* rules) {
   rules->Require(data.mlm_mask_share + data.mlm_random_share <= 1 + kRounding,
                  "shares of the targets sum to more than 1",
                  {"data.mlm_mask_share", "data.mlm_random_share"});
-  const bool validates = !data.validation.empty();
+  const bool generated = data.source == "bigram_backcopy";
+  rules->Require(!generated || ObjectiveOf(config.model) == Objective::kCausal,
+                 "the data asks for next tokens, the model for masked ones",
+                 {"data.source", "model.architecture"});
+  const std::string validation = generated ? "data.validation_sequences" : "data.validation";
+  const bool validates = generated ? data.validation_sequences > 0 : !data.validation.empty();
   rules->Require(validates || config.training.evaluate_every == 0, "nothing to evaluate on",
-                 {"training.evaluate_every", "data.validation"});
+                 {"training.evaluate_every", validation});
   rules->Require(validates || config.training.evaluation_batches == 0, "nothing to evaluate on",
-                 {"training.evaluation_batches", "data.validation"});
+                 {"training.evaluation_batches", validation});
 }
 
 void CheckTraining(const RunConfig& config, RuleBook* rules) {

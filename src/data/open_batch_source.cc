@@ -2,8 +2,10 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "core/error.h"
 #include "core/status.h"
+#include "data/bigram_backcopy_source.h"
 #include "data/token_shard_source.h"
 
 namespace sluice {
@@ -15,6 +17,13 @@ struct Purpose {
   uint64_t seed;
 };
 
+Purpose Evaluation(const RunConfig& config) {
+  return {.evaluation = true, .seed = config.training.seed};
+}
+
+bool IsGenerated(const DataConfig& data) { return data.source == "bigram_backcopy"; }
+
+// `path` is not read when the source is generated.
 absl::StatusOr<std::unique_ptr<BatchSource>> Open(const RunConfig& config, const std::string& path,
                                                   const Purpose& purpose) {
   const DataConfig& data = config.data;
@@ -30,7 +39,13 @@ absl::StatusOr<std::unique_ptr<BatchSource>> Open(const RunConfig& config, const
                                    .evaluation = purpose.evaluation,
                                    .seed = purpose.seed});
   }
-  return UsageError("unknown data.source", data.source, "known: shards");
+  if (data.source == "bigram_backcopy") {
+    return BigramBackcopySource::Create(
+        {.sequence_length = data.sequence_length,
+         .seed = purpose.seed,
+         .evaluation_sequences = purpose.evaluation ? data.validation_sequences : 0});
+  }
+  return UsageError("unknown data.source", data.source, "known: shards, bigram_backcopy");
 }
 
 }  // namespace
@@ -41,9 +56,13 @@ absl::StatusOr<std::unique_ptr<BatchSource>> OpenTrainingSource(const RunConfig&
 
 absl::StatusOr<std::vector<std::unique_ptr<BatchSource>>> OpenValidationSources(
     const RunConfig& config) {
+  std::vector<std::string> paths = config.data.validation;
+  if (IsGenerated(config.data)) {
+    paths.assign(config.data.validation_sequences > 0 ? 1 : 0, "");
+  }
   std::vector<std::unique_ptr<BatchSource>> sources;
-  for (const std::string& path : config.data.validation) {
-    ASSIGN_OR_RETURN(std::unique_ptr<BatchSource> source, OpenEvaluationSource(config, path));
+  for (const std::string& path : paths) {
+    ASSIGN_OR_RETURN(std::unique_ptr<BatchSource> source, Open(config, path, Evaluation(config)));
     sources.push_back(std::move(source));
   }
   return sources;
@@ -51,7 +70,11 @@ absl::StatusOr<std::vector<std::unique_ptr<BatchSource>>> OpenValidationSources(
 
 absl::StatusOr<std::unique_ptr<BatchSource>> OpenEvaluationSource(const RunConfig& config,
                                                                   const std::string& path) {
-  return Open(config, path, {.evaluation = true, .seed = config.training.seed});
+  if (IsGenerated(config.data)) {
+    return UsageError("generated data has no files to evaluate on", path,
+                      absl::StrCat("the run's data.source is ", config.data.source));
+  }
+  return Open(config, path, Evaluation(config));
 }
 
 }  // namespace sluice

@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/error.h"
+#include "data/bigram_backcopy_source.h"
 #include "data/token_shard_source.h"
 #include "dataset_for_tests.h"
 #include "gmock/gmock.h"
@@ -81,6 +82,30 @@ TEST_F(OpenBatchSourceTest, ShardsAsTheKeysSay) {
       EXPECT_TRUE(SameBatch(Fill(OpenEvaluationSource(config, path), 0, 8), expected));
     }
   }
+}
+
+TEST_F(OpenBatchSourceTest, BigramBackcopyAsTheKeysSay) {
+  RunConfig config;
+  config.model.architecture = "bigram_backcopy";
+  config.data.source = "bigram_backcopy";
+  config.data.sequence_length = 48;
+  config.data.validation_sequences = 40;
+  config.training.seed = 9;
+  const auto training = OpenTrainingSource(config);
+  EXPECT_TRUE(
+      SameBatch(Fill(training, 1000, 8),
+                Fill(BigramBackcopySource::Create({.sequence_length = 48, .seed = 9}), 1000, 8)));
+  EXPECT_EQ((*training)->name(), "bigram_backcopy");
+  auto validation = OpenValidationSources(config);
+  ASSERT_TRUE(validation.ok()) << validation.status();
+  ASSERT_EQ(validation->size(), 1u);
+  EXPECT_EQ((*validation)[0]->sequences_per_epoch(), 40);
+  ExpectError(OpenEvaluationSource(config, "data/wiki").status(), ExitCode::kUsage,
+              "generated data has no files to evaluate on: data/wiki");
+  config.data.validation_sequences = 0;
+  validation = OpenValidationSources(config);
+  ASSERT_TRUE(validation.ok()) << validation.status();
+  EXPECT_TRUE(validation->empty());
 }
 
 TEST_F(OpenBatchSourceTest, WhatCannotBeOpened) {
