@@ -50,9 +50,10 @@ std::string AllowedCell(const Field& field) {
 
 std::string Row(const Field& field, const RunConfig& defaults) {
   std::string description = field.description;
-  if (!field.read_when.values.empty()) {
-    absl::StrAppend(&description, ". Only when `", field.read_when.key, "` is ",
-                    absl::StrJoin(field.read_when.values, " or "));
+  for (const ReadWhen& condition : field.read_when) {
+    const bool first = &condition == &field.read_when.front();
+    absl::StrAppend(&description, first ? ". Only when `" : ", and `", condition.key, "` is ",
+                    absl::StrJoin(condition.values, " or "));
   }
   return absl::StrCat("| `", field.key, "` | ", TypeName(field), " | ",
                       Cell(DefaultCell(field, defaults)), " | ", Cell(AllowedCell(field)), " | ",

@@ -15,10 +15,17 @@ constexpr int64_t kManySteps = 1'000'000'000'000;
 constexpr int64_t kInt32 = std::numeric_limits<int32_t>::max();
 constexpr RealRange kDropoutRange{0, 1, false, true};
 
+const ReadWhen kGated{"model.attention.variant", {"gated"}};
+const ReadWhen kMasked{"model.architecture", {"bert"}};
+const ReadWhen kFromShards{"data.source", {"shards"}};
+const ReadWhen kFromFiles{"data.source", {"shards"}};
+const ReadWhen kOpt{"model.architecture", {"opt"}};
+const ReadWhen kGenerated{"data.source", {"bigram_backcopy"}};
+
 std::vector<Field> ModelFields() {
   return {
       {SLUICE_FIELD(model.architecture), Choices{{"bert", "opt", "bigram_backcopy"}},
-       "Which model is trained"},
+       "Which model is trained; bert fills in masked tokens, the others predict the next one"},
       {SLUICE_FIELD(model.vocab_size), IntegerRange{0, kInt32},
        "Rows of the token embedding; 0: taken from the training data's manifest"},
       {SLUICE_FIELD(model.hidden_size), IntegerRange{1, 65536},
@@ -33,11 +40,11 @@ std::vector<Field> ModelFields() {
       {SLUICE_FIELD(model.word_embed_proj_dim),
        IntegerRange{0, 65536},
        "Width of the token embedding, projected to hidden_size and back; 0: hidden_size",
-       {"model.architecture", {"opt"}}},
+       {kOpt}},
       {SLUICE_FIELD(model.type_vocab_size),
        IntegerRange{1, 1024},
        "Rows of the token type (segment) embedding",
-       {"model.architecture", {"bert"}}},
+       {kMasked}},
       {SLUICE_FIELD(model.hidden_act), Choices{{"gelu_erf", "gelu_tanh", "relu"}},
        "Activation of the feed-forward layer and of the head"},
       {SLUICE_FIELD(model.layer_norm_eps), RealRange{0, 0.1, true, false},
@@ -49,7 +56,7 @@ std::vector<Field> ModelFields() {
       {SLUICE_FIELD(model.next_sentence_head),
        {},
        "Adds the pooler and the next-sentence classifier; needs data with sentence pairs",
-       {"model.architecture", {"bert"}}},
+       {kMasked}},
       {SLUICE_FIELD(model.initialization), Choices{{"paper_code", "paper_text"}},
        "paper_code: N(0, initializer_range), but query, key, value and gates U(±1/sqrt(fan_in)), "
        "biases included; paper_text: N(0, initializer_range) everywhere, biases 0"},
@@ -60,16 +67,13 @@ std::vector<Field> ModelFields() {
       {SLUICE_FIELD(model.attention.gate.source),
        Choices{{"value", "input"}},
        "What the gate is computed from: value states (VGA) or the attention input (IGA)",
-       {"model.attention.variant", {"gated"}}},
+       {kGated}},
       {SLUICE_FIELD(model.attention.gate.site),
        Choices{{"query", "key"}},
        "What the gate multiplies: a query's output (arXiv 2510.09017, eq. 17) or a key's value "
        "(eq. 4)",
-       {"model.attention.variant", {"gated"}}},
-      {SLUICE_FIELD(model.attention.gate.bias),
-       {},
-       "Adds a bias to the gate's logits",
-       {"model.attention.variant", {"gated"}}},
+       {kGated}},
+      {SLUICE_FIELD(model.attention.gate.bias), {}, "Adds a bias to the gate's logits", {kGated}},
       {SLUICE_FIELD(model.attention.register_tokens), IntegerRange{0, 1024},
        "Learned embeddings before each sequence, which see and are seen; in no loss, no positions"},
   };
@@ -77,27 +81,43 @@ std::vector<Field> ModelFields() {
 
 std::vector<Field> DataFields() {
   return {
+      {SLUICE_FIELD(data.source), Choices{{"shards", "bigram_backcopy"}},
+       "Where sequences come from: token shards, or the Bigram-Backcopy task, which is generated"},
       {SLUICE_FIELD(data.train),
        {},
        "Training shards: their manifest.yaml or its folder, relative to the working directory",
-       {},
+       {kFromFiles},
        true},
       {SLUICE_FIELD(data.validation),
        {},
-       "Validation sets, likewise; each gets its own perplexity"},
+       "Validation sets, likewise; each gets its own perplexity",
+       {kFromFiles}},
+      {SLUICE_FIELD(data.validation_sequences),
+       IntegerRange{0, kInt32},
+       "Sequences of the generated validation set, the same for every run; 0: none",
+       {kGenerated}},
       {SLUICE_FIELD(data.sequence_length), IntegerRange{2, 1048576}, "Tokens a row"},
-      {SLUICE_FIELD(data.packing), Choices{{"contiguous", "blocks_of_1000_rows"}},
+      {SLUICE_FIELD(data.packing),
+       Choices{{"contiguous", "blocks_of_1000_rows"}},
        "How documents become rows: contiguous wastes nothing; blocks_of_1000_rows drops each "
-       "block's remainder, as the paper's code does"},
+       "block's remainder, as the paper's code does",
+       {kFromShards}},
       {SLUICE_FIELD(data.attention_across_documents),
        {},
-       "Whether tokens attend to the other documents of their row"},
-      {SLUICE_FIELD(data.mlm_probability), RealRange{0, 1, true, false},
-       "Chance of each non-special position to be a target of the masked language model"},
-      {SLUICE_FIELD(data.mlm_mask_share), RealRange{0, 1},
-       "Share of the targets that is replaced by [MASK]"},
-      {SLUICE_FIELD(data.mlm_random_share), RealRange{0, 1},
-       "Share of the targets that is replaced by a random token; the rest stay as they are"},
+       "Whether tokens attend to the other documents of their row",
+       {kFromShards}},
+      {SLUICE_FIELD(data.mlm_probability),
+       RealRange{0, 1, true, false},
+       "Chance of each non-special position to be a target of the masked language model",
+       {kMasked}},
+      {SLUICE_FIELD(data.mlm_mask_share),
+       RealRange{0, 1},
+       "Share of the targets that is replaced by [MASK]",
+       {kMasked, kFromShards}},
+      {SLUICE_FIELD(data.mlm_random_share),
+       RealRange{0, 1},
+       "Share of the targets that is replaced by a random token; the rest stay as they are",
+       {kMasked, kFromShards}},
       {SLUICE_FIELD(data.prefetch_batches), IntegerRange{1, 1024},
        "Micro-batches prepared ahead by each rank"},
   };
@@ -128,7 +148,7 @@ std::vector<Field> OptimizationFields() {
       {SLUICE_FIELD(schedule.final_fraction),
        RealRange{0, 1},
        "Learning rate at the last step, as a fraction of the peak",
-       {"schedule.shape", {"linear", "cosine"}}},
+       {{"schedule.shape", {"linear", "cosine"}}}},
   };
 }
 

@@ -47,13 +47,16 @@ std::vector<std::string> KeysOfSection(absl::string_view path) {
   return keys;
 }
 
-bool IsRead(const Field& field, const RunConfig& config) {
-  if (field.read_when.values.empty()) return true;
-  const Field* condition = FindField(field.read_when.key);
-  CHECK(condition != nullptr) << field.key << " depends on the unknown key " << field.read_when.key;
-  const std::vector<std::string>& values = field.read_when.values;
-  return std::find(values.begin(), values.end(), ValueOf<std::string>(*condition, config)) !=
-         values.end();
+const ReadWhen* FailedCondition(const Field& field, const RunConfig& config) {
+  for (const ReadWhen& read_when : field.read_when) {
+    const Field* condition = FindField(read_when.key);
+    CHECK(condition != nullptr) << field.key << " depends on the unknown key " << read_when.key;
+    const std::vector<std::string>& values = read_when.values;
+    const auto found =
+        std::find(values.begin(), values.end(), ValueOf<std::string>(*condition, config));
+    if (found == values.end()) return &read_when;
+  }
+  return nullptr;
 }
 
 std::string TypeName(const Field& field) {

@@ -44,7 +44,7 @@ struct Choices {
 using Constraint = std::variant<std::monostate, IntegerRange, RealRange, Choices>;
 
 // The key is read only while the text key `key` has one of `values`; setting it otherwise is an
-// error, because it would be ignored. No values: always read.
+// error, because it would be ignored.
 struct ReadWhen {
   std::string key;
   std::vector<std::string> values;
@@ -54,9 +54,9 @@ struct Field {
   std::string key;  // dotted: model.attention.gate.source
   FieldAccess access;
   Constraint constraint;
-  std::string description;  // one line, with its unit
-  ReadWhen read_when = {};
-  bool needed_to_train = false;  // must not be empty when the configuration is to be trained
+  std::string description;               // one line, with its unit
+  std::vector<ReadWhen> read_when = {};  // all of them must hold; none: always read
+  bool needed_to_train = false;  // must not be empty when it is read and the run is to be trained
 };
 
 // Every key, in the order of run_config.h; the keys of a section lie together.
@@ -78,8 +78,13 @@ const T& ValueOf(const Field& field, const RunConfig& config) {
   return std::get<Access<T>>(field.access)(const_cast<RunConfig&>(config));
 }
 
+// The first of the field's conditions that does not hold in `config`; null when all do.
+const ReadWhen* FailedCondition(const Field& field, const RunConfig& config);
+
 // False while the key would be ignored in `config`.
-bool IsRead(const Field& field, const RunConfig& config);
+inline bool IsRead(const Field& field, const RunConfig& config) {
+  return FailedCondition(field, config) == nullptr;
+}
 
 // "text", "integer", "number", "true or false", "list of texts".
 std::string TypeName(const Field& field);

@@ -33,7 +33,7 @@ struct AttentionConfig {
 
 // Defaults are BERT-base's. Names follow Hugging Face's BertConfig.
 struct ModelConfig {
-  std::string architecture = "bert";  // bert, opt or bigram_backcopy
+  std::string architecture = "bert";  // bert (masked), opt or bigram_backcopy (causal)
   int64_t vocab_size = 0;             // 0: taken from the training data's manifest
   int64_t hidden_size = 768;
   int64_t num_hidden_layers = 12;
@@ -57,9 +57,22 @@ struct ModelConfig {
   friend bool operator==(const ModelConfig&, const ModelConfig&) = default;
 };
 
+// What a model is asked. The architecture decides it: an encoder sees what a causal target asks
+// for.
+enum class Objective {
+  kMasked,  // tokens that were hidden
+  kCausal,  // the token that follows
+};
+
+inline Objective ObjectiveOf(const ModelConfig& model) {
+  return model.architecture == "bert" ? Objective::kMasked : Objective::kCausal;
+}
+
 struct DataConfig {
+  std::string source = "shards";        // shards or bigram_backcopy (generated, causal)
   std::string train;                    // manifest.yaml of the training shards, or its folder
   std::vector<std::string> validation;  // manifests; each gets its own perplexity
+  int64_t validation_sequences = 512;   // generated, instead of `validation`
   int64_t sequence_length = 128;        // tokens a row
   std::string packing = "contiguous";   // contiguous (wastes nothing) or blocks_of_1000_rows (the
                                         // paper's: remainders dropped)

@@ -65,11 +65,13 @@ void CheckEveryField(const RunConfig& config, ConfigUse use, RuleBook* rules) {
   for (const Field& field : FieldTable()) {
     rules->Require(InRange(field, config), "out of range", {field.key},
                    absl::StrCat("expected ", DescribeExpected(field)));
-    const bool ignored = rules->IsSet(field.key) && !IsRead(field, config);
-    rules->Require(!ignored, "key would be ignored", {field.key, field.read_when.key},
-                   absl::StrCat("read only when ", field.read_when.key, " is ",
-                                absl::StrJoin(field.read_when.values, " or ")));
-    if (use == ConfigUse::kTraining && field.needed_to_train) {
+    const ReadWhen* failed = FailedCondition(field, config);
+    if (failed != nullptr && rules->IsSet(field.key)) {
+      rules->Require(false, "key would be ignored", {field.key, failed->key},
+                     absl::StrCat("read only when ", failed->key, " is ",
+                                  absl::StrJoin(failed->values, " or ")));
+    }
+    if (use == ConfigUse::kTraining && field.needed_to_train && failed == nullptr) {
       rules->Require(
           !ValueOf<std::string>(field, config).empty(), "missing key", {field.key},
           absl::StrCat("set it in the file or with ", field.key, "=…: ", field.description));
@@ -105,11 +107,16 @@ void CheckData(const RunConfig& config, RuleBook* rules) {
   rules->Require(data.mlm_mask_share + data.mlm_random_share <= 1 + kRounding,
                  "shares of the targets sum to more than 1",
                  {"data.mlm_mask_share", "data.mlm_random_share"});
-  const bool validates = !data.validation.empty();
+  const bool generated = data.source == "bigram_backcopy";
+  rules->Require(!generated || ObjectiveOf(config.model) == Objective::kCausal,
+                 "the data asks for next tokens, the model for masked ones",
+                 {"data.source", "model.architecture"});
+  const std::string validation = generated ? "data.validation_sequences" : "data.validation";
+  const bool validates = generated ? data.validation_sequences > 0 : !data.validation.empty();
   rules->Require(validates || config.training.evaluate_every == 0, "nothing to evaluate on",
-                 {"training.evaluate_every", "data.validation"});
+                 {"training.evaluate_every", validation});
   rules->Require(validates || config.training.evaluation_batches == 0, "nothing to evaluate on",
-                 {"training.evaluation_batches", "data.validation"});
+                 {"training.evaluation_batches", validation});
 }
 
 void CheckTraining(const RunConfig& config, RuleBook* rules) {

@@ -17,6 +17,7 @@ enum class RandomPurpose : uint32_t {
   kDataOrder = 3,
   kMasking = 4,
   kSampling = 5,
+  kGeneratedData = 6,
 };
 
 struct PhiloxKey {

@@ -10,9 +10,10 @@
 namespace sluice {
 namespace {
 
-std::vector<std::string> ReadPieces(const Manifest& data) {
+std::vector<std::string> ReadPieces(const Manifest* data) {
   std::vector<std::string> pieces;
-  const auto vocabulary = VocabularyFile::Read(data.Beside(data.vocabulary_file));
+  if (data == nullptr) return pieces;
+  const auto vocabulary = VocabularyFile::Read(data->Beside(data->vocabulary_file));
   if (!vocabulary.ok()) {
     LogWarning(absl::StrCat("gate statistics cannot tell words from punctuation: ",
                             vocabulary.status().message()));
@@ -24,11 +25,12 @@ std::vector<std::string> ReadPieces(const Manifest& data) {
 
 }  // namespace
 
-GateTelemetry::GateTelemetry(const RunConfig& config, const Manifest& data) {
+GateTelemetry::GateTelemetry(const RunConfig& config, const TokenizerIdentity& tokenizer,
+                             const Manifest* data) {
   if (config.model.attention.variant != "gated" || config.telemetry.gate_statistics_every == 0) {
     return;
   }
-  classes_ = std::make_unique<TokenClasses>(data.tokenizer, ReadPieces(data));
+  classes_ = std::make_unique<TokenClasses>(tokenizer, ReadPieces(data));
   accumulator_ = std::make_unique<GateAccumulator>(
       config.model.num_hidden_layers, config.model.num_attention_heads, classes_->names());
 }

@@ -1,7 +1,7 @@
 // Watches the gates of a model while it trains: an Observer that classifies each token and hands
 // gate values to the record that checkpoints store.
 //
-//   GateTelemetry gates(config, manifest);
+//   GateTelemetry gates(config, source->tokenizer(), source->manifest());
 //   if (gates.enabled() && step % config.telemetry.gate_statistics_every == 0) {
 //     gates.BeginBatch(batch);  // then forward with &gates as its observer
 //   }
@@ -25,9 +25,9 @@ namespace sluice {
 
 class GateTelemetry : public Observer {
  public:
-  // `data`: whose vocabulary file says which tokens are words, continuations and punctuation; when
-  // it cannot be read, a warning is logged and all of them count as words.
-  GateTelemetry(const RunConfig& config, const Manifest& data);
+  // `data`: whose vocabulary file says which tokens are words, continuations and punctuation; all
+  // of them count as words when there is none, or, with a warning, when it cannot be read.
+  GateTelemetry(const RunConfig& config, const TokenizerIdentity& tokenizer, const Manifest* data);
 
   // Whether the model has gates and the configuration wants to know of them.
   bool enabled() const { return accumulator_ != nullptr; }

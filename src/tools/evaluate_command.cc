@@ -1,12 +1,14 @@
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_format.h"
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/status.h"
-#include "data/batch_source.h"
+#include "data/open_batch_source.h"
 #include "nlohmann/json.hpp"
 #include "tools/commands.h"
 #include "train/compute_threads.h"
@@ -46,22 +48,29 @@ void Print(const EvaluateArguments& arguments, const LoadedModel& model, const s
       static_cast<long>(result.targets), result.seconds);
 }
 
-absl::Status EvaluateOn(const EvaluateArguments& arguments, const std::string& data,
-                        LoadedModel& model, Communicator& communicator) {
-  absl::StatusOr<std::unique_ptr<BatchSource>> source =
-      BatchSource::Open(data, EvaluationSettings(model.config.data));
-  absl::Status status = source.status();
-  if (status.ok() && (*source)->vocabulary_size() > model.config.model.vocab_size) {
-    status = DataError(
-        "the data's vocabulary is larger than the model's", data,
-        absl::StrFormat("%d > %d", (*source)->vocabulary_size(), model.config.model.vocab_size));
+using Sources = std::vector<std::unique_ptr<BatchSource>>;
+
+// What --data names, else the run's own validation data.
+absl::StatusOr<Sources> OpenSources(const EvaluateArguments& arguments, const LoadedModel& model) {
+  Sources sources;
+  if (arguments.data.empty()) {
+    ASSIGN_OR_RETURN(sources, OpenValidationSources(model.config));
+    if (sources.empty()) {
+      return UsageError("the run has no validation data; say what to evaluate on with --data",
+                        model.folder);
+    }
+  } else {
+    ASSIGN_OR_RETURN(std::unique_ptr<BatchSource> source,
+                     OpenEvaluationSource(model.config, arguments.data));
+    sources.push_back(std::move(source));
   }
-  RETURN_IF_ERROR(communicator.Agree(status));
-  ASSIGN_OR_RETURN(
-      const EvaluationResult result,
-      Evaluate(*model.engine, **source, communicator, arguments.batch_size, arguments.batches));
-  if (communicator.rank() == 0) Print(arguments, model, data, result);
-  return absl::OkStatus();
+  for (const std::unique_ptr<BatchSource>& source : sources) {
+    if (source->vocabulary_size() <= model.config.model.vocab_size) continue;
+    return DataError(
+        "the data's vocabulary is larger than the model's", source->name(),
+        absl::StrFormat("%d > %d", source->vocabulary_size(), model.config.model.vocab_size));
+  }
+  return sources;
 }
 
 absl::Status RunEvaluate(const EvaluateArguments& arguments, Communicator& communicator) {
@@ -70,14 +79,13 @@ absl::Status RunEvaluate(const EvaluateArguments& arguments, Communicator& commu
   absl::StatusOr<LoadedModel> model =
       LoadModel(arguments.path, {.max_batch = arguments.batch_size});
   RETURN_IF_ERROR(communicator.Agree(model.status()));
-  if (!arguments.data.empty()) return EvaluateOn(arguments, arguments.data, *model, communicator);
-  if (model->config.data.validation.empty()) {
-    return UsageError(
-        "the run has no data.validation; say what to evaluate on with --data MANIFEST",
-        model->folder);
-  }
-  for (const std::string& data : model->config.data.validation) {
-    RETURN_IF_ERROR(EvaluateOn(arguments, data, *model, communicator));
+  const absl::StatusOr<Sources> sources = OpenSources(arguments, *model);
+  RETURN_IF_ERROR(communicator.Agree(sources.status()));
+  for (const std::unique_ptr<BatchSource>& source : *sources) {
+    ASSIGN_OR_RETURN(
+        const EvaluationResult result,
+        Evaluate(*model->engine, *source, communicator, arguments.batch_size, arguments.batches));
+    if (communicator.rank() == 0) Print(arguments, *model, source->name(), result);
   }
   return absl::OkStatus();
 }
@@ -91,8 +99,9 @@ void AddEvaluateCommand(CLI::App& program, ChosenCommand& chosen) {
   command
       ->add_option("path", arguments->path, "A run folder (its newest checkpoint) or a checkpoint")
       ->required();
-  command->add_option("--data", arguments->data,
-                      "Manifest or its folder (default: the run's validation data)");
+  command->add_option(
+      "--data", arguments->data,
+      "Data of the kind that the run was trained on (default: its validation data)");
   command->add_option("--batches", arguments->batches, "Evaluate this many batches only; 0: all")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();

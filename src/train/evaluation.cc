@@ -55,8 +55,7 @@ absl::StatusOr<EvaluationResult> Evaluate(Engine& engine, BatchSource& source,
       engine, source, {communicator.rank(), communicator.world_size(), batch_size, asked}, observer,
       sums)));
   RETURN_IF_ERROR(communicator.AllReduceSum(std::span<double>(sums)));
-  if (sums[kTargets] == 0)
-    return DataError("no masked position to evaluate", source.manifest().path);
+  if (sums[kTargets] == 0) return DataError("no target to evaluate", source.name());
   EvaluationResult result{.perplexity = std::exp(sums[kWeightedLoss] / sums[kWeight]),
                           .loss = sums[kLoss] / sums[kTargets],
                           .accuracy = sums[kCorrect] / sums[kTargets],
@@ -64,7 +63,7 @@ absl::StatusOr<EvaluationResult> Evaluate(Engine& engine, BatchSource& source,
                           .targets = static_cast<int64_t>(sums[kTargets]),
                           .batch_size = batch_size};
   if (!std::isfinite(result.loss)) {
-    return DivergedError("the evaluation loss is not finite", source.manifest().path,
+    return DivergedError("the evaluation loss is not finite", source.name(),
                          absl::StrCat(result.loss));
   }
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -77,6 +77,7 @@ std::vector<NamedTensor> AsNamed(const std::vector<TensorDestination>& destinati
 // Ids mean what the vocabulary says: other data with the same vocabulary may go on, another
 // vocabulary may not.
 absl::Status CheckSameVocabulary(const std::string& folder, const TokenizerIdentity& tokenizer) {
+  if (tokenizer.vocabulary_sha256.empty()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const VocabularyFile vocabulary,
                    VocabularyFile::Read(absl::StrCat(folder, "/", kVocabularyFileName)));
   if (vocabulary.sha256() == tokenizer.vocabulary_sha256) return absl::OkStatus();
@@ -139,14 +140,14 @@ absl::Status SaveTraining(const std::string& checkpoints_folder, const TrainingS
   contents.state.sluice_version = kVersion;
   contents.state.step = state.step;
   contents.state.next_sample = state.next_sample;
-  contents.state.epoch = state.next_sample / sequences_per_epoch;
+  if (sequences_per_epoch > 0) contents.state.epoch = state.next_sample / sequences_per_epoch;
   contents.state.seed = config.training.seed;
   contents.state.world_size = world_size;
   contents.state.best_metric = state.best_metric;
   contents.state.best_step = state.best_step;
   contents.state.counters["tokens_seen"] = state.next_sample * config.data.sequence_length;
   contents.config_yaml = DumpRunConfig(config);
-  contents.files = {data.Beside(data.vocabulary_file)};
+  if (data != nullptr) contents.files = {data->Beside(data->vocabulary_file)};
   RETURN_IF_ERROR(WriteCheckpoint(checkpoints_folder, contents));
   if (config.checkpoint.keep_best && state.best_step == state.step) {
     RETURN_IF_ERROR(MarkBestCheckpoint(checkpoints_folder,

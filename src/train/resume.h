@@ -30,10 +30,10 @@ absl::StatusOr<std::string> FindCheckpointToResume(const std::string& resume,
                                                    const std::string& checkpoints_folder);
 
 // Reads weights, optimizer and state. CheckpointError when the checkpoint is not of this model, or
-// its vocabulary is not `tokenizer`'s, the training data's; UsageError when a key that decides what
-// is computed (model, data, optimizer, seed, batch) differs from the run's, naming each. Keys that
-// may change: name, steps, evaluation, logging, checkpointing, telemetry, runtime, prefetching,
-// schedule.
+// its vocabulary is not `tokenizer`'s, the training data's (not asked when that has none);
+// UsageError when a key that decides what is computed (model, data, optimizer, seed, batch) differs
+// from the run's, naming each. Keys that may change: name, steps, evaluation, logging,
+// checkpointing, telemetry, runtime, prefetching, schedule.
 absl::StatusOr<TrainingState> LoadTraining(const std::string& folder, const RunConfig& config,
                                            const TokenizerIdentity& tokenizer, Engine& engine);
 
@@ -44,9 +44,9 @@ struct TrainingSnapshot {
   const TrainingState& state;
   int world_size;
   const Engine& engine;
-  GateStatistics gates;  // since the last checkpoint
-  const Manifest& data;  // whose vocabulary goes along
-  int64_t sequences_per_epoch;
+  GateStatistics gates;         // since the last checkpoint
+  const Manifest* data;         // whose vocabulary goes along; null: none does
+  int64_t sequences_per_epoch;  // 0: no end
 };
 absl::Status SaveTraining(const std::string& checkpoints_folder, const TrainingSnapshot& run);
 

@@ -8,10 +8,12 @@
 #include "checkpoint/retention.h"
 #include "config/dump.h"
 #include "config/validate.h"
+#include "core/check.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/parallel.h"
 #include "core/status.h"
+#include "data/open_batch_source.h"
 #include "model/operation_count.h"
 #include "ops/processor.h"
 #include "optim/learning_rate.h"
@@ -38,23 +40,20 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const TrainOptions& opt
 }
 
 absl::Status Trainer::OpenData() {
-  ASSIGN_OR_RETURN(
-      train_data_,
-      BatchSource::Open(config_.data.train, TrainingSettings(config_.data, config_.training.seed)));
-  for (const std::string& path : config_.data.validation) {
-    ASSIGN_OR_RETURN(auto source, BatchSource::Open(path, EvaluationSettings(config_.data)));
+  ASSIGN_OR_RETURN(train_data_, OpenTrainingSource(config_));
+  ASSIGN_OR_RETURN(validation_data_, OpenValidationSources(config_));
+  for (const std::unique_ptr<BatchSource>& source : validation_data_) {
     const std::string difference =
         DescribeDifference(train_data_->tokenizer(), source->tokenizer());
     if (!difference.empty()) {
-      return DataError("training and validation data were made with different tokenizers", path,
-                       difference);
+      return DataError("training and validation data were made with different tokenizers",
+                       source->name(), difference);
     }
-    validation_data_.push_back(std::move(source));
   }
   int64_t& vocab_size = config_.model.vocab_size;
   if (vocab_size == 0) vocab_size = train_data_->vocabulary_size();
   if (vocab_size < train_data_->vocabulary_size()) {
-    return DataError("the data's vocabulary is larger than model.vocab_size", config_.data.train,
+    return DataError("the data's vocabulary is larger than model.vocab_size", train_data_->name(),
                      absl::StrCat(train_data_->vocabulary_size(), " > ", vocab_size));
   }
   return absl::OkStatus();
@@ -105,7 +104,8 @@ absl::Status Trainer::OpenFolder() {
 }
 
 absl::Status Trainer::Resume() {
-  gates_ = std::make_unique<GateTelemetry>(config_, train_data_->manifest());
+  gates_ =
+      std::make_unique<GateTelemetry>(config_, train_data_->tokenizer(), train_data_->manifest());
   ASSIGN_OR_RETURN(const std::string from,
                    FindCheckpointToResume(options_.resume, folder_.checkpoints()));
   if (from.empty()) return absl::OkStatus();
@@ -303,7 +303,7 @@ absl::Status Trainer::EvaluateAll() {
                      Evaluate(*engine_, *validation_data_[i], comm_, engine_->options().max_batch,
                               config_.training.evaluation_batches));
     if (i == 0) state_.RememberMetric(result.perplexity);
-    RETURN_IF_ERROR(comm_.Agree(RecordEvaluation(config_.data.validation[i], result)));
+    RETURN_IF_ERROR(comm_.Agree(RecordEvaluation(validation_data_[i]->name(), result)));
   }
   // Evaluation is not training: it counts in no step's time.
   report_time_ = std::chrono::steady_clock::now();

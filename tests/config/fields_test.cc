@@ -71,13 +71,16 @@ TEST(FieldsTest, DefaultsAreAllowedAndDescribed) {
     EXPECT_EQ(is_number, std::holds_alternative<IntegerRange>(field.constraint) ||
                              std::holds_alternative<RealRange>(field.constraint))
         << field.key;
-    for (const std::string& value : field.read_when.values) {
-      const Field* condition = FindField(field.read_when.key);
+    RunConfig config;
+    for (const ReadWhen& read_when : field.read_when) {
+      const Field* condition = FindField(read_when.key);
       ASSERT_NE(condition, nullptr) << field.key;
-      RunConfig config;
-      EXPECT_FALSE(SetValue(*condition, YAML::Node(value), &config).has_value()) << field.key;
-      EXPECT_TRUE(IsRead(field, config)) << field.key;
+      for (const std::string& value : read_when.values) {
+        EXPECT_FALSE(SetValue(*condition, YAML::Node(value), &config).has_value()) << field.key;
+        EXPECT_NE(FailedCondition(field, config), &read_when) << field.key;
+      }
     }
+    EXPECT_TRUE(IsRead(field, config)) << field.key;
   }
 }
 

@@ -49,7 +49,7 @@ TEST_F(GateTelemetryTest, TellsTokensApart) {
 }
 
 TEST_F(GateTelemetryTest, ObservesGatesByTokenClass) {
-  GateTelemetry gates(config_, manifest_);
+  GateTelemetry gates(config_, manifest_.tokenizer, &manifest_);
   ASSERT_TRUE(gates.enabled());
   EXPECT_LT(gates.last_mean(), 0);
   EXPECT_TRUE(gates.statistics().empty());
@@ -72,7 +72,7 @@ TEST_F(GateTelemetryTest, ObservesGatesByTokenClass) {
 
 TEST_F(GateTelemetryTest, WithoutAVocabularyAllAreWords) {
   manifest_.vocabulary_file = "nothing.txt";
-  GateTelemetry gates(config_, manifest_);
+  GateTelemetry gates(config_, manifest_.tokenizer, &manifest_);
   std::vector<float> values(14, 0.5f);
   gates.BeginBatch(batch_);
   gates.Observe(0, "gate", TensorView::Of(values.data(), Shape{14, 1}));
@@ -83,10 +83,10 @@ TEST_F(GateTelemetryTest, WithoutAVocabularyAllAreWords) {
 
 TEST_F(GateTelemetryTest, IsOffWithoutGatesOrWhenNotWanted) {
   config_.telemetry.gate_statistics_every = 0;
-  EXPECT_FALSE(GateTelemetry(config_, manifest_).enabled());
+  EXPECT_FALSE(GateTelemetry(config_, manifest_.tokenizer, &manifest_).enabled());
   config_.telemetry.gate_statistics_every = 10;
   config_.model.attention.variant = "vanilla";
-  GateTelemetry gates(config_, manifest_);
+  GateTelemetry gates(config_, manifest_.tokenizer, &manifest_);
   EXPECT_FALSE(gates.enabled());
   EXPECT_LT(gates.last_mean(), 0);
   EXPECT_TRUE(gates.statistics().empty());

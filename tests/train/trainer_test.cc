@@ -4,6 +4,7 @@
 
 #include "checkpoint/diff.h"
 #include "checkpoint/reader.h"
+#include "data/open_batch_source.h"
 #include "train/load_model.h"
 #include "training_run.h"
 
@@ -157,7 +158,7 @@ TEST_F(TrainerTest, EvaluationDoesNotDependOnRanks) {
     RunRanks(ranks, [&](Communicator& communicator) {
       auto model = LoadModel(Run("evaluated"), {.max_batch = 3});
       ASSERT_TRUE(model.ok()) << model.status();
-      auto source = BatchSource::Open(folder() + "/valid", EvaluationSettings(config.data));
+      auto source = OpenEvaluationSource(config, folder() + "/valid");
       ASSERT_TRUE(source.ok()) << source.status();
       auto result = Evaluate(*model->engine, **source, communicator, 3, 0);
       ASSERT_TRUE(result.ok()) << result.status();

@@ -1,5 +1,5 @@
 // Batches are functions of sample indices: not of shards, splits, cache or earlier batches.
-#include "data/batch_source.h"
+#include "data/token_shard_source.h"
 
 #include <filesystem>
 #include <fstream>
@@ -14,6 +14,7 @@
 #include "dataset_for_tests.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "same_batch.h"
 #include "support/compare.h"
 
 namespace sluice::testing {
@@ -24,14 +25,7 @@ using ::testing::HasSubstr;
 constexpr int64_t kVocabulary = 400;
 constexpr int64_t T = 32;
 
-bool SameBatch(const Batch& a, const Batch& b) {
-  return a.B == b.B && a.T == b.T && a.tokens == b.tokens && a.segments == b.segments &&
-         a.lengths == b.lengths && a.documents == b.documents && a.sample_index == b.sample_index &&
-         a.target_positions == b.target_positions && a.targets == b.targets &&
-         a.next_sentence_labels == b.next_sentence_labels;
-}
-
-class BatchSourceTest : public ::testing::Test {
+class TokenShardSourceTest : public ::testing::Test {
  protected:
   std::string Path(const std::string& name) const {
     return absl::StrCat(folder_.path(), "/", name);
@@ -42,13 +36,13 @@ class BatchSourceTest : public ::testing::Test {
     WriteDataset(path, documents_, kVocabulary, shard_tokens);
     return path;
   }
-  static std::unique_ptr<BatchSource> Open(const std::string& path,
-                                           const BatchSourceSettings& settings) {
-    auto source = BatchSource::Open(path, settings);
+  static std::unique_ptr<TokenShardSource> Open(const std::string& path,
+                                                const TokenShardSettings& settings) {
+    auto source = TokenShardSource::Open(path, settings);
     EXPECT_TRUE(source.ok()) << source.status();
     return *std::move(source);
   }
-  static Batch Fill(BatchSource& source, int64_t first, int64_t count) {
+  static Batch Fill(TokenShardSource& source, int64_t first, int64_t count) {
     Batch batch;
     const absl::Status status = source.Fill(first, count, &batch);
     EXPECT_TRUE(status.ok()) << status;
@@ -69,7 +63,7 @@ class BatchSourceTest : public ::testing::Test {
   int sets_ = 0;
 };
 
-TEST_F(BatchSourceTest, EvaluationIsTheDataInOrderAndRepeatable) {
+TEST_F(TokenShardSourceTest, EvaluationIsTheDataInOrderAndRepeatable) {
   const auto source = Open(Write(4000), {.sequence_length = T, .evaluation = true});
   const int64_t n = source->sequences_per_epoch();
   EXPECT_EQ(n, static_cast<int64_t>(all_.size()) / T);
@@ -87,7 +81,7 @@ TEST_F(BatchSourceTest, EvaluationIsTheDataInOrderAndRepeatable) {
   EXPECT_TRUE(SameBatch(batch, Fill(*again, 0, n)));
 }
 
-TEST_F(BatchSourceTest, AnEpochHasEachSequenceOnceInANewOrder) {
+TEST_F(TokenShardSourceTest, AnEpochHasEachSequenceOnceInANewOrder) {
   const auto source = Open(Write(4000), {.sequence_length = T, .seed = 3});
   const int64_t n = source->sequences_per_epoch();
   std::map<std::vector<int32_t>, int64_t> expected;
@@ -109,15 +103,15 @@ TEST_F(BatchSourceTest, AnEpochHasEachSequenceOnceInANewOrder) {
   EXPECT_NE(epochs[0], epochs[1]);
 }
 
-TEST_F(BatchSourceTest, DoesNotDependOnShardsOrCacheOrHistory) {
+TEST_F(TokenShardSourceTest, DoesNotDependOnShardsOrCacheOrHistory) {
   for (const char* packing : {"contiguous", "blocks_of_1000_rows"}) {
-    BatchSourceSettings settings{
+    TokenShardSettings settings{
         .sequence_length = T, .packing = packing, .attention_across_documents = false, .seed = 5};
     const auto one = Open(Write(), settings);
     settings.cache_bytes = 0;
     const auto many = Open(Write(1500), settings);
-    ASSERT_EQ(one->manifest().shards.size(), 1u);
-    ASSERT_GT(many->manifest().shards.size(), 20u);
+    ASSERT_EQ(one->manifest()->shards.size(), 1u);
+    ASSERT_GT(many->manifest()->shards.size(), 20u);
     EXPECT_EQ(one->sequences_per_epoch(), many->sequences_per_epoch());
     Batch reused;
     for (int64_t first : {0, 17, 5, 100000}) {
@@ -127,7 +121,7 @@ TEST_F(BatchSourceTest, DoesNotDependOnShardsOrCacheOrHistory) {
   }
 }
 
-TEST_F(BatchSourceTest, AnySplitOfABatchGivesTheSameRows) {
+TEST_F(TokenShardSourceTest, AnySplitOfABatchGivesTheSameRows) {
   const auto source =
       Open(Write(), {.sequence_length = T, .attention_across_documents = false, .seed = 5});
   const Batch whole = Fill(*source, 1000, 24);
@@ -152,7 +146,7 @@ TEST_F(BatchSourceTest, AnySplitOfABatchGivesTheSameRows) {
   }
 }
 
-TEST_F(BatchSourceTest, DocumentNumbersRiseWhereDocumentsBegin) {
+TEST_F(TokenShardSourceTest, DocumentNumbersRiseWhereDocumentsBegin) {
   const auto source = Open(Write(500), {.sequence_length = T,
                                         .attention_across_documents = false,
                                         .mlm_probability = 0,
@@ -178,7 +172,7 @@ TEST_F(BatchSourceTest, DocumentNumbersRiseWhereDocumentsBegin) {
   EXPECT_GT(changes, 1000);
 }
 
-TEST_F(BatchSourceTest, FillReusesItsMemory) {
+TEST_F(TokenShardSourceTest, FillReusesItsMemory) {
   const auto source = Open(Write(), {.sequence_length = T, .attention_across_documents = false});
   Batch batch;
   ASSERT_TRUE(source->Fill(0, 16, &batch).ok());
@@ -194,32 +188,53 @@ TEST_F(BatchSourceTest, FillReusesItsMemory) {
   EXPECT_EQ(before, after);
 }
 
-TEST_F(BatchSourceTest, SettingsFromTheConfiguration) {
-  DataConfig config;
-  config.sequence_length = 77;
-  config.packing = "blocks_of_1000_rows";
-  config.attention_across_documents = false;
-  config.mlm_probability = 0.3;
-  config.mlm_mask_share = 0.5;
-  config.mlm_random_share = 0.25;
-  for (bool evaluation : {false, true}) {
-    const BatchSourceSettings settings =
-        evaluation ? EvaluationSettings(config) : TrainingSettings(config, 42);
-    EXPECT_EQ(settings.sequence_length, 77);
-    EXPECT_EQ(settings.packing, "blocks_of_1000_rows");
-    EXPECT_FALSE(settings.attention_across_documents);
-    EXPECT_EQ(settings.mlm_probability, 0.3);
-    EXPECT_EQ(settings.mlm_mask_share, 0.5);
-    EXPECT_EQ(settings.mlm_random_share, 0.25);
-    EXPECT_EQ(settings.evaluation, evaluation);
+TEST_F(TokenShardSourceTest, CausalTargetsAreTheSuccessors) {
+  const auto source = Open(
+      Write(4000), {.sequence_length = T, .objective = Objective::kCausal, .evaluation = true});
+  const int64_t n = source->sequences_per_epoch();
+  const Batch batch = Fill(*source, 0, n);
+  EXPECT_TRUE(std::equal(batch.tokens.begin(), batch.tokens.end(), all_.begin()));  // none masked
+  ASSERT_EQ(std::ssize(batch.targets), n * (T - 1));
+  ASSERT_EQ(batch.target_positions.size(), batch.targets.size());
+  for (int64_t m = 0; m < n * (T - 1); ++m) {
+    const int64_t position = m / (T - 1) * T + m % (T - 1);  // the last of a row is no target
+    ASSERT_EQ(batch.target_positions[static_cast<size_t>(m)], position);
+    ASSERT_EQ(batch.targets[static_cast<size_t>(m)], all_[static_cast<size_t>(position + 1)]);
   }
-  EXPECT_EQ(TrainingSettings(config, 42).seed, 42u);
+  // The order of training is that of the masked objective.
+  const auto causal = Open(Write(), {.sequence_length = T, .objective = Objective::kCausal});
+  const auto masked = Open(Write(), {.sequence_length = T});
+  EXPECT_EQ(Fill(*causal, 7, 20).tokens, Originals(Fill(*masked, 7, 20)));
 }
 
-TEST_F(BatchSourceTest, SettingsOutOfRange) {
+TEST_F(TokenShardSourceTest, NoCausalTargetInAnotherDocument) {
+  const auto source = Open(Write(4000), {.sequence_length = T,
+                                         .attention_across_documents = false,
+                                         .objective = Objective::kCausal,
+                                         .evaluation = true});
+  const Batch batch = Fill(*source, 0, source->sequences_per_epoch());
+  const auto at = [](int64_t i) { return static_cast<size_t>(i); };
+  size_t m = 0;
+  int64_t last_of_document = 0;
+  for (int64_t i = 0; i < batch.B * T; ++i) {
+    if (i % T == T - 1) continue;
+    if (batch.documents[at(i)] != batch.documents[at(i + 1)]) {
+      ++last_of_document;
+      continue;
+    }
+    ASSERT_LT(m, batch.targets.size());
+    ASSERT_EQ(batch.target_positions[m], i);
+    ASSERT_EQ(batch.targets[m], all_[at(i + 1)]);
+    ++m;
+  }
+  EXPECT_EQ(m, batch.targets.size());
+  EXPECT_GT(last_of_document, 1000);
+}
+
+TEST_F(TokenShardSourceTest, SettingsOutOfRange) {
   const std::string path = Write();
-  const auto expect = [&](const BatchSourceSettings& settings, ExitCode code, const char* message) {
-    const auto source = BatchSource::Open(path, settings);
+  const auto expect = [&](const TokenShardSettings& settings, ExitCode code, const char* message) {
+    const auto source = TokenShardSource::Open(path, settings);
     EXPECT_EQ(ExitCodeOf(source.status()), code) << source.status();
     EXPECT_THAT(std::string(source.status().message()), HasSubstr(message));
   };
@@ -231,7 +246,7 @@ TEST_F(BatchSourceTest, SettingsOutOfRange) {
   expect({.sequence_length = 1 << 30}, ExitCode::kData, "too short for one sequence");
 }
 
-TEST_F(BatchSourceTest, NoMaskTokenNoMasking) {
+TEST_F(TokenShardSourceTest, NoMaskTokenNoMasking) {
   ASSERT_TRUE(WriteFileAtomically(Path("plain.txt"), "a\nb\nc\n").ok());
   const TokenizerIdentity tokenizer{
       .kind = "bpe", .cased = true, .vocabulary_size = 3, .vocabulary_sha256 = ""};
@@ -251,14 +266,16 @@ TEST_F(BatchSourceTest, NoMaskTokenNoMasking) {
                       .bytes = summary->file_bytes,
                       .xxh3 = summary->header.xxh3}};
   ASSERT_TRUE(WriteManifest(manifest).ok());
-  const auto masked = BatchSource::Open(folder_.path(), {.sequence_length = 3});
+  const auto masked = TokenShardSource::Open(folder_.path(), {.sequence_length = 3});
   EXPECT_EQ(ExitCodeOf(masked.status()), ExitCode::kData);
   EXPECT_THAT(std::string(masked.status().message()), HasSubstr("has no [MASK] token"));
   const auto plain = Open(folder_.path(), {.sequence_length = 3, .mlm_probability = 0});
   EXPECT_TRUE(Fill(*plain, 0, 2).target_positions.empty());
+  const auto causal = Open(folder_.path(), {.sequence_length = 3, .objective = Objective::kCausal});
+  EXPECT_EQ(Fill(*causal, 0, 2).targets.size(), 4u);
 }
 
-TEST_F(BatchSourceTest, ADamagedChunkIsAnErrorOfTheBatchThatNeedsIt) {
+TEST_F(TokenShardSourceTest, ADamagedChunkIsAnErrorOfTheBatchThatNeedsIt) {
   const std::string path = Write();
   const std::string shard = path + "/shard_00000.h5";
   const std::string bytes = *ReadWholeFile(shard);
@@ -282,8 +299,8 @@ TEST_F(BatchSourceTest, ADamagedChunkIsAnErrorOfTheBatchThatNeedsIt) {
 }
 
 // As in training: one thread reads shards while another writes HDF5 files of its own.
-TEST_F(BatchSourceTest, ReadsInOneThreadWhileAnotherWrites) {
-  BatchSourceSettings settings{.sequence_length = T, .seed = 5, .cache_bytes = 0};
+TEST_F(TokenShardSourceTest, ReadsInOneThreadWhileAnotherWrites) {
+  TokenShardSettings settings{.sequence_length = T, .seed = 5, .cache_bytes = 0};
   const std::string path = Write(4000);
   const auto expected = Open(path, settings);
   const auto source = Open(path, settings);

@@ -1,4 +1,4 @@
-#include "data/batch_source.h"
+#include "data/token_shard_source.h"
 
 #include <algorithm>
 
@@ -6,11 +6,12 @@
 #include "core/check.h"
 #include "core/error.h"
 #include "core/status.h"
+#include "data/hdf5_thread_safety.h"
 
 namespace sluice {
 namespace {
 
-absl::Status CheckSettings(const BatchSourceSettings& settings) {
+absl::Status CheckSettings(const TokenShardSettings& settings) {
   const auto check_share = [](const char* name, double value) {
     if (value >= 0 && value <= 1) return absl::OkStatus();  // also false for NaN
     return UsageError("value is not in [0, 1]", name, absl::StrCat(value));
@@ -19,6 +20,7 @@ absl::Status CheckSettings(const BatchSourceSettings& settings) {
     return UsageError("data.sequence_length is out of range", "",
                       absl::StrCat(settings.sequence_length));
   }
+  if (settings.objective == Objective::kCausal) return absl::OkStatus();
   RETURN_IF_ERROR(check_share("data.mlm_probability", settings.mlm_probability));
   RETURN_IF_ERROR(check_share("data.mlm_mask_share", settings.mlm_mask_share));
   RETURN_IF_ERROR(check_share("data.mlm_random_share", settings.mlm_random_share));
@@ -30,42 +32,25 @@ absl::Status CheckSettings(const BatchSourceSettings& settings) {
   return absl::OkStatus();
 }
 
-BatchSourceSettings CommonSettings(const DataConfig& config) {
-  return {.sequence_length = config.sequence_length,
-          .packing = config.packing,
-          .attention_across_documents = config.attention_across_documents,
-          .mlm_probability = config.mlm_probability,
-          .mlm_mask_share = config.mlm_mask_share,
-          .mlm_random_share = config.mlm_random_share};
-}
-
-MlmMasking MaskingOf(const BatchSourceSettings& settings, const TokenizerIdentity& tokenizer) {
+// Null when nothing is masked because the objective is causal.
+std::unique_ptr<MlmMasking> MaskingOf(const TokenShardSettings& settings,
+                                      const TokenizerIdentity& tokenizer) {
+  if (settings.objective == Objective::kCausal) return nullptr;
   const PhiloxKey key = settings.evaluation ? MlmMasking::EvaluationKey(kEvaluationMaskSeed)
                                             : MlmMasking::TrainingKey(settings.seed);
-  return MlmMasking({.probability = settings.mlm_probability,
-                     .mask_share = settings.mlm_probability > 0 ? settings.mlm_mask_share : 0,
-                     .random_share = settings.mlm_random_share,
-                     .vocabulary_size = tokenizer.vocabulary_size,
-                     .special = tokenizer.special},
-                    key);
+  return std::make_unique<MlmMasking>(
+      MlmMaskingSettings{.probability = settings.mlm_probability,
+                         .mask_share = settings.mlm_probability > 0 ? settings.mlm_mask_share : 0,
+                         .random_share = settings.mlm_random_share,
+                         .vocabulary_size = tokenizer.vocabulary_size,
+                         .special = tokenizer.special},
+      key);
 }
 
 }  // namespace
 
-BatchSourceSettings TrainingSettings(const DataConfig& config, uint64_t seed) {
-  BatchSourceSettings settings = CommonSettings(config);
-  settings.seed = seed;
-  return settings;
-}
-
-BatchSourceSettings EvaluationSettings(const DataConfig& config) {
-  BatchSourceSettings settings = CommonSettings(config);
-  settings.evaluation = true;
-  return settings;
-}
-
-BatchSource::BatchSource(const BatchSourceSettings& settings, Manifest manifest, TokenStore store,
-                         SequencePacking packing)
+TokenShardSource::TokenShardSource(const TokenShardSettings& settings, Manifest manifest,
+                                   TokenStore store, SequencePacking packing)
     : settings_(settings),
       manifest_(std::move(manifest)),
       store_(std::move(store)),
@@ -73,18 +58,13 @@ BatchSource::BatchSource(const BatchSourceSettings& settings, Manifest manifest,
       sampler_(settings.seed, packing_.sequence_count(), !settings.evaluation),
       masking_(MaskingOf(settings, manifest_.tokenizer)) {}
 
-absl::StatusOr<std::unique_ptr<BatchSource>> BatchSource::Open(
-    const std::string& path, const BatchSourceSettings& settings) {
+absl::StatusOr<std::unique_ptr<TokenShardSource>> TokenShardSource::Open(
+    const std::string& path, const TokenShardSettings& settings) {
   RETURN_IF_ERROR(CheckSettings(settings));
-  hbool_t thread_safe = false;
-  if (H5is_library_threadsafe(&thread_safe) < 0 || !thread_safe) {
-    return DeviceError("the HDF5 library is not thread-safe",
-                       "batches are read while checkpoints are written; use one built with "
-                       "--enable-threadsafe, such as Debian's libhdf5-103-1");
-  }
+  RETURN_IF_ERROR(CheckHdf5IsThreadSafe());
   ASSIGN_OR_RETURN(Manifest manifest, ReadManifest(path));
-  if (settings.mlm_probability > 0 && settings.mlm_mask_share > 0 &&
-      manifest.tokenizer.special.mask < 0) {
+  const bool masks = settings.objective == Objective::kMasked && settings.mlm_probability > 0;
+  if (masks && settings.mlm_mask_share > 0 && manifest.tokenizer.special.mask < 0) {
     return DataError("the vocabulary has no [MASK] token, which masked language modelling needs",
                      manifest.path);
   }
@@ -95,13 +75,14 @@ absl::StatusOr<std::unique_ptr<BatchSource>> BatchSource::Open(
   if (!settings.attention_across_documents) {
     ASSIGN_OR_RETURN(document_offsets, store.DocumentOffsets());
   }
-  auto source = std::unique_ptr<BatchSource>(
-      new BatchSource(settings, std::move(manifest), std::move(store), *std::move(packing)));
+  auto source = std::unique_ptr<TokenShardSource>(
+      new TokenShardSource(settings, std::move(manifest), std::move(store), *std::move(packing)));
+  source->name_ = path;
   source->document_offsets_ = std::move(document_offsets);
   return source;
 }
 
-std::string BatchSource::Summary() const {
+std::string TokenShardSource::Summary() const {
   const size_t shards = manifest_.shards.size();
   return absl::StrCat(store_.token_count(), " tokens in ", shards,
                       shards == 1 ? " shard, " : " shards, ", sequences_per_epoch(),
@@ -109,13 +90,32 @@ std::string BatchSource::Summary() const {
                       packing_.dropped_tokens(), " tokens dropped");
 }
 
-absl::Status BatchSource::Fill(int64_t first_sample, int64_t count, Batch* batch) {
+absl::Status TokenShardSource::Fill(int64_t first_sample, int64_t count, Batch* batch) {
   const int64_t T = settings_.sequence_length;
   CHECK(first_sample >= 0 && count >= 1 && count <= INT32_MAX / T)
       << "samples " << first_sample << " + " << count;
-  const auto size = static_cast<size_t>(count * T);
+  Prepare(count, batch);
+  for (int64_t b = 0; b < count; ++b) {
+    const int64_t sample = first_sample + b;
+    const int64_t begin = packing_.Begin(sampler_.Locate(sample).sequence);
+    int32_t* row = batch->tokens.data() + b * T;
+    RETURN_IF_ERROR(store_.Read(begin, T, row));
+    batch->sample_index[static_cast<size_t>(b)] = sample;
+    if (!document_offsets_.empty()) NumberDocuments(begin, batch->documents.data() + b * T);
+    if (masking_ == nullptr) {
+      AskForSuccessors(b, batch);
+    } else {
+      masking_->Apply(sample, static_cast<int32_t>(b * T), {row, static_cast<size_t>(T)},
+                      &batch->target_positions, &batch->targets);
+    }
+  }
+  return absl::OkStatus();
+}
+
+void TokenShardSource::Prepare(int64_t count, Batch* batch) const {
+  const auto size = static_cast<size_t>(count * settings_.sequence_length);
   batch->B = count;
-  batch->T = T;
+  batch->T = settings_.sequence_length;
   batch->tokens.resize(size);
   batch->segments.clear();
   batch->lengths.clear();
@@ -126,20 +126,19 @@ absl::Status BatchSource::Fill(int64_t first_sample, int64_t count, Batch* batch
   batch->targets.clear();
   batch->target_positions.reserve(size);  // the most that can be: no growth in later batches
   batch->targets.reserve(size);
-  for (int64_t b = 0; b < count; ++b) {
-    const int64_t sample = first_sample + b;
-    const int64_t begin = packing_.Begin(sampler_.Locate(sample).sequence);
-    int32_t* row = batch->tokens.data() + b * T;
-    RETURN_IF_ERROR(store_.Read(begin, T, row));
-    batch->sample_index[static_cast<size_t>(b)] = sample;
-    if (!document_offsets_.empty()) NumberDocuments(begin, batch->documents.data() + b * T);
-    masking_.Apply(sample, static_cast<int32_t>(b * T), {row, static_cast<size_t>(T)},
-                   &batch->target_positions, &batch->targets);
-  }
-  return absl::OkStatus();
 }
 
-void BatchSource::NumberDocuments(int64_t begin, int32_t* documents) const {
+void TokenShardSource::AskForSuccessors(int64_t b, Batch* batch) const {
+  const auto begin = static_cast<size_t>(b * batch->T);
+  const std::vector<int32_t>& documents = batch->documents;
+  for (size_t i = begin; i + 1 < begin + static_cast<size_t>(batch->T); ++i) {
+    if (!documents.empty() && documents[i] != documents[i + 1]) continue;
+    batch->target_positions.push_back(static_cast<int32_t>(i));
+    batch->targets.push_back(batch->tokens[i + 1]);
+  }
+}
+
+void TokenShardSource::NumberDocuments(int64_t begin, int32_t* documents) const {
   auto next = std::upper_bound(document_offsets_.begin(), document_offsets_.end(), begin);
   int32_t number = 0;
   for (int64_t t = 0; t < settings_.sequence_length; ++t) {
