@@ -184,6 +184,9 @@ absl::Status AttentionForward(const AttentionForwardArgs<T>& args) {
   CHECK_EQ(args.gate == nullptr, args.gate_site == GateSite::kNone);
   CHECK_EQ(reinterpret_cast<uintptr_t>(args.workspace) % 64, 0u);
   CHECK(args.workspace != nullptr);
+  CHECK(!args.gate_per_channel && !args.clip.enabled() && args.sink == SoftmaxSink::kNone &&
+        args.sink_key == nullptr && args.mask.registers == 0)
+      << "the CPU kernels do not compute this variant yet";
   const int64_t scratch_floats = ScratchFloats<ForwardScratch>(args.T_, args.D);
   // Rows of different blocks share nothing but the packed keys and values, so heads may be split
   // when there are too few of them, and no result changes.

@@ -195,7 +195,8 @@ namespace sluice {
 HWY_EXPORT(BackwardHeadFloat);
 HWY_EXPORT(BackwardHeadBf16);
 
-int64_t AttentionBackwardWorkspaceBytes(int64_t T, int64_t /*H*/, int64_t D, int threads) {
+int64_t AttentionBackwardWorkspaceBytes(int64_t T, int64_t /*H*/, int64_t D, int threads,
+                                        int64_t /*sink_batch*/) {
   return threads * cpu::ScratchFloats<cpu::BackwardScratch>(T, D) *
          static_cast<int64_t>(sizeof(float));
 }
@@ -208,6 +209,9 @@ absl::Status AttentionBackward(const AttentionBackwardArgs<T>& args) {
   CHECK_EQ(args.dgate == nullptr, args.gate_site == GateSite::kNone);
   CHECK_EQ(reinterpret_cast<uintptr_t>(args.workspace) % 64, 0u);
   CHECK(args.workspace != nullptr);
+  CHECK(!args.gate_per_channel && !args.clip.enabled() && args.sink == SoftmaxSink::kNone &&
+        args.sink_key == nullptr && args.mask.registers == 0)
+      << "the CPU kernels do not compute this variant yet";
   const int64_t scratch_floats = ScratchFloats<BackwardScratch>(args.T_, args.D);
   ParallelForDynamic(args.B * args.H, [&](int worker, int64_t head) {
     float* memory = static_cast<float*>(args.workspace) + worker * scratch_floats;
