@@ -21,31 +21,32 @@ inline constexpr int64_t kKeyAlignment = 64;
 // Keys that a query sees of a segment: [begin, end). Keys are counted with the sink token, if there
 // is one, as number 0: key number = token + sink_tokens.
 struct KeyRange {
-  int64_t begin = 0, end = 0;
+  int64_t begin, end;
   bool empty() const { return begin >= end; }
 };
-
-// The smallest range that holds both.
-inline KeyRange Union(const KeyRange& a, const KeyRange& b) {
-  if (a.empty()) return b;
-  if (b.empty()) return a;
-  return {std::min(a.begin, b.begin), std::max(a.end, b.end)};
-}
 
 // A run of keys of which every row of a block sees one interval (or nothing), and in which neither
 // the begins nor the ends of these intervals ever fall from row to row.
 struct KeySegment {
-  int64_t rows = 0;                          // of the block
+  int64_t rows;                              // of the block
   KeyRange keys[kQueryBlock];                // what each row sees
   KeyRange groups[kQueryBlock / kTileRows];  // what kTileRows rows see together
-  KeyRange all;                              // union of keys
-  int64_t origin = 0;  // key of the segment's first column: all.begin rounded down to kKeyAlignment
-  int64_t column = 0;  // of the strip, where the segment begins
+  KeyRange all;                              // what all of them see together
+  int64_t origin;  // key of the segment's first column: all.begin rounded down to kKeyAlignment
+  int64_t column;  // of the strip, where the segment begins
 
-  void Add(int64_t row, const KeyRange& seen) {
-    keys[row] = seen;
-    groups[row / kTileRows] = Union(groups[row / kTileRows], seen);
-    all = Union(all, seen);
+  // After keys[0 … seeing) are known; the rows after them see nothing. behind: a key after all.
+  void Finish(int64_t seeing, int64_t behind) {
+    for (int64_t r = seeing; r < rows; ++r) keys[r] = {behind, behind};
+    const auto together = [&](int64_t begin, int64_t end) {
+      end = std::min(end, seeing);
+      return begin < end ? KeyRange{keys[begin].begin, keys[end - 1].end} : KeyRange{0, 0};
+    };
+    for (int64_t r = 0; r < rows; r += kTileRows) {
+      groups[r / kTileRows] = together(r, r + kTileRows);
+    }
+    all = together(0, rows);
+    origin = all.begin / kKeyAlignment * kKeyAlignment;
   }
 };
 
@@ -64,23 +65,24 @@ struct QueryBlock {
     const KeyRange shared = {0, sink_tokens + registers};
     const bool split = mask.documents != nullptr && !shared.empty();
     KeySegment& own = segments_[split ? 1 : 0];
+    own.rows = rows;
+    own.column = split ? RoundUp(shared.end, kKeyAlignment) : 0;
     if (mask.documents != nullptr) {
       SeeDocuments(mask, mask.documents + b * T, length, sink_tokens, own);
     } else {
       for (int64_t r = 0; r < seeing; ++r) {
         const int64_t end = sink_tokens + (mask.causal ? first + r + 1 : length);
-        own.Add(r, {0, std::max(end, shared.end)});
+        own.keys[r] = {0, std::max(end, shared.end)};
       }
     }
-    for (int64_t r = 0; r < seeing && split; ++r) segments_[0].Add(r, shared);
-    count_ = split ? 2 : 1;
-    for (KeySegment& segment : segments_) {
-      segment.rows = rows;
-      segment.origin = segment.all.begin / kKeyAlignment * kKeyAlignment;
-      // Behind every key, so that the intervals' ends do not fall.
-      std::fill(segment.keys + seeing, segment.keys + rows, KeyRange{T + 1, T + 1});
+    own.Finish(seeing, /*behind=*/T + 1);
+    if (split) {
+      segments_[0].rows = rows;
+      segments_[0].column = 0;
+      std::fill_n(segments_[0].keys, seeing, shared);
+      segments_[0].Finish(seeing, /*behind=*/T + 1);
     }
-    own.column = split ? RoundUp(shared.end, kKeyAlignment) : 0;
+    count_ = split ? 2 : 1;
   }
 
   std::span<const KeySegment> segments() const { return {segments_, count_}; }
@@ -90,11 +92,11 @@ struct QueryBlock {
   void SeeDocuments(const AttentionMask& mask, const int32_t* document, int64_t length,
                     int64_t sink_tokens, KeySegment& own) const {
     const int64_t registers = mask.registers;
-    KeyRange seen;  // tokens, before the causal cut
+    KeyRange seen = {0, 0};  // tokens, before the causal cut
     for (int64_t r = 0; r < seeing; ++r) {
       const int64_t i = first + r;
       if (i < registers) {
-        own.Add(r, {sink_tokens + registers, sink_tokens + registers});
+        own.keys[r] = {sink_tokens + registers, sink_tokens + registers};  // where documents begin
         continue;
       }
       if (r == 0 || i == registers || document[i] != document[i - 1]) {
@@ -102,7 +104,7 @@ struct QueryBlock {
         while (seen.begin > registers && document[seen.begin - 1] == document[i]) --seen.begin;
         while (seen.end < length && document[seen.end] == document[i]) ++seen.end;
       }
-      own.Add(r, {sink_tokens + seen.begin, sink_tokens + (mask.causal ? i + 1 : seen.end)});
+      own.keys[r] = {sink_tokens + seen.begin, sink_tokens + (mask.causal ? i + 1 : seen.end)};
     }
   }
 
