@@ -16,6 +16,7 @@ constexpr int64_t kInt32 = std::numeric_limits<int32_t>::max();
 constexpr RealRange kDropoutRange{0, 1, false, true};
 
 const ReadWhen kGated{"model.attention.variant", {"gated"}};
+const ReadWhen kClipped{"model.attention.variant", {"clipped_softmax"}};
 const ReadWhen kMasked{"model.architecture", {"bert"}};
 const ReadWhen kFromShards{"data.source", {"shards"}};
 const ReadWhen kFromFiles{"data.source", {"shards"}};
@@ -62,8 +63,14 @@ std::vector<Field> ModelFields() {
        "biases included; paper_text: N(0, initializer_range) everywhere, biases 0"},
       {SLUICE_FIELD(model.initializer_range), RealRange{0, 10, true, false},
        "Standard deviation of the normal initial weights"},
-      {SLUICE_FIELD(model.attention.variant), Choices{{"vanilla", "gated"}},
-       "Attention of every layer: softmax attention, or with a gate on its values"},
+  };
+}
+
+std::vector<Field> AttentionFields() {
+  return {
+      {SLUICE_FIELD(model.attention.variant),
+       Choices{{"vanilla", "gated", "clipped_softmax", "learnable_sink", "softmax_plus_one"}},
+       "Attention of every layer; docs/attention_variants.md defines each"},
       {SLUICE_FIELD(model.attention.gate.source),
        Choices{{"value", "input"}},
        "What the gate is computed from: value states (VGA) or the attention input (IGA)",
@@ -74,6 +81,34 @@ std::vector<Field> ModelFields() {
        "(eq. 4)",
        {kGated}},
       {SLUICE_FIELD(model.attention.gate.bias), {}, "Adds a bias to the gate's logits", {kGated}},
+      {SLUICE_FIELD(model.attention.gate.granularity),
+       Choices{{"head", "channel"}},
+       "One gate for each head, or for each of its channels",
+       {kGated}},
+      {SLUICE_FIELD(model.attention.gate.per_head_slice),
+       {},
+       "A head's gates read that head's features of the source only",
+       {kGated}},
+      {SLUICE_FIELD(model.attention.gate.initial_probability),
+       RealRange{0, 1, false, true},
+       "Where the bias makes the gates start; 0: the bias starts as the weights do",
+       {kGated}},
+      {SLUICE_FIELD(model.attention.clipped_softmax.gamma),
+       RealRange{-1, 0},
+       "Added to the stretched probabilities before they are clipped to [0, 1]",
+       {kClipped}},
+      {SLUICE_FIELD(model.attention.clipped_softmax.zeta),
+       RealRange{1, 2},
+       "Probabilities are stretched by zeta - gamma",
+       {kClipped}},
+      {SLUICE_FIELD(model.attention.clipped_softmax.alpha),
+       RealRange{0, 1000},
+       "Above 0: gamma is -alpha / data.sequence_length",
+       {kClipped}},
+      {SLUICE_FIELD(model.attention.learnable_sink),
+       Choices{{"logit", "token"}},
+       "The sink of each head: a logit in the softmax's denominator, or a key and a value",
+       {ReadWhen{"model.attention.variant", {"learnable_sink"}}}},
       {SLUICE_FIELD(model.attention.register_tokens), IntegerRange{0, 1024},
        "Learned embeddings before each sequence, which see and are seen; in no loss, no positions"},
   };
@@ -197,7 +232,8 @@ std::vector<Field> MakeTable() {
        "Name of the run: letters, digits, '.', '_', '-'; empty: the configuration file's name "
        "without its ending"},
   };
-  for (auto make : {ModelFields, DataFields, OptimizationFields, TrainingFields, OperationFields}) {
+  for (auto make : {ModelFields, AttentionFields, DataFields, OptimizationFields, TrainingFields,
+                    OperationFields}) {
     for (Field& field : make()) table.push_back(std::move(field));
   }
   return table;

@@ -19,13 +19,30 @@ struct GateConfig {
   std::string source = "value";  // value (VGA) or input (IGA)
   std::string site = "query";    // query (arXiv 2510.09017, eq. 17) or key (eq. 4)
   bool bias = false;
+  std::string granularity = "head";  // one gate a head, or a channel
+  bool per_head_slice = false;       // a head's gates read its own features of the source only
+  double initial_probability = 0;  // of the gate, by its bias; 0: the bias starts as the weights do
 
   friend bool operator==(const GateConfig&, const GateConfig&) = default;
 };
 
+// model.attention.clipped_softmax: read only when the variant is `clipped_softmax`. P' = clip((zeta
+// - gamma) P + gamma, 0, 1), arXiv 2306.12929, eq. 4.
+struct ClippedSoftmaxConfig {
+  double gamma = -0.025;
+  double zeta = 1;
+  double alpha = 0;  // above 0: gamma = -alpha / data.sequence_length instead
+
+  friend bool operator==(const ClippedSoftmaxConfig&, const ClippedSoftmaxConfig&) = default;
+};
+
 struct AttentionConfig {
-  std::string variant = "vanilla";  // vanilla or gated
+  // vanilla, gated, clipped_softmax, learnable_sink or softmax_plus_one
+  std::string variant = "vanilla";
   GateConfig gate;
+  ClippedSoftmaxConfig clipped_softmax;
+  std::string learnable_sink =
+      "logit";                  // logit (in the softmax's denominator) or token (key, value)
   int64_t register_tokens = 0;  // learned embeddings before each sequence; with any variant
 
   friend bool operator==(const AttentionConfig&, const AttentionConfig&) = default;

@@ -93,6 +93,19 @@ void CheckModel(const ModelConfig& model, RuleBook* rules) {
                    "head size is not from 8 to 256", head_keys,
                    absl::StrCat("head size ", head_size));
   }
+  const GateConfig& gate = model.attention.gate;
+  rules->Require(gate.bias || gate.initial_probability == 0,
+                 "only a bias can make the gates start somewhere",
+                 {"model.attention.gate.initial_probability", "model.attention.gate.bias"});
+  const ClippedSoftmaxConfig& clip = model.attention.clipped_softmax;
+  const bool clipped = model.attention.variant == "clipped_softmax";
+  rules->Require(!clipped || clip.alpha > 0 || clip.gamma < 0 || clip.zeta > 1,
+                 "the softmax would not be clipped",
+                 {"model.attention.clipped_softmax.gamma", "model.attention.clipped_softmax.zeta"});
+  rules->Require(
+      clip.alpha == 0 || clip.gamma == ClippedSoftmaxConfig().gamma,
+      "alpha and gamma say the same thing twice",
+      {"model.attention.clipped_softmax.alpha", "model.attention.clipped_softmax.gamma"});
   rules->Require(!model.next_sentence_head || model.type_vocab_size >= 2,
                  "the next sentence needs a token type of its own",
                  {"model.next_sentence_head", "model.type_vocab_size"});

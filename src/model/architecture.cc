@@ -139,6 +139,7 @@ Architecture BigramBackcopy(const ModelConfig& config) {
 
 absl::Status ParseGate(const GateConfig& config, ops::AttentionVariant& variant) {
   variant.gate_bias = config.bias;
+  variant.gate_per_head_slice = config.per_head_slice;
   if (config.site == "query") {
     variant.gate_site = GateSite::kQuery;
   } else if (config.site == "key") {
@@ -150,6 +151,29 @@ absl::Status ParseGate(const GateConfig& config, ops::AttentionVariant& variant)
     variant.gate_source = ops::GateSource::kInput;
   } else if (config.source != "value") {
     return UsageError("unknown model.attention.gate.source", config.source, "known: value, input");
+  }
+  if (config.granularity == "channel") {
+    variant.gate_granularity = ops::GateGranularity::kChannel;
+  } else if (config.granularity != "head") {
+    return UsageError("unknown model.attention.gate.granularity", config.granularity,
+                      "known: head, channel");
+  }
+  return absl::OkStatus();
+}
+
+ClippedSoftmax ParseClip(const ClippedSoftmaxConfig& config, int64_t length) {
+  const double gamma =
+      config.alpha > 0 ? -config.alpha / static_cast<double>(length) : config.gamma;
+  return {.gamma = static_cast<float>(gamma), .zeta = static_cast<float>(config.zeta)};
+}
+
+absl::Status ParseSink(const std::string& kind, ops::AttentionVariant& variant) {
+  if (kind == "logit") {
+    variant.sink = SoftmaxSink::kLogit;
+  } else if (kind == "token") {
+    variant.sink_token = true;
+  } else {
+    return UsageError("unknown model.attention.learnable_sink", kind, "known: logit, token");
   }
   return absl::OkStatus();
 }
@@ -187,12 +211,20 @@ absl::StatusOr<Architecture> DescribeArchitecture(const ModelConfig& config) {
 }
 
 absl::StatusOr<ops::AttentionVariant> ParseAttentionVariant(const AttentionConfig& config,
-                                                            int64_t /*length*/) {
+                                                            int64_t length) {
   ops::AttentionVariant variant;
+  variant.registers = config.register_tokens;
   if (config.variant == "gated") {
     RETURN_IF_ERROR(ParseGate(config.gate, variant));
+  } else if (config.variant == "clipped_softmax") {
+    variant.clip = ParseClip(config.clipped_softmax, length);
+  } else if (config.variant == "learnable_sink") {
+    RETURN_IF_ERROR(ParseSink(config.learnable_sink, variant));
+  } else if (config.variant == "softmax_plus_one") {
+    variant.sink = SoftmaxSink::kZero;
   } else if (config.variant != "vanilla") {
-    return UsageError("unknown model.attention.variant", config.variant, "known: vanilla, gated");
+    return UsageError("unknown model.attention.variant", config.variant,
+                      "known: vanilla, gated, clipped_softmax, learnable_sink, softmax_plus_one");
   }
   return variant;
 }

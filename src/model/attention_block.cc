@@ -2,7 +2,6 @@
 
 #include "core/status.h"
 #include "ops/attention.h"
-#include "ops/attention_gate.h"
 
 namespace sluice {
 
@@ -12,19 +11,31 @@ AttentionBlock::AttentionBlock(const ModelBuild& build, const LayerNames& names,
     : config_(config), layer_(layer) {
   const int64_t C = config.hidden_size, H = config.num_attention_heads, N = build.max_rows();
   output_.Add(build, names.attention_output, N, {C, C, config.output, config.biases});
-  if (config.variant.gated()) AddGate(build, names);
+  AddSinks(build, names);
+  if (config.variant.gated()) {
+    gate_.Add(build, names.attention + ".gate",
+              {.num_attention_heads = H,
+               .head_size = C / H,
+               .variant = config.variant,
+               .initialization = config.projections,
+               .initial_probability = config.gate_initial_probability});
+  }
   AddQueryKeyValue(build, names);
-  ops::PlanAttention(build.context, {build.max_batch, build.row_length(), H, C / H}, build.train);
+  ops::PlanAttention(build.context, {build.max_batch, build.row_length(), H, C / H}, build.train,
+                     config.variant);
 }
 
-void AttentionBlock::AddGate(const ModelBuild& build, const LayerNames& names) {
+// A sink's logit starts at 0, where it is softmax plus one.
+void AttentionBlock::AddSinks(const ModelBuild& build, const LayerNames& names) {
   const int64_t C = config_.hidden_size, H = config_.num_attention_heads;
-  const std::string name = names.attention + ".gate";
-  gate_weight_ = build.parameters.Add(name + ".weight", {H, C}, config_.projections.Weight(C));
-  if (config_.variant.gate_bias) {
-    gate_bias_ = build.parameters.Add(name + ".bias", {H}, config_.projections.Bias(C));
+  const std::string name = names.attention + ".sink.";
+  if (config_.variant.sink == SoftmaxSink::kLogit) {
+    sink_logit_ = build.parameters.Add(name + "logit", {H}, {});
   }
-  if (build.train) ops::PlanAttentionGate(build.context, build.max_rows(), C, H);
+  if (!config_.variant.sink_token) return;
+  const InitialValues initial = config_.projections.Weight(C);
+  sink_key_ = build.parameters.Add(name + "key", {H, C / H}, initial);
+  sink_value_ = build.parameters.Add(name + "value", {H, C / H}, initial);
 }
 
 void AttentionBlock::AddQueryKeyValue(const ModelBuild& build, const LayerNames& names) {
@@ -47,8 +58,9 @@ AttentionActivations AttentionBlock::PlanActivations(const ModelBuild& build,
                                                      const std::string& name,
                                                      const AttentionBlockConfig& config) {
   const int64_t N = build.max_rows(), C = config.hidden_size, H = config.num_attention_heads;
+  const int64_t G = config.variant.GateOutputs(H, C / H);
   return {.qkv = build.Activation(name + ".qkv", {N, 3 * C}),
-          .gate = config.variant.gated() ? build.Statistic(name + ".gate", {N, H}) : nullptr,
+          .gate = config.variant.gated() ? build.Statistic(name + ".gate", {N, G}) : nullptr,
           .log_sum_exp =
               build.Statistic(name + ".log_sum_exp", {build.max_batch, H, build.row_length()}),
           .attended = build.Activation(name + ".attended", {N, C})};
@@ -57,9 +69,10 @@ AttentionActivations AttentionBlock::PlanActivations(const ModelBuild& build,
 AttentionScratch AttentionBlock::PlanScratch(const ModelBuild& build,
                                              const AttentionBlockConfig& config) {
   const int64_t N = build.max_rows(), C = config.hidden_size, H = config.num_attention_heads;
+  const int64_t G = config.variant.GateOutputs(H, C / H);
   const TensorView* dgate = config.variant.gated()
                                 ? build.arena.Reserve("dgate", MemoryPurpose::kScratch,
-                                                      AccumulatorDType(build.dtype), {N, H})
+                                                      AccumulatorDType(build.dtype), {N, G})
                                 : nullptr;
   return {.dqkv = build.Scratch("dqkv", {N, 3 * C}),
           .dgate = dgate,
@@ -75,19 +88,14 @@ void AttentionBlock::Bind(const ParameterStore& parameters) {
        .weight_gradient = parameters.GradientJoined(qkv_weight_, 3, {3 * C, C}),
        .bias_gradient = biases ? parameters.GradientJoined(qkv_bias_, 3, {3 * C}) : TensorView()});
   output_.Bind(parameters);
-  if (gate_weight_ >= 0) {
-    gate_weight_value_ = parameters.Working(gate_weight_);
-    gate_weight_gradient_ = parameters.Gradient(gate_weight_);
-  }
-  if (gate_bias_ >= 0) {
-    gate_bias_value_ = parameters.Working(gate_bias_);
-    gate_bias_gradient_ = parameters.Gradient(gate_bias_);
-  }
+  if (config_.variant.gated()) gate_.Bind(parameters);
+  parameters_ = &parameters;
 }
 
 void AttentionBlock::WeightsChanged() {
   qkv_.WeightsChanged();
   output_.WeightsChanged();
+  if (config_.variant.gated()) gate_.WeightsChanged();
 }
 
 ops::AttentionDims AttentionBlock::Dims(const ForwardPass& pass) const {
@@ -95,27 +103,31 @@ ops::AttentionDims AttentionBlock::Dims(const ForwardPass& pass) const {
   return {pass.B, pass.T, H, config_.hidden_size / H};
 }
 
-TensorView AttentionBlock::GateSource(const TensorView& x, const TensorView& qkv) const {
-  const int64_t C = config_.hidden_size;
-  return config_.variant.gate_source == ops::GateSource::kInput ? x.Columns(0, C)
-                                                                : qkv.Columns(2 * C, C);
+GateTensors AttentionBlock::TensorsOfGate(const TensorView& x,
+                                          const AttentionActivations& saved) const {
+  const int64_t N = x.rows(), C = config_.hidden_size, H = config_.num_attention_heads;
+  return {.source =
+              gated_by_input() ? x.Columns(0, C) : saved.qkv->Prefix({N, 3 * C}).Columns(2 * C, C),
+          .gate = saved.gate->Prefix({N, config_.variant.GateOutputs(H, C / H)}),
+          .dgate = {},
+          .dsource = {}};
 }
 
 absl::Status AttentionBlock::Forward(ExecutionContext& context, const ForwardPass& pass,
                                      const TensorView& x, const AttentionActivations& saved,
                                      const TensorView& y) {
   const int64_t N = pass.rows(), C = config_.hidden_size, H = config_.num_attention_heads;
+  const ops::AttentionVariant& variant = config_.variant;
   const TensorView qkv = saved.qkv->Prefix({N, 3 * C});
   const TensorView attended = saved.attended->Prefix({N, C});
+  auto working = [&](int index) { return index < 0 ? TensorView() : parameters_->Working(index); };
   TensorView gate;
 
   RETURN_IF_ERROR(qkv_.Forward(context, x, qkv));
-  if (config_.variant.gated()) {
-    gate = saved.gate->Prefix({N, H});
-    RETURN_IF_ERROR(ops::Run(context, ops::AttentionGateForward{.source = GateSource(x, qkv),
-                                                                .weight = gate_weight_value_,
-                                                                .bias = gate_bias_value_,
-                                                                .gate = gate}));
+  if (variant.gated()) {
+    const GateTensors tensors = TensorsOfGate(x, saved);
+    gate = tensors.gate;
+    RETURN_IF_ERROR(gate_.Forward(context, tensors));
     if (pass.observer != nullptr) pass.observer->Observe(layer_, "gate", gate);
   }
   RETURN_IF_ERROR(ops::Run(
@@ -125,7 +137,13 @@ absl::Status AttentionBlock::Forward(ExecutionContext& context, const ForwardPas
                             .gate = gate,
                             .out = attended,
                             .log_sum_exp = saved.log_sum_exp->Prefix({pass.B, H, pass.T}),
-                            .gate_site = config_.variant.gate_site,
+                            .gate_site = variant.gate_site,
+                            .gate_per_channel = variant.gate_per_channel(),
+                            .clip = variant.clip,
+                            .sink = variant.sink,
+                            .sink_logit = working(sink_logit_),
+                            .sink_key = working(sink_key_),
+                            .sink_value = working(sink_value_),
                             .mask = pass.mask,
                             .dropout = MakeDropout(pass, config_.attention_probs_dropout_prob,
                                                    layer_, DropoutSite::kAttentionProbs)}));
@@ -136,43 +154,60 @@ absl::Status AttentionBlock::GateBackward(ExecutionContext& context,
                                           const AttentionActivations& saved,
                                           const AttentionScratch& scratch,
                                           const BackwardCall& call) {
-  const int64_t N = call.x.rows(), C = config_.hidden_size, H = config_.num_attention_heads;
-  const TensorView qkv = saved.qkv->Prefix({N, 3 * C}), dqkv = scratch.dqkv->Prefix({N, 3 * C});
-  return ops::Run(context, ops::AttentionGateBackward{.source = GateSource(call.x, qkv),
-                                                      .weight = gate_weight_value_,
-                                                      .gate = saved.gate->Prefix({N, H}),
-                                                      .dgate = scratch.dgate->Prefix({N, H}),
-                                                      .dsource = GateSource(call.dx, dqkv),
-                                                      .dweight = gate_weight_gradient_,
-                                                      .dbias = gate_bias_gradient_});
+  const int64_t N = call.x.rows(), C = config_.hidden_size;
+  GateTensors tensors = TensorsOfGate(call.x, saved);
+  tensors.dgate = scratch.dgate->Prefix(tensors.gate.shape());
+  tensors.dsource =
+      gated_by_input() ? call.dx.Columns(0, C) : scratch.dqkv->Prefix({N, 3 * C}).Columns(2 * C, C);
+  return gate_.Backward(context, tensors);
+}
+
+absl::Status AttentionBlock::AttentionBackward(ExecutionContext& context, const ForwardPass& pass,
+                                               const AttentionActivations& saved,
+                                               const AttentionScratch& scratch) {
+  const int64_t N = pass.rows(), C = config_.hidden_size, H = config_.num_attention_heads;
+  const ops::AttentionVariant& variant = config_.variant;
+  const Shape gates{N, variant.GateOutputs(H, C / H)};
+  auto working = [&](int index) { return index < 0 ? TensorView() : parameters_->Working(index); };
+  auto gradient = [&](int index) {
+    return index < 0 ? TensorView() : parameters_->Gradient(index);
+  };
+  return ops::Run(
+      context,
+      ops::AttentionBackward{.dims = Dims(pass),
+                             .qkv = saved.qkv->Prefix({N, 3 * C}),
+                             .gate = variant.gated() ? saved.gate->Prefix(gates) : TensorView(),
+                             .log_sum_exp = saved.log_sum_exp->Prefix({pass.B, H, pass.T}),
+                             .dout = scratch.dattended->Prefix({N, C}),
+                             .dqkv = scratch.dqkv->Prefix({N, 3 * C}),
+                             .dgate = variant.gated() ? scratch.dgate->Prefix(gates) : TensorView(),
+                             .gate_site = variant.gate_site,
+                             .gate_per_channel = variant.gate_per_channel(),
+                             .clip = variant.clip,
+                             .sink = variant.sink,
+                             .sink_logit = working(sink_logit_),
+                             .sink_key = working(sink_key_),
+                             .sink_value = working(sink_value_),
+                             .dsink_logit = gradient(sink_logit_),
+                             .dsink_key = gradient(sink_key_),
+                             .dsink_value = gradient(sink_value_),
+                             .mask = pass.mask,
+                             .dropout = MakeDropout(pass, config_.attention_probs_dropout_prob,
+                                                    layer_, DropoutSite::kAttentionProbs)});
 }
 
 absl::Status AttentionBlock::Backward(ExecutionContext& context, const ForwardPass& pass,
                                       const AttentionActivations& saved,
                                       const AttentionScratch& scratch, const BackwardCall& call) {
-  const int64_t N = pass.rows(), C = config_.hidden_size, H = config_.num_attention_heads;
+  const int64_t N = pass.rows(), C = config_.hidden_size;
   const TensorView dqkv = scratch.dqkv->Prefix({N, 3 * C});
-  const TensorView dattended = scratch.dattended->Prefix({N, C});
-  const bool gated = config_.variant.gated();
-
   RETURN_IF_ERROR(output_.BackwardWeight(context, saved.attended->Prefix({N, C}), call.dy));
-  RETURN_IF_ERROR(output_.BackwardInput(context, call.dy, dattended, /*accumulate=*/false));
-  RETURN_IF_ERROR(ops::Run(
-      context,
-      ops::AttentionBackward{.dims = Dims(pass),
-                             .qkv = saved.qkv->Prefix({N, 3 * C}),
-                             .gate = gated ? saved.gate->Prefix({N, H}) : TensorView(),
-                             .log_sum_exp = saved.log_sum_exp->Prefix({pass.B, H, pass.T}),
-                             .dout = dattended,
-                             .dqkv = dqkv,
-                             .dgate = gated ? scratch.dgate->Prefix({N, H}) : TensorView(),
-                             .gate_site = config_.variant.gate_site,
-                             .mask = pass.mask,
-                             .dropout = MakeDropout(pass, config_.attention_probs_dropout_prob,
-                                                    layer_, DropoutSite::kAttentionProbs)}));
+  RETURN_IF_ERROR(output_.BackwardInput(context, call.dy, scratch.dattended->Prefix({N, C}),
+                                        /*accumulate=*/false));
+  RETURN_IF_ERROR(AttentionBackward(context, pass, saved, scratch));
   // A gate from the values adds to dqkv, so it comes before the projection's backward; one from the
   // input adds to dx, so it comes behind.
-  if (gated && !gated_by_input()) {
+  if (config_.variant.gated() && !gated_by_input()) {
     RETURN_IF_ERROR(GateBackward(context, saved, scratch, call));
   }
   RETURN_IF_ERROR(qkv_.BackwardWeight(context, call.x, dqkv));

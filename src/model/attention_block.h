@@ -1,8 +1,8 @@
 // Self-attention with its projections: QKV, (gate,) attention, output projection.
 //
 //   qkv      = x · W_qkvᵀ [+ b_qkv]          (N, 3C): query, key and value of a token side by side
-//   gate     = σ(source · W_gᵀ [+ b_g])      (N, H): source is the V part of qkv, or x
-//   attended = attention(qkv, gate)          (N, C)
+//   gate     = σ(source · W_gᵀ [+ b_g])      (N, G): source is the V part of qkv, or x; G = H or C
+//   attended = attention(qkv, gate, sinks)   (N, C)
 //   y        = attended · W_oᵀ [+ b_o]       (N, C)
 #pragma once
 
@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "model/architecture.h"
+#include "model/gate_layer.h"
 #include "model/model_build.h"
 #include "model/projection.h"
 #include "ops/attention.h"
@@ -21,14 +22,15 @@ struct AttentionBlockConfig {
   int64_t hidden_size, num_attention_heads;
   double attention_probs_dropout_prob;
   ops::AttentionVariant variant;
-  WeightInitialization projections, output;  // gates start as the projections do
+  WeightInitialization projections, output;  // gates and sink tokens start as the projections do
+  double gate_initial_probability;           // gate_layer.h
   bool biases;
 };
 
 // What forward saves for backward, by name.
 struct AttentionActivations {
   const TensorView* qkv;          // (N, 3C)
-  const TensorView* gate;         // (N, H), accumulator dtype; null when not gated
+  const TensorView* gate;         // (N, G), accumulator dtype; null when not gated
   const TensorView* log_sum_exp;  // (B, H, T), accumulator dtype
   const TensorView* attended;     // (N, C)
 };
@@ -36,7 +38,7 @@ struct AttentionActivations {
 // Gradients on their way: scratch that all layers share.
 struct AttentionScratch {
   const TensorView* dqkv;       // (N, 3C)
-  const TensorView* dgate;      // (N, H), accumulator dtype; null when not gated
+  const TensorView* dgate;      // (N, G), accumulator dtype; null when not gated
   const TensorView* dattended;  // (N, C)
 };
 
@@ -65,23 +67,27 @@ class AttentionBlock {
                         const BackwardCall& call);
 
  private:
-  void AddGate(const ModelBuild& build, const LayerNames& names);
+  void AddSinks(const ModelBuild& build, const LayerNames& names);
   void AddQueryKeyValue(const ModelBuild& build, const LayerNames& names);
   ops::AttentionDims Dims(const ForwardPass& pass) const;
   bool gated_by_input() const {
     return config_.variant.gated() && config_.variant.gate_source == ops::GateSource::kInput;
   }
-  TensorView GateSource(const TensorView& x, const TensorView& qkv) const;
+  GateTensors TensorsOfGate(const TensorView& x, const AttentionActivations& saved) const;
+  absl::Status AttentionBackward(ExecutionContext& context, const ForwardPass& pass,
+                                 const AttentionActivations& saved,
+                                 const AttentionScratch& scratch);
   absl::Status GateBackward(ExecutionContext& context, const AttentionActivations& saved,
                             const AttentionScratch& scratch, const BackwardCall& call);
 
   AttentionBlockConfig config_;
   int layer_;
-  int qkv_weight_ = -1, qkv_bias_ = -1;  // first of the joined q, k, v
-  int gate_weight_ = -1, gate_bias_ = -1;
+  int qkv_weight_ = -1, qkv_bias_ = -1;                    // first of the joined q, k, v
+  int sink_logit_ = -1, sink_key_ = -1, sink_value_ = -1;  // -1: none
+  GateLayer gate_;                                         // when gated
   Projection output_;
   ops::Linear qkv_;
-  TensorView gate_weight_value_, gate_bias_value_, gate_weight_gradient_, gate_bias_gradient_;
+  const ParameterStore* parameters_ = nullptr;
 };
 
 }  // namespace sluice

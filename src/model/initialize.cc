@@ -41,6 +41,9 @@ void Fill(const Parameter& parameter, uint64_t seed, T* values) {
         case InitialValues::Kind::kOne:
           values[i] = 1;
           break;
+        case InitialValues::Kind::kConstant:
+          values[i] = static_cast<T>(initial.scale);
+          break;
         case InitialValues::Kind::kNormal:
           values[i] = static_cast<T>(initial.scale * DrawNormal(key, i));
           break;

@@ -27,6 +27,7 @@ TransformerBlockConfig BlockConfig(const ModelConfig& config, const Architecture
                         .variant = variant,
                         .projections = architecture.attention_projections,
                         .output = architecture.attention_output,
+                        .gate_initial_probability = config.attention.gate.initial_probability,
                         .biases = architecture.projection_biases},
           .feed_forward = {.hidden_size = config.hidden_size,
                            .intermediate_size = config.intermediate_size,
@@ -44,7 +45,7 @@ absl::StatusOr<std::unique_ptr<LanguageModel>> LanguageModel::Create(ModelBuild 
   ASSIGN_OR_RETURN(const Architecture architecture, DescribeArchitecture(config.model));
   ASSIGN_OR_RETURN(const ops::AttentionVariant variant,
                    ParseAttentionVariant(config.model.attention, config.data.sequence_length));
-  build.registers = config.model.attention.register_tokens;
+  build.registers = variant.registers;
   return std::unique_ptr<LanguageModel>(new LanguageModel(
       build, config, architecture, BlockConfig(config.model, architecture, variant)));
 }
@@ -121,7 +122,8 @@ void LanguageModel::BeginPass(const Batch& batch, const ForwardOptions& options)
                   .registers = R,
                   .mask = {.causal = architecture_.causal,
                            .lengths = row_lengths_.empty() ? nullptr : row_lengths_.data(),
-                           .documents = row_documents_.empty() ? nullptr : row_documents_.data()},
+                           .documents = row_documents_.empty() ? nullptr : row_documents_.data(),
+                           .registers = R},
                   .dropout_enabled = options.train,
                   .seed = options.seed,
                   .sample_index = batch.sample_index.empty() ? nullptr : batch.sample_index.data(),

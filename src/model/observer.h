@@ -12,7 +12,9 @@ class Observer {
   virtual ~Observer() = default;
   // Called in forward once per layer and named tensor, when the tensor is complete. The view dies
   // with the call.
-  //   "gate"  (B·T, H), accumulator dtype: gate values of gated attention
+  //   "gate"  (N, H), or (N, H · D) with one gate a channel, accumulator dtype: gate values of
+  //   gated
+  //           attention; N = B·(R + T) rows, each sequence's R registers first
   virtual void Observe(int layer, absl::string_view tensor, const TensorView& view) = 0;
 };
 

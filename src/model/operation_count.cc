@@ -2,6 +2,12 @@
 
 namespace sluice {
 
+double ExpectedTargetShare(const RunConfig& config) {
+  if (ObjectiveOf(config.model) == Objective::kMasked) return config.data.mlm_probability;
+  if (config.data.source == "bigram_backcopy") return 1;
+  return 1 - 1 / static_cast<double>(config.data.sequence_length);
+}
+
 OperationsPerToken CountOperations(const ModelConfig& model, int64_t length, double target_share) {
   const auto L = static_cast<double>(model.num_hidden_layers);
   const auto C = static_cast<double>(model.hidden_size);
@@ -18,7 +24,11 @@ OperationsPerToken CountOperations(const ModelConfig& model, int64_t length, dou
   OperationsPerToken count;
   count.projections = rows_a_token * 2 * L * (4 * C * C + 2 * C * I) + (projected ? 2 * C * E : 0);
   count.attention = rows_a_token * (is_bert ? 4 * L * T * C : 2 * L * (T + 1) * C);
-  count.gates = model.attention.variant == "gated" ? rows_a_token * 2 * L * C * H : 0;
+  const GateConfig& gate = model.attention.gate;
+  const double gate_outputs = gate.granularity == "channel" ? C : H;
+  const double gate_inputs = gate.per_head_slice ? C / H : C;
+  count.gates =
+      model.attention.variant == "gated" ? rows_a_token * 2 * L * gate_outputs * gate_inputs : 0;
   count.head = target_share * 2 * (E * V + (is_bert ? C * C : 0) + (projected ? C * E : 0));
   return count;
 }

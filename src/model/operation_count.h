@@ -15,11 +15,15 @@ struct OperationsPerToken {
   double projections = 0;  // QKV, attention output, feed-forward: 2 · L · (4 C² + 2 C I); and 2 · C
                            // E where the token table is projected
   double attention = 0;  // Q·Kᵀ and P·V: 4 · L · T · C, causal 2 · L · (T + 1) · C
-  double gates = 0;      // 2 · L · C · H when gated
+  double gates = 0;      // 2 · L · outputs · inputs of the gate
   double head = 0;       // target share · 2 · (E V, + C² for BERT's transform, + C E projected)
   double forward() const { return projections + attention + gates + head; }
   double training() const { return 3 * forward(); }
 };
+
+// Share of a batch's tokens that the loss looks at: mlm_probability of a masked model; all of
+// generated data, and all but a row's last token otherwise, of a causal one.
+double ExpectedTargetShare(const RunConfig& config);
 
 OperationsPerToken CountOperations(const ModelConfig& model, int64_t length, double target_share);
 

@@ -16,8 +16,10 @@ namespace sluice {
 
 // How a parameter starts; model/initialize.h draws it.
 struct InitialValues {
-  enum class Kind { kZero, kOne, kNormal, kUniform } kind = Kind::kZero;
-  double scale = 0;       // kNormal: standard deviation; kUniform: bound, values in [-scale, scale)
+  enum class Kind { kZero, kOne, kConstant, kNormal, kUniform } kind = Kind::kZero;
+  double scale =
+      0;  // kConstant: the value; kNormal: standard deviation; kUniform: bound, values in
+          // [-scale, scale)
   int64_t zero_row = -1;  // this row starts at zero ([PAD] of the token embedding); -1: none
 };
 

@@ -80,7 +80,7 @@ void GateAccumulator::BeginBatch() {
 }
 
 void GateAccumulator::Add(int64_t layer, const float* gates, int64_t row_stride,
-                          std::span<const uint8_t> token_class) {
+                          int64_t gates_per_head, std::span<const uint8_t> token_class) {
   CHECK(!merged_);
   CHECK(layer >= 0 && layer < layers_) << layer;
   int64_t& rejected = sums_[sums_.size() - 2];
@@ -88,8 +88,9 @@ void GateAccumulator::Add(int64_t layer, const float* gates, int64_t row_stride,
     if (token_class[row] == kUncountedToken) continue;
     CHECK_LT(token_class[row], classes());
     const float* values = gates + static_cast<int64_t>(row) * row_stride;
-    for (int64_t head = 0; head < heads_; ++head) {
-      const float gate = values[head];
+    for (int64_t i = 0; i < heads_ * gates_per_head; ++i) {
+      const int64_t head = i / gates_per_head;
+      const float gate = values[i];
       if (!(gate >= 0 && gate <= 1)) {  // NaN too
         ++rejected;
         continue;

@@ -4,7 +4,7 @@
 //
 //   GateAccumulator gates(layers, heads, {"[CLS]", "other"});
 //   gates.BeginBatch();
-//   gates.Add(layer, values, /*row_stride=*/heads, token_class);
+//   gates.Add(layer, values, /*row_stride=*/heads, /*gates_per_head=*/1, token_class);
 //   RETURN_IF_ERROR(gates.Merge(comm));
 //   contents.gates = gates.Statistics();
 #pragma once
@@ -29,10 +29,10 @@ class GateAccumulator {
   GateAccumulator(int64_t layers, int64_t heads, std::vector<std::string> token_classes);
 
   void BeginBatch();
-  // gates (N, H), rows row_stride apart; token_class (N), each below the number of classes or
-  // kUncountedToken. Values that are NaN or outside of [0, 1] are counted as rejected and nothing
-  // else.
-  void Add(int64_t layer, const float* gates, int64_t row_stride,
+  // gates (N, H · gates_per_head), the gates of a head side by side, rows row_stride apart;
+  // token_class (N), each below the number of classes or kUncountedToken. Values that are NaN or
+  // outside of [0, 1] are counted as rejected and nothing else.
+  void Add(int64_t layer, const float* gates, int64_t row_stride, int64_t gates_per_head,
            std::span<const uint8_t> token_class);
 
   // Mean over what the last batch added; -1 when that was nothing.

@@ -31,20 +31,34 @@ GateTelemetry::GateTelemetry(const RunConfig& config, const TokenizerIdentity& t
     return;
   }
   classes_ = std::make_unique<TokenClasses>(tokenizer, ReadPieces(data));
-  accumulator_ = std::make_unique<GateAccumulator>(
-      config.model.num_hidden_layers, config.model.num_attention_heads, classes_->names());
+  std::vector<std::string> names = classes_->names();
+  registers_ = config.model.attention.register_tokens;
+  if (registers_ > 0) {
+    register_class_ = static_cast<uint8_t>(names.size());
+    names.emplace_back("register");
+  }
+  heads_ = config.model.num_attention_heads;
+  accumulator_ =
+      std::make_unique<GateAccumulator>(config.model.num_hidden_layers, heads_, std::move(names));
 }
 
 void GateTelemetry::BeginBatch(const Batch& batch) {
   CHECK(enabled());
-  classes_->Classify(batch, class_of_row_);
+  classes_->Classify(batch, class_of_token_);
+  class_of_row_.clear();
+  for (int64_t b = 0; b < batch.B; ++b) {
+    const auto sequence = class_of_token_.begin() + b * batch.T;
+    class_of_row_.insert(class_of_row_.end(), registers_, register_class_);
+    class_of_row_.insert(class_of_row_.end(), sequence, sequence + batch.T);
+  }
   accumulator_->BeginBatch();
 }
 
 void GateTelemetry::Observe(int layer, absl::string_view tensor, const TensorView& view) {
   if (tensor != "gate") return;
   CHECK_EQ(view.rows(), static_cast<int64_t>(class_of_row_.size()));
-  accumulator_->Add(layer, view.as<float>(), view.row_stride(), class_of_row_);
+  accumulator_->Add(layer, view.as<float>(), view.row_stride(), view.dim(-1) / heads_,
+                    class_of_row_);
 }
 
 absl::Status GateTelemetry::Merge(Communicator& communicator) {

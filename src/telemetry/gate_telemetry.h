@@ -47,7 +47,10 @@ class GateTelemetry : public Observer {
  private:
   std::unique_ptr<GateAccumulator> accumulator_;  // null: not enabled
   std::unique_ptr<TokenClasses> classes_;
-  std::vector<uint8_t> class_of_row_;  // (B·T) of the batch
+  int64_t heads_ = 0, registers_ = 0;
+  uint8_t register_class_ = 0;           // with registers: behind the classes of tokens
+  std::vector<uint8_t> class_of_token_;  // (B·T) of the batch
+  std::vector<uint8_t> class_of_row_;    // (B·(R + T)): what the model's rows are
 };
 
 }  // namespace sluice

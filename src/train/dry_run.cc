@@ -80,7 +80,7 @@ std::string DescribePlan(const Engine& engine, const DryRunInput& input) {
   const RunConfig& config = engine.config();
   const int64_t T = config.data.sequence_length, G = config.training.global_batch_size;
   const OperationsPerToken operations =
-      CountOperations(config.model, T, config.data.mlm_probability);
+      CountOperations(config.model, T, ExpectedTargetShare(config));
   std::string text = ParameterTable(engine);
   absl::StrAppend(&text, "\n", MemoryTable(engine, input), "\n", CommunicationPlan(engine, input));
   absl::StrAppendFormat(

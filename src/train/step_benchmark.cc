@@ -16,10 +16,12 @@
 namespace sluice {
 namespace {
 
-// Random tokens; in every row the same number of targets, at random places.
+// Random tokens. Masked: in every row the same number of targets, at random places; causal: every
+// token but a row's first is the target of the one before it.
 Batch RandomTokens(const StepBenchmarkOptions& options) {
   const PhiloxKey key = MakePhiloxKey(options.config.training.seed, RandomPurpose::kSampling, 0);
   const auto V = static_cast<uint32_t>(options.config.model.vocab_size);
+  const bool causal = ObjectiveOf(options.config.model) == Objective::kCausal;
   const double p = options.config.data.mlm_probability;
   Batch batch;
   batch.B = options.batch;
@@ -30,13 +32,19 @@ Batch RandomTokens(const StepBenchmarkOptions& options) {
     int64_t taken = 0;
     for (int64_t t = 0; t < batch.T; ++t) {
       const auto words = Philox(key, PhiloxCounter(t, b));
-      batch.tokens.push_back(static_cast<int32_t>(words[0] % V));
+      const auto token = static_cast<int32_t>(words[0] % V);
+      const auto place = static_cast<int32_t>(b * batch.T + t);
+      batch.tokens.push_back(token);
+      if (causal && t > 0) {
+        batch.target_positions.push_back(place - 1);
+        batch.targets.push_back(token);
+      }
       // Selection sampling: exactly `wanted` of T, each set of places equally likely.
-      if (UniformFromWord(words[1]) * static_cast<double>(batch.T - t) >=
-          static_cast<double>(wanted - taken))
+      if (causal || UniformFromWord(words[1]) * static_cast<double>(batch.T - t) >=
+                        static_cast<double>(wanted - taken))
         continue;
       ++taken;
-      batch.target_positions.push_back(static_cast<int32_t>(b * batch.T + t));
+      batch.target_positions.push_back(place);
       batch.targets.push_back(static_cast<int32_t>(words[2] % V));
     }
   }

@@ -44,7 +44,9 @@ TEST(DumpTest, WritesEveryKeyThatIsRead) {
   }
   EXPECT_THAT(text, HasSubstr("name: run\nmodel:\n  architecture: bert\n"));
   EXPECT_THAT(text, HasSubstr("  attention:\n    variant: gated\n    gate:\n      source: value\n"
-                              "      site: query\n      bias: false\n    register_tokens: "
+                              "      site: query\n      bias: false\n      granularity: head\n     "
+                              " per_head_slice: false\n"
+                              "      initial_probability: 0.0\n    register_tokens: "
                               "0\ndata:\n  source: shards\n  train: data/train\n"));
   EXPECT_THAT(text, HasSubstr("  no_decay: [bias, LayerNorm.weight]\n"));
   EXPECT_THAT(text, Not(HasSubstr("validation_sequences:")));
@@ -55,8 +57,23 @@ TEST(DumpTest, WritesEveryKeyThatIsRead) {
 TEST(DumpTest, DefaultsSurvive) {
   ExpectSurvivesDump(Valid());
   RunConfig gated = Valid();
-  gated.model.attention = {"gated", {"input", "key", true}};
+  gated.model.attention.variant = "gated";
+  gated.model.attention.gate = {.source = "input",
+                                .site = "key",
+                                .bias = true,
+                                .granularity = "channel",
+                                .per_head_slice = true,
+                                .initial_probability = 0.25};
+  gated.model.attention.register_tokens = 4;
   ExpectSurvivesDump(gated);
+  RunConfig clipped = Valid();
+  clipped.model.attention.variant = "clipped_softmax";
+  clipped.model.attention.clipped_softmax = {.gamma = -0.02, .zeta = 1.003, .alpha = 0};
+  ExpectSurvivesDump(clipped);
+  RunConfig sink = Valid();
+  sink.model.attention.variant = "learnable_sink";
+  sink.model.attention.learnable_sink = "token";
+  ExpectSurvivesDump(sink);
   RunConfig constant = Valid();
   constant.schedule.shape = "constant";
   ExpectSurvivesDump(constant);

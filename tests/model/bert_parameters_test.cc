@@ -103,7 +103,8 @@ TEST(BertParametersTest, UnknownWordsListTheKnownOnes) {
   RunConfig config = SmallBertConfig("sigmoid");
   const auto engine = Engine::Create(config, {.max_batch = 1, .length = 4});
   EXPECT_EQ(engine.status().message(),
-            "unknown model.attention.variant: sigmoid: known: vanilla, gated");
+            "unknown model.attention.variant: sigmoid: known: vanilla, gated, clipped_softmax, "
+            "learnable_sink, softmax_plus_one");
 }
 
 }  // namespace

@@ -27,7 +27,7 @@ GateStatistics MakeStatistics() {
       if (layer == 0) gates[row * kHeads + 7] = 0.99f;
       if (layer == 5) gates[row * kHeads] = static_cast<float>(row % 64) / 64;
     }
-    accumulator.Add(layer, gates.data(), kHeads, token_class);
+    accumulator.Add(layer, gates.data(), kHeads, 1, token_class);
   }
   return accumulator.Statistics();
 }

@@ -64,7 +64,7 @@ GateCell NaiveCell(const Gates& gates, int64_t layer, int64_t head, int token_cl
 void AddRows(const Gates& gates, int64_t begin, int64_t end, GateAccumulator& accumulator) {
   accumulator.BeginBatch();
   for (int64_t layer = 0; layer < kLayers; ++layer) {
-    accumulator.Add(layer, &gates.values[(layer * kRows + begin) * kHeads], kHeads,
+    accumulator.Add(layer, &gates.values[(layer * kRows + begin) * kHeads], kHeads, 1,
                     std::span(gates.token_class).subspan(begin, end - begin));
   }
 }
@@ -147,7 +147,7 @@ TEST(GateStatisticsTest, RejectsWhatIsNoGate) {
   EXPECT_EQ(accumulator.BatchMean(), -1);
   const float infinity = std::numeric_limits<float>::infinity();
   const std::vector<float> values = {0.5f, NAN, infinity, -infinity, -0.1f, 1.0001f, -0.0f, 1.0f};
-  accumulator.Add(0, values.data(), 1, std::vector<uint8_t>(values.size(), 0));
+  accumulator.Add(0, values.data(), 1, 1, std::vector<uint8_t>(values.size(), 0));
   const GateStatistics statistics = accumulator.Statistics();
   EXPECT_EQ(statistics.rejected, 5);
   const GateCell& cell = statistics.cell(0, 0);
@@ -165,7 +165,7 @@ TEST(GateStatisticsTest, AConstantGateHasNoVariance) {
     GateAccumulator accumulator(1, 1, {"x"});
     accumulator.BeginBatch();
     const std::vector<float> values(10000, value);
-    accumulator.Add(0, values.data(), 1, std::vector<uint8_t>(values.size(), 0));
+    accumulator.Add(0, values.data(), 1, 1, std::vector<uint8_t>(values.size(), 0));
     const GateCell cell = accumulator.Statistics().cell(0, 0);
     EXPECT_NEAR(cell.mean, value, 0x1p-49);
     EXPECT_LE(cell.variance, 0x1p-47);
@@ -194,7 +194,7 @@ TEST(GateStatisticsTest, ReadsRowsApart) {
   const std::vector<float> values = {0.25f, 0.5f, 9, 9, 9, 0.75f, 1, 9, 9, 9};
   GateAccumulator accumulator(1, 2, {"x"});
   accumulator.BeginBatch();
-  accumulator.Add(0, values.data(), 5, std::vector<uint8_t>{0, 0});
+  accumulator.Add(0, values.data(), 5, 1, std::vector<uint8_t>{0, 0});
   const GateStatistics statistics = accumulator.Statistics();
   EXPECT_EQ(statistics.rejected, 0);
   EXPECT_EQ(statistics.cell(0, 0).mean, 0.5);
