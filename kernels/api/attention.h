@@ -45,7 +45,7 @@ enum class SoftmaxSink {
 };
 
 // p' = clip((zeta - gamma) · p + gamma, 0, 1) for visible pairs; masked ones stay 0 (Bondarenko et
-// al., arXiv 2306.12929, eq. 4). A row's p' need not sum to 1. gamma <= 0 and zeta >= 1.
+// al., arXiv 2306.12929, section 4.1). A row's p' need not sum to 1. gamma <= 0 and zeta >= 1.
 struct ClippedSoftmax {
   float gamma = 0, zeta = 1;
   bool enabled() const { return gamma != 0 || zeta != 1; }

@@ -1,7 +1,10 @@
 // Backward attention: for each block of query rows the strip of probabilities is computed again
 // from the saved log-sum-exp; dQ falls out block by block, dK and dV are summed over the blocks in
-// fp32 and rounded once. One worker does a whole head, in one order.
+// fp32 and rounded once. One worker does a whole head, in one order; a sink's gradients are added
+// up over the batch when all are done.
 #include "kernels/api/attention.h"
+
+#include <cmath>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/attention_backward.cc"
@@ -10,10 +13,9 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
 // After highway.h:
-#include "kernels/cpu/attention_clip.h"
+#include "kernels/cpu/attention_differentiate.h"
 #include "kernels/cpu/attention_pack.h"
 #include "kernels/cpu/attention_plan.h"
-#include "kernels/cpu/attention_softmax.h"
 #include "kernels/cpu/attention_tile.h"
 
 #ifndef SLUICE_KERNELS_CPU_ATTENTION_BACKWARD_ITEM_
@@ -40,15 +42,6 @@ struct BackwardItem {
 HWY_BEFORE_NAMESPACE();
 namespace sluice {
 namespace HWY_NAMESPACE {
-
-// Row r of a block in the strips, its first column the strips' first.
-struct StripRow {
-  int64_t r, dropout_row;
-  float log_sum_exp;
-  float gate;  // of the query, where it is one number
-  float* row;
-  float* drow;
-};
 
 // One head of one row of the batch, and what of its gradients is summed over all its queries.
 struct HeadSums {
@@ -101,61 +94,6 @@ void PackBlock(const AttentionBackwardArgs<T>& args, int64_t b, int64_t h,
   }
 }
 
-// Row r of a block: scores → gated, dropped-out probabilities, and ⟨dout, v⟩ → gradient of the
-// scores.
-template <typename T>
-RowSums DifferentiateRows(const AttentionBackwardArgs<T>& args, const DropoutStream& stream,
-                          const cpu::QueryBlock& block, const StripRow& strip_row) {
-  const bool drops = args.dropout.enabled();
-  RowSums sums;
-  for (const cpu::KeySegment& segment : block.segments()) {
-    if (segment.keys[strip_row.r].empty()) continue;
-    const StripColumns columns(segment.keys[strip_row.r], segment.origin);
-    float* row = strip_row.row + segment.column;
-    float* drow = strip_row.drow + segment.column;
-    sums.dot += drops ? RecomputeDroppedRow(stream, strip_row.dropout_row, columns, segment.origin,
-                                            strip_row.log_sum_exp, row, drow)
-                      : RecomputeRow(columns, strip_row.log_sum_exp, row, drow);
-  }
-  sums.weighted = sums.dot;
-  for (const cpu::KeySegment& segment : block.segments()) {
-    if (segment.keys[strip_row.r].empty()) continue;
-    const StripColumns columns(segment.keys[strip_row.r], segment.origin);
-    DifferentiateRow(columns, sums.dot, strip_row.gate, stream.scale,
-                     strip_row.row + segment.column, strip_row.drow + segment.column);
-  }
-  return sums;
-}
-
-// The same through the clip.
-template <typename T>
-RowSums DifferentiateClippedRows(const AttentionBackwardArgs<T>& args, const DropoutStream& stream,
-                                 const cpu::QueryBlock& block, const StripRow& strip_row) {
-  RowSums sums;
-  const auto clipped_row = [&](const cpu::KeySegment& segment) {
-    return ClippedRow{.columns = StripColumns(segment.keys[strip_row.r], segment.origin),
-                      .origin = segment.origin,
-                      .dropout_row = strip_row.dropout_row,
-                      .log_sum_exp = strip_row.log_sum_exp,
-                      .stretch = args.clip.zeta - args.clip.gamma,
-                      .gamma = args.clip.gamma,
-                      .row = strip_row.row + segment.column,
-                      .drow = strip_row.drow + segment.column};
-  };
-  for (const cpu::KeySegment& segment : block.segments()) {
-    if (segment.keys[strip_row.r].empty()) continue;
-    const RowSums part =
-        RecomputeClippedRow(args.dropout.enabled() ? &stream : nullptr, clipped_row(segment));
-    sums.dot += part.dot;
-    sums.weighted += part.weighted;
-  }
-  for (const cpu::KeySegment& segment : block.segments()) {
-    if (segment.keys[strip_row.r].empty()) continue;
-    DifferentiateClippedRow(clipped_row(segment), sums.dot, strip_row.gate, stream.scale);
-  }
-  return sums;
-}
-
 // The probability that row i gave to the sink's logit.
 template <typename T>
 double SinkProbability(const AttentionBackwardArgs<T>& args, int64_t h, float log_sum_exp) {
@@ -184,8 +122,8 @@ void DifferentiateStrip(const AttentionBackwardArgs<T>& args, const cpu::QueryBl
                           .drow = scratch.dstrip + r * sizes.strip_stride()};
     RowSums sums;
     if (r < block.seeing) {
-      sums = args.clip.enabled() ? DifferentiateClippedRows(args, stream, block, strip_row)
-                                 : DifferentiateRows(args, stream, block, strip_row);
+      sums = args.clip.enabled() ? DifferentiateClippedStripRow(args, stream, block, strip_row)
+                                 : DifferentiateStripRow(args, stream, block, strip_row);
       if (args.sink == SoftmaxSink::kLogit) {
         head.sink_logit -= SinkProbability(args, h, strip_row.log_sum_exp) * strip_row.gate *
                            static_cast<double>(sums.dot);

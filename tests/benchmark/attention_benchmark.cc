@@ -91,8 +91,10 @@ struct Shape {
 constexpr Shape kBert = {16, 128, 12, 64, false};
 constexpr Shape kOpt = {4, 512, 12, 64, true};
 
-// vanilla; the gate's site with its own kernel (value source), as VGA runs it.
-enum Variant { kVanilla, kGated, kGatedKey };
+// vanilla; the gate's site with its own kernel (value source), as VGA runs it; and attention alone
+// with a gate per channel at the query, a clipped softmax, a sink's logit, a sink token.
+enum Variant { kVanilla, kGated, kGatedKey, kChannel, kClipped, kSinkLogit, kSinkToken };
+bool HasHeadGate(Variant variant) { return variant == kGated || variant == kGatedKey; }
 
 struct FreeAligned {
   void operator()(void* memory) const { ::operator delete[](memory, std::align_val_t(64)); }
@@ -120,8 +122,8 @@ struct Problem {
   Shape s;
   Variant variant;
   int64_t tokens, width;
-  AlignedArray<T> qkv, dqkv, out, dout, weight;
-  AlignedArray<float> gate, dgate, dweight, log_sum_exp;
+  AlignedArray<T> qkv, dqkv, out, dout, weight, sink;
+  AlignedArray<float> gate, dgate, dweight, dsink, log_sum_exp;
   AlignedArray<char> workspace, gate_workspace;
   std::vector<int64_t> sample_index;
   AttentionForwardArgs<T> forward;
@@ -137,17 +139,16 @@ struct Problem {
         out(tokens * width),
         dout(Random<T>(tokens * width, 2)),
         weight(Random<T>(s.H * width, 3)),
-        gate(tokens * s.H),
-        dgate(tokens * s.H),
+        sink(Random<T>(width, 4)),
+        gate(Random<float>(tokens * (v == kChannel ? width : s.H), 5)),
+        dgate(tokens * (v == kChannel ? width : s.H)),
         dweight(s.H * width),
+        dsink(Random<float>(width, 6)),
         log_sum_exp(tokens * s.H),
         workspace(std::max(AttentionForwardWorkspaceBytes(s.T, s.H, s.D, ComputeThreads()),
-                           AttentionBackwardWorkspaceBytes(s.T, s.H, s.D, ComputeThreads()))),
+                           AttentionBackwardWorkspaceBytes(s.T, s.H, s.D, ComputeThreads(), s.B))),
         gate_workspace(AttentionGateBackwardWorkspaceBytes(tokens, width, s.H)) {
     for (int64_t b = 0; b < s.B; ++b) sample_index.push_back(b);
-    const GateSite site = v == kVanilla ? GateSite::kNone
-                          : v == kGated ? GateSite::kQuery
-                                        : GateSite::kKey;
     Dropout dropout;
     if (drops) dropout = {.probability = 0.1f, .key = {1, 2}, .sample_index = sample_index.data()};
     const AttentionMask mask = {.causal = s.causal};
@@ -155,7 +156,7 @@ struct Problem {
     forward = {.q = qkv.data(),
                .k = qkv.data() + width,
                .v = qkv.data() + 2 * width,
-               .gate = v == kVanilla ? nullptr : gate.data(),
+               .gate = nullptr,
                .out = out.data(),
                .log_sum_exp = log_sum_exp.data(),
                .B = s.B,
@@ -164,41 +165,60 @@ struct Problem {
                .D = s.D,
                .qkv_stride = 3 * width,
                .scale = scale,
-               .gate_site = site,
                .mask = mask,
                .dropout = dropout,
                .workspace = workspace.data()};
     backward = {.q = qkv.data(),
                 .k = qkv.data() + width,
                 .v = qkv.data() + 2 * width,
-                .gate = forward.gate,
+                .gate = nullptr,
                 .log_sum_exp = log_sum_exp.data(),
                 .dout = dout.data(),
                 .dq = dqkv.data(),
                 .dk = dqkv.data() + width,
                 .dv = dqkv.data() + 2 * width,
-                .dgate = v == kVanilla ? nullptr : dgate.data(),
+                .dgate = nullptr,
                 .B = s.B,
                 .T_ = s.T,
                 .H = s.H,
                 .D = s.D,
                 .qkv_stride = 3 * width,
                 .scale = scale,
-                .gate_site = site,
                 .mask = mask,
                 .dropout = dropout,
                 .workspace = workspace.data()};
     std::fill_n(dweight.data(), s.H * width, 0.0f);
+    Choose(forward);
+    Choose(backward);
+    if (forward.gate != nullptr) backward.dgate = dgate.data();
+    if (v == kSinkLogit) backward.dsink_logit = dsink.data();
+    if (v == kSinkToken) backward.dsink_key = backward.dsink_value = dsink.data();
     Forward();
   }
 
+  // What the variant adds to the arguments of either direction.
+  template <typename Args>
+  void Choose(Args& args) {
+    if (HasHeadGate(variant) || variant == kChannel) args.gate = gate.data();
+    if (args.gate != nullptr) {
+      args.gate_site = variant == kGatedKey ? GateSite::kKey : GateSite::kQuery;
+      args.gate_per_channel = variant == kChannel;
+    }
+    if (variant == kClipped) args.clip = {.gamma = -0.025f, .zeta = 1};
+    if (variant == kSinkLogit) {
+      args.sink = SoftmaxSink::kLogit;
+      args.sink_logit = sink.data();
+    }
+    if (variant == kSinkToken) args.sink_key = args.sink_value = sink.data();
+  }
+
   void Forward() {
-    if (variant != kVanilla) GateForward();
+    if (HasHeadGate(variant)) GateForward();
     CHECK_OK(cpu::AttentionForward<T>(forward));
   }
   void Backward() {
     CHECK_OK(cpu::AttentionBackward<T>(backward));
-    if (variant != kVanilla) GateBackward();
+    if (HasHeadGate(variant)) GateBackward();
   }
   void GateForward() {
     CHECK_OK(cpu::AttentionGateForward<T>({.source = forward.v,
@@ -264,7 +284,9 @@ template <typename T>
 void Register(const std::string& type) {
   const std::pair<const char*, Shape> shapes[] = {{"bert128", kBert}, {"opt512", kOpt}};
   const std::pair<const char*, Variant> variants[] = {
-      {"vanilla", kVanilla}, {"vga", kGated}, {"key_gate", kGatedKey}};
+      {"vanilla", kVanilla},     {"vga", kGated},       {"key_gate", kGatedKey},
+      {"channel", kChannel},     {"clipped", kClipped}, {"sink_logit", kSinkLogit},
+      {"sink_token", kSinkToken}};
   for (const auto& [shape_name, shape] : shapes) {
     const std::string gate_name = type + "/" + shape_name;
     benchmark::RegisterBenchmark(("gate_forward/" + gate_name).c_str(), GateForward<T>, shape)

@@ -1,13 +1,12 @@
-// The gate's kernels against the reference; the paper's Jacobian; and finite differences of gate
-// and attention together, for both sites and both sources.
+// The gates' kernels against the reference.
 #include "kernels/api/attention_gate.h"
 
 #include "absl/strings/str_cat.h"
-#include "core/parallel.h"
 #include "gtest/gtest.h"
-#include "kernels/attention_instruction_sets.h"
+#include "kernels/attention_sameness.h"
 #include "kernels/attention_tolerance.h"
 #include "support/compare.h"
+#include "support/instruction_sets.h"
 
 namespace sluice {
 namespace {
@@ -27,6 +26,9 @@ struct GateProblem {
   bool has_bias = true;
   int64_t source_gap = 0, dsource_gap = 0;  // elements between rows
   int64_t misalignment = 0;                 // elements
+  bool per_head_slice = false;
+
+  int64_t features() const { return per_head_slice ? C / H : C; }  // that a gate reads
 };
 
 template <typename T>
@@ -41,11 +43,11 @@ struct GateInputs {
   static GateInputs Make(const GateProblem& p, uint64_t seed) {
     const int64_t source_count = p.N * (p.C + p.source_gap);
     return {.source = Widen(Cast<T>(RandomValues(source_count, seed))),
-            .weight = Widen(Cast<T>(RandomValues(p.H * p.C, seed + 1))),
+            .weight = Widen(Cast<T>(RandomValues(p.H * p.features(), seed + 1))),
             .bias = Widen(Cast<T>(RandomValues(p.H, seed + 2))),
             .dgate = Widen(Cast<float>(RandomValues(p.N * p.H, seed + 3))),
             .dsource = Widen(Cast<T>(RandomValues(p.N * (p.C + p.dsource_gap), seed + 4))),
-            .dweight = Widen(Cast<float>(RandomValues(p.H * p.C, seed + 5))),
+            .dweight = Widen(Cast<float>(RandomValues(p.H * p.features(), seed + 5))),
             .dbias = Widen(Cast<float>(RandomValues(p.H, seed + 6)))};
   }
 };
@@ -87,7 +89,8 @@ GateResults<T> RunGate(const GateProblem& p, const GateInputs& inputs) {
                                                .N = p.N,
                                                .C = p.C,
                                                .H = p.H,
-                                               .source_stride = p.C + p.source_gap};
+                                               .source_stride = p.C + p.source_gap,
+                                               .per_head_slice = p.per_head_slice};
   const AttentionGateBackwardArgs<T> backward = {.source = source.data(),
                                                  .weight = weight.data(),
                                                  .gate = gate.data(),
@@ -100,7 +103,8 @@ GateResults<T> RunGate(const GateProblem& p, const GateInputs& inputs) {
                                                  .C = p.C,
                                                  .H = p.H,
                                                  .source_stride = p.C + p.source_gap,
-                                                 .dsource_stride = p.C + p.dsource_gap};
+                                                 .dsource_stride = p.C + p.dsource_gap,
+                                                 .per_head_slice = p.per_head_slice};
   if constexpr (std::is_same_v<T, double>) {
     reference::AttentionGateForward(forward);
     reference::AttentionGateBackward(backward);
@@ -117,13 +121,14 @@ GateResults<T> RunGate(const GateProblem& p, const GateInputs& inputs) {
 
 template <typename T>
 void ExpectGateMatchesReference(const GateProblem& p, uint64_t seed) {
-  const std::string name = absl::StrCat(std::is_same_v<T, bf16> ? "bf16" : "float", " N", p.N, " C",
-                                        p.C, " H", p.H, " seed ", seed, " ");
+  const std::string name =
+      absl::StrCat(std::is_same_v<T, bf16> ? "bf16" : "float", " N", p.N, " C", p.C, " H", p.H,
+                   p.per_head_slice ? " slices" : "", " seed ", seed, " ");
   const GateInputs inputs = GateInputs::Make<T>(p, seed);
   const GateResults<T> actual = RunGate<T>(p, inputs);
   const GateResults<double> expected = RunGate<double>(p, inputs);
-  const auto c = static_cast<double>(p.C), n = static_cast<double>(p.N),
-             h = static_cast<double>(p.H);
+  const auto c = static_cast<double>(p.features()), n = static_cast<double>(p.N),
+             h = p.per_head_slice ? 1 : static_cast<double>(p.H);
   const auto bound = [](double absolute, double relative, const char* why) {
     return Tolerance{.absolute = absolute + 1e-38,
                      .relative = relative,
@@ -163,12 +168,35 @@ TEST(AttentionGateTest, EveryShapeAroundTheTiles) {
 }
 
 TEST(AttentionGateTest, EveryInstructionSet) {
-  testing::ForEachInstructionSet([] {
+  testing::OnEachInstructionSet([] {
     for (const int64_t H : {1, 5, 12}) {
       ExpectGateMatchesReference<float>({.N = 70, .C = 100, .H = H}, 40);
       ExpectGateMatchesReference<bf16>({.N = 70, .C = 100, .H = H}, 41);
+      const GateProblem slices = {.N = 9, .C = 20 * H, .H = H, .per_head_slice = true};
+      ExpectGateMatchesReference<float>(slices, 42);
+      ExpectGateMatchesReference<bf16>(slices, 43);
     }
   });
+}
+
+TEST(AttentionGateTest, SlicesOfEverySize) {
+  uint64_t seed = 100;
+  for (const int64_t D : {1, 3, 8, 15, 16, 17, 31, 32, 33, 64, 80}) {
+    for (const int64_t H : {1, 2, 5}) {
+      for (const int64_t N : {1, 4, 7, 61}) {
+        const GateProblem p = {.N = N,
+                               .C = D * H,
+                               .H = H,
+                               .has_bias = N % 2 == 0,
+                               .source_gap = D % 3,
+                               .dsource_gap = 2 * D % 5,
+                               .misalignment = H - 1,
+                               .per_head_slice = true};
+        ExpectGateMatchesReference<float>(p, ++seed);
+        ExpectGateMatchesReference<bf16>(p, ++seed);
+      }
+    }
+  }
 }
 
 TEST(AttentionGateTest, StridedAndMisalignedRows) {
@@ -181,20 +209,80 @@ TEST(AttentionGateTest, StridedAndMisalignedRows) {
 }
 
 TEST(AttentionGateTest, SameBitsForAnyNumberOfThreads) {
-  const GateProblem p = {.N = 203, .C = 200, .H = 5};
-  const GateInputs inputs = GateInputs::Make<float>(p, 60);
-  const int before = ComputeThreads();
-  SetComputeThreads(1);
-  const auto expected = RunGate<float>(p, inputs);
-  for (const int threads : {2, 3, 8}) {
-    SetComputeThreads(threads);
-    const auto actual = RunGate<float>(p, inputs);
-    ExpectSameBits<float>("gate", actual.gate, expected.gate);
-    ExpectSameBits<float>("dsource", actual.dsource, expected.dsource);
-    ExpectSameBits<float>("dweight", actual.dweight, expected.dweight);
-    ExpectSameBits<float>("dbias", actual.dbias, expected.dbias);
+  for (const bool per_head_slice : {false, true}) {
+    const GateProblem p = {.N = 203, .C = 200, .H = 5, .per_head_slice = per_head_slice};
+    const GateInputs inputs = GateInputs::Make<float>(p, 60);
+    const testing::ScopedThreads one(1);
+    const auto expected = RunGate<float>(p, inputs);
+    for (const int threads : {2, 3, 8}) {
+      const testing::ScopedThreads several(threads);
+      const auto actual = RunGate<float>(p, inputs);
+      ExpectSameBits<float>("gate", actual.gate, expected.gate);
+      ExpectSameBits<float>("dsource", actual.dsource, expected.dsource);
+      ExpectSameBits<float>("dweight", actual.dweight, expected.dweight);
+      ExpectSameBits<float>("dbias", actual.dbias, expected.dbias);
+    }
   }
-  SetComputeThreads(before);
+}
+
+// Negative control: a weight that is zero outside of each head's slice is a weight of the slices.
+TEST(AttentionGateTest, SlicesAreABlockDiagonalWeight) {
+  const GateProblem slices = {.N = 37, .C = 24, .H = 3, .per_head_slice = true};
+  GateProblem whole = slices;
+  whole.per_head_slice = false;
+  const GateInputs inputs = GateInputs::Make<float>(slices, 65);
+  GateInputs spread = inputs;
+  spread.weight.assign(3 * 24, 0.0);
+  spread.dweight.assign(3 * 24, 0.0);
+  for (size_t h = 0; h < 3; ++h) {
+    std::copy_n(inputs.weight.begin() + h * 8, 8, spread.weight.begin() + h * 24 + h * 8);
+  }
+  const auto actual = RunGate<float>(slices, inputs);
+  const auto expected = RunGate<double>(whole, spread);
+  const Tolerance tolerance = {.absolute = 9 * Roundings(9) / 4,
+                               .relative = 8 * UnitRoundoff<float>(),
+                               .derivation = "a logit of 9 terms below 1, times the slope"};
+  ExpectClose("gate", actual.gate, expected.gate, tolerance);
+}
+
+template <typename T>
+void ExpectSigmoidMatchesReference(int64_t count, int64_t misalignment, uint64_t seed) {
+  const auto logits = Widen(Cast<float>(RandomValues(count, seed, -12, 12)));
+  const auto dgates = Widen(Cast<float>(RandomValues(count, seed + 1)));
+  auto gate = Filled<float>(logits, misalignment);
+  const auto dgate = Filled<float>(dgates, misalignment);
+  PoisonedBuffer<T> dlogits(count, misalignment * static_cast<int64_t>(sizeof(T)));
+  std::vector<double> expected_gate = logits, expected_dlogits(count);
+  ASSERT_TRUE(cpu::GateSigmoidForward<T>({.gate = gate.data(), .count = count}).ok());
+  reference::GateSigmoidForward({.gate = expected_gate.data(), .count = count});
+  const std::string name = absl::StrCat(std::is_same_v<T, bf16> ? "bf16 " : "float ", count, " ");
+  const double kept = UnitRoundoff<float>();
+  // vector_math.h: relative error below 5e-7.
+  ExpectClose(name + "sigmoid", ValuesOf(gate), expected_gate,
+              Tolerance{.relative = 5e-7, .derivation = "error of the logistic function"});
+  ASSERT_TRUE(
+      cpu::GateSigmoidBackward<T>(
+          {.gate = gate.data(), .dgate = dgate.data(), .dlogits = dlogits.data(), .count = count})
+          .ok());
+  const auto gates = Widen(ValuesOf(gate));
+  reference::GateSigmoidBackward({.gate = gates.data(),
+                                  .dgate = dgates.data(),
+                                  .dlogits = expected_dlogits.data(),
+                                  .count = count});
+  ExpectClose(name + "dlogits", ValuesOf(dlogits), expected_dlogits,
+              Tolerance{.absolute = 1e-38,
+                        .relative = UnitRoundoff<T>() + 3 * kept,
+                        .derivation = "three products and one rounding to the result's type"});
+}
+
+TEST(AttentionGateTest, SigmoidOfEveryLength) {
+  testing::OnEachInstructionSet([] {
+    for (int64_t count = 1; count <= 34; ++count) {
+      ExpectSigmoidMatchesReference<float>(count, count % 4, 300 + static_cast<uint64_t>(count));
+      ExpectSigmoidMatchesReference<bf16>(count, count % 4, 400 + static_cast<uint64_t>(count));
+    }
+  });
+  ExpectSigmoidMatchesReference<float>(20'001, 0, 500);  // several workers
 }
 
 // Negative control: without a weight every gate is one half, exactly.

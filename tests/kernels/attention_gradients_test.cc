@@ -24,16 +24,18 @@ struct Layer {
   int64_t B = 2, T = 5, H = 2, D = 3;
   GateSite site = GateSite::kNone;
   Source source = Source::kValue;
+  bool per_head_slice = false;
   AttentionMask mask = {};
   Dropout dropout = {};
   std::vector<double> q = {}, k = {}, v = {}, x = {}, weight = {}, bias = {}, dout = {};
 
   int64_t C() const { return H * D; }
   int64_t N() const { return B * T; }
+  int64_t gate_weights() const { return H * (per_head_slice ? D : C()); }
   void Fill(uint64_t seed) {
     int64_t count = N() * C();
     for (auto* values : {&q, &k, &v, &x, &dout}) *values = RandomValues(count, ++seed, -1.5, 1.5);
-    weight = RandomValues(H * C(), ++seed);
+    weight = RandomValues(gate_weights(), ++seed);
     bias = RandomValues(H, ++seed);
   }
 };
@@ -55,7 +57,8 @@ Activations Forward(const Layer& layer) {
                                      .N = layer.N(),
                                      .C = layer.C(),
                                      .H = layer.H,
-                                     .source_stride = layer.C()});
+                                     .source_stride = layer.C(),
+                                     .per_head_slice = layer.per_head_slice});
   }
   reference::AttentionForward({.q = layer.q.data(),
                                .k = layer.k.data(),
@@ -95,7 +98,7 @@ Gradients Backward(const Layer& layer, const std::vector<double>& dout) {
                  .k = std::vector<double>(count, poison),
                  .v = std::vector<double>(count, poison),
                  .x = std::vector<double>(count, 0.0),
-                 .weight = std::vector<double>(layer.H * layer.C(), 0.0),
+                 .weight = std::vector<double>(layer.gate_weights(), 0.0),
                  .bias = std::vector<double>(layer.H, 0.0)};
   const bool gated = layer.site != GateSite::kNone;
   std::vector<double> dgate(layer.N() * layer.H, poison);
@@ -133,7 +136,8 @@ Gradients Backward(const Layer& layer, const std::vector<double>& dout) {
                                       .C = layer.C(),
                                       .H = layer.H,
                                       .source_stride = layer.C(),
-                                      .dsource_stride = layer.C()});
+                                      .dsource_stride = layer.C(),
+                                      .per_head_slice = layer.per_head_slice});
   }
   return g;
 }
@@ -194,6 +198,17 @@ TEST(AttentionGradientsTest, EverySiteSourceAndMask) {
                                                     std::to_string(static_cast<int>(source)) +
                                                     " case " + std::to_string(combination));
       }
+    }
+  }
+}
+
+TEST(AttentionGradientsTest, GatesFromTheHeadsOwnSlice) {
+  uint64_t seed = 10'000;
+  for (const GateSite site : {GateSite::kQuery, GateSite::kKey}) {
+    for (const Source source : {Source::kValue, Source::kInput}) {
+      Layer layer = {.site = site, .source = source, .per_head_slice = true};
+      layer.Fill(seed += 100);
+      ExpectGradientsAreTheDerivatives(layer, "slices");
     }
   }
 }

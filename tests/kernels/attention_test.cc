@@ -3,10 +3,10 @@
 
 #include "core/parallel.h"
 #include "gtest/gtest.h"
-#include "kernels/attention_instruction_sets.h"
 #include "kernels/attention_problem.h"
 #include "kernels/attention_sameness.h"
 #include "kernels/attention_tolerance.h"
+#include "support/instruction_sets.h"
 
 namespace sluice {
 namespace {
@@ -41,7 +41,7 @@ TEST(AttentionTest, EveryHeadSizeAroundTheVectors) {
 }
 
 TEST(AttentionTest, EveryInstructionSet) {
-  testing::ForEachInstructionSet([] {
+  testing::OnEachInstructionSet([] {
     uint64_t seed = 280;
     for (const GateSite site : kSites) {
       for (const int64_t T : {1, 7, 70}) {

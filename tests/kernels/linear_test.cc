@@ -231,7 +231,7 @@ class LinearTest : public ::testing::Test {
 
   void CheckLogits(const Shape& shape, bool pack) {
     Layer<T> layer(shape);
-    Matrix<float> logits(shape.N, shape.M, shape, 0);
+    Matrix<float> logits(shape.N, shape.M, shape, shape.padding);
     PackedMemory memory(pack ? cpu::PackedForwardBytes<T>(cache_, kManyRows, shape.K, shape.M) : 0);
     PackedWeight packed = {.forward = memory.get()};
     ASSERT_TRUE(cpu::LinearLogits<T>(cache_, {.x = layer.x.data(),
@@ -241,7 +241,9 @@ class LinearTest : public ::testing::Test {
                                               .N = shape.N,
                                               .K = shape.K,
                                               .M = shape.M,
-                                              .packed = &packed})
+                                              .packed = &packed,
+                                              .x_stride = layer.x.stride(),
+                                              .logits_stride = logits.stride()})
                     .ok());
     ExpectClose(Name("logits", shape), logits.Rows(), layer.ExpectedForward(),
                 Tolerance::ForSum<float>(shape.K + 1, Largest(layer.ExpectedForward(true))));
@@ -309,6 +311,7 @@ TYPED_TEST(LinearTest, ForwardAgreesWithReference) {
 
 TYPED_TEST(LinearTest, LogitsAgreeWithReference) {
   for (Shape shape : kSweep) {
+    this->CheckLogits(shape, true);
     shape.padding = 0;
     this->CheckLogits(shape, false);
     this->CheckLogits(shape, true);
