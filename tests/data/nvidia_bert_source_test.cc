@@ -245,11 +245,13 @@ TEST_F(NvidiaBertSourceTest, ABadValueIsAnErrorOfTheBatchThatNeedsIt) {
   const auto source = Open(Path("set"), {.evaluation = true});
   Batch batch;
   EXPECT_TRUE(source->Fill(0, 410 + 600, &batch).ok());  // rows 600 and on are another block
-  for (int64_t row : {700, 600, 776}) {                  // and again, not from what half was read
+  const Batch good = Fill(*source, 410 + 300, 10);
+  for (int64_t row : {700, 600, 776}) {  // and again, not from what half was read
     const absl::Status status = source->Fill(410 + row, 1, &batch);
     ExpectError(status, ExitCode::kData,
                 absl::StrCat(Path("set/b.hdf5"), ": input_ids[700, 2] = 300"));
   }
+  EXPECT_TRUE(SameBatch(Fill(*source, 410 + 300, 10), good));
   EXPECT_TRUE(source->Fill(410 + 777, 13, &batch).ok());
 }
 
