@@ -13,12 +13,12 @@
 namespace sluice {
 namespace {
 
-// Rows that are shuffled among each other, and stay in memory: about 100 MiB at T = 128. Part of
-// what a run computes, so it depends on nothing but the files.
-constexpr int64_t kWindowRows = 131072;
+// Of the rows that are shuffled among each other, and stay in memory: 131072 rows of 128 tokens,
+// about 100 MiB. Part of what a run computes, so it depends on nothing but the files.
+constexpr int64_t kWindowTokens = int64_t{1} << 24;
 
 int64_t BlocksAWindow(const NvidiaBertStore& store) {
-  return CeilDiv(kWindowRows, store.block_rows());
+  return CeilDiv(kWindowTokens, store.block_rows() * store.sequence_length());
 }
 
 }  // namespace

@@ -16,9 +16,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Files with smaller chunks, or none, are read by so many rows; larger chunks are cut here.
-constexpr int64_t kSmallestBlock = 256;
-constexpr int64_t kLargestBlock = 65536;
+// Files with smaller chunks, or none, are read by so many rows; larger chunks are cut here, which
+// also bounds what a forged header can make us allocate: 65536 rows of 128 tokens.
+constexpr int64_t kSmallestBlockRows = 256;
+constexpr int64_t kLargestBlockTokens = int64_t{1} << 23;
 
 absl::StatusOr<std::vector<std::string>> FilesOfFolder(const std::string& path) {
   std::vector<std::string> files;
@@ -78,7 +79,8 @@ void NvidiaBertStore::CutBlocks() {
   for (const NvidiaBertHeader& header : headers_) {
     block_rows_ = std::max(block_rows_, header.chunk_rows);
   }
-  block_rows_ = std::clamp(block_rows_, kSmallestBlock, kLargestBlock);
+  const int64_t most = std::max<int64_t>(1, kLargestBlockTokens / sequence_length());
+  block_rows_ = std::min(std::max(block_rows_, kSmallestBlockRows), most);
   for (size_t f = 0; f < headers_.size(); ++f) {
     for (int64_t begin = 0; begin < headers_[f].rows; begin += block_rows_) {
       rows_of_block_.push_back(std::min(block_rows_, headers_[f].rows - begin));

@@ -81,6 +81,7 @@ void WriteDataset(hid_t file, const DatasetDescription& description, const Nvidi
       H5Dclose);
   CHECK(dataset.valid()) << name << ": " << Hdf5ErrorText();
   std::vector<int64_t> values = data.values.at(name);
+  if (values.empty()) return;
   hsize_t count = 1;
   for (hsize_t extent : shape) count *= extent;
   values.resize(count);

@@ -13,7 +13,8 @@ namespace sluice::testing {
 
 struct NvidiaBertData {
   int64_t rows = 0, T = 0, P = 0;
-  std::map<std::string, std::vector<int64_t>> values;  // by dataset, row by row
+  std::map<std::string, std::vector<int64_t>>
+      values;  // by dataset, row by row; empty: left to HDF5, zeros
 
   // Value `column` of row `row` of a dataset of any width.
   int64_t& At(const std::string& dataset, int64_t row, int64_t column = 0);

@@ -32,6 +32,20 @@ TEST_F(NvidiaBertStoreTest, BlocksAreWholeChunks) {
   EXPECT_EQ(Open(0).rows_of_block(), runs);
 }
 
+// Rows of 2^20 tokens: a block holds 2^23, whatever the chunks.
+TEST_F(NvidiaBertStoreTest, LongRowsMakeSmallBlocks) {
+  NvidiaBertData data{.rows = 20, .T = 1 << 20, .P = 1, .values = {}};
+  NvidiaBertLayout layout{.chunk_rows = 20, .chunk_columns = 4096};
+  for (const char* name : {"input_ids", "input_mask", "segment_ids", "masked_lm_positions",
+                           "masked_lm_ids", "next_sentence_labels"}) {
+    data.values[name];
+  }
+  WriteNvidiaBert(Path(), data, layout);
+  const auto store = NvidiaBertStore::Open(Path(), {});
+  ASSERT_TRUE(store.ok()) << store.status();
+  EXPECT_EQ(store->rows_of_block(), (std::vector<int64_t>{8, 8, 4}));
+}
+
 TEST_F(NvidiaBertStoreTest, KeepsTheBlocksThatWereUsedLast) {
   NvidiaBertStore store = Open(300);
   store.KeepBlocks(2);
