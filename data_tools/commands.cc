@@ -14,6 +14,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/status.h"
+#include "data/nvidia_bert_inspection.h"
 #include "data/shard_inspection.h"
 #include "data_tools/prepare.h"
 #include "data_tools/text/wordpiece_learner.h"
@@ -135,22 +136,50 @@ Command AddPrepare(CLI::App* app) {
           }};
 }
 
+constexpr char kInspectedPaths[] =
+    "a shard, a manifest.yaml or its folder; or an HDF5 file of NVIDIA's BERT layout, a folder of "
+    "them or a list of their names (.txt)";
+
 struct InspectArguments {
   std::string path;
   bool json = false;
   InspectionOptions options;
 };
 
-absl::Status Inspect(const InspectArguments& arguments) {
-  ASSIGN_OR_RETURN(const ShardInspection inspection,
-                   InspectShards(arguments.path, arguments.options));
-  if (arguments.json) {
+template <typename Inspection>
+void Show(const Inspection& inspection, bool as_json) {
+  if (as_json) {
     using Json = nlohmann::json;
     std::cout << InspectionJson(inspection).dump(2, ' ', false, Json::error_handler_t::replace)
               << "\n";
   } else {
     std::cout << InspectionText(inspection);
   }
+}
+
+absl::Status Inspect(const InspectArguments& arguments) {
+  if (NamesNvidiaBert(arguments.path)) {
+    ASSIGN_OR_RETURN(const NvidiaBertInspection inspection,
+                     InspectNvidiaBert(arguments.path, arguments.options.samples));
+    Show(inspection, arguments.json);
+    return absl::OkStatus();
+  }
+  ASSIGN_OR_RETURN(const ShardInspection inspection,
+                   InspectShards(arguments.path, arguments.options));
+  Show(inspection, arguments.json);
+  return absl::OkStatus();
+}
+
+absl::Status Verify(const std::string& path) {
+  if (NamesNvidiaBert(path)) {
+    ASSIGN_OR_RETURN(const NvidiaBertVerification sum, VerifyNvidiaBert(path));
+    absl::PrintF("%s: good: %d files, %d rows, %d tokens, %d targets, largest id %d\n", path,
+                 sum.files, sum.rows, sum.tokens, sum.targets, sum.largest_id);
+    return absl::OkStatus();
+  }
+  ASSIGN_OR_RETURN(const VerificationSummary summary, VerifyShards(path));
+  absl::PrintF("%s: good: %d shards, %d documents, %d tokens\n", path, summary.shards,
+               summary.documents, summary.tokens);
   return absl::OkStatus();
 }
 
@@ -158,8 +187,7 @@ Command AddInspect(CLI::App* app) {
   CLI::App* command =
       AddCommand(app, "inspect", "show what shards hold", "sluice-data inspect --json data/wiki");
   auto arguments = std::make_shared<InspectArguments>();
-  command->add_option("PATH", arguments->path, "a shard, a manifest.yaml or its folder")
-      ->required();
+  command->add_option("PATH", arguments->path, kInspectedPaths)->required();
   command->add_flag("--json", arguments->json, "for programs");
   command->add_option("--samples", arguments->options.samples, "documents whose beginning is shown")
       ->check(CLI::NonNegativeNumber)
@@ -171,13 +199,8 @@ Command AddVerify(CLI::App* app) {
   CLI::App* command = AddCommand(app, "verify", "read every byte of shards and check it",
                                  "sluice-data verify data/wiki");
   auto path = std::make_shared<std::string>();
-  command->add_option("PATH", *path, "a shard, a manifest.yaml or its folder")->required();
-  return {command, [path]() -> absl::Status {
-            ASSIGN_OR_RETURN(const VerificationSummary summary, VerifyShards(*path));
-            absl::PrintF("%s: good: %d shards, %d documents, %d tokens\n", *path, summary.shards,
-                         summary.documents, summary.tokens);
-            return absl::OkStatus();
-          }};
+  command->add_option("PATH", *path, kInspectedPaths)->required();
+  return {command, [path] { return Verify(*path); }};
 }
 
 }  // namespace

@@ -19,7 +19,7 @@ const ReadWhen kGated{"model.attention.variant", {"gated"}};
 const ReadWhen kClipped{"model.attention.variant", {"clipped_softmax"}};
 const ReadWhen kMasked{"model.architecture", {"bert"}};
 const ReadWhen kFromShards{"data.source", {"shards"}};
-const ReadWhen kFromFiles{"data.source", {"shards"}};
+const ReadWhen kFromFiles{"data.source", {"shards", "nvidia_bert"}};
 const ReadWhen kOpt{"model.architecture", {"opt"}};
 const ReadWhen kGenerated{"data.source", {"bigram_backcopy"}};
 
@@ -28,7 +28,7 @@ std::vector<Field> ModelFields() {
       {SLUICE_FIELD(model.architecture), Choices{{"bert", "opt", "bigram_backcopy"}},
        "Which model is trained; bert fills in masked tokens, the others predict the next one"},
       {SLUICE_FIELD(model.vocab_size), IntegerRange{0, kInt32},
-       "Rows of the token embedding; 0: taken from the training data's manifest"},
+       "Rows of the token embedding; 0: as many as the training data has tokens, where it says so"},
       {SLUICE_FIELD(model.hidden_size), IntegerRange{1, 65536},
        "Width of the residual stream, features; a multiple of num_attention_heads"},
       {SLUICE_FIELD(model.num_hidden_layers), IntegerRange{1, 1024}, "Transformer layers"},
@@ -116,11 +116,15 @@ std::vector<Field> AttentionFields() {
 
 std::vector<Field> DataFields() {
   return {
-      {SLUICE_FIELD(data.source), Choices{{"shards", "bigram_backcopy"}},
-       "Where sequences come from: token shards, or the Bigram-Backcopy task, which is generated"},
+      {SLUICE_FIELD(data.source), Choices{{"shards", "nvidia_bert", "bigram_backcopy"}},
+       "Where sequences come from: token shards, HDF5 files of NVIDIA's BERT layout (masked and "
+       "paired "
+       "when they were made), or the Bigram-Backcopy task, which is generated"},
       {SLUICE_FIELD(data.train),
        {},
-       "Training shards: their manifest.yaml or its folder, relative to the working directory",
+       "Training data: the shards' manifest.yaml or its folder; or a file of NVIDIA's BERT layout, "
+       "a "
+       "folder of them or a list of their names (.txt)",
        {kFromFiles},
        true},
       {SLUICE_FIELD(data.validation),
@@ -143,7 +147,9 @@ std::vector<Field> DataFields() {
        {kFromShards}},
       {SLUICE_FIELD(data.mlm_probability),
        RealRange{0, 1, true, false},
-       "Chance of each non-special position to be a target of the masked language model",
+       "Chance of each non-special position to be a target of the masked language model; for files "
+       "of "
+       "NVIDIA's layout the one that they were made with, which weighs the next sentence",
        {kMasked}},
       {SLUICE_FIELD(data.mlm_mask_share),
        RealRange{0, 1},

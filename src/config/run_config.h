@@ -51,7 +51,7 @@ struct AttentionConfig {
 // Defaults are BERT-base's. Names follow Hugging Face's BertConfig.
 struct ModelConfig {
   std::string architecture = "bert";  // bert (masked), opt or bigram_backcopy (causal)
-  int64_t vocab_size = 0;             // 0: taken from the training data's manifest
+  int64_t vocab_size = 0;             // 0: taken from the training data
   int64_t hidden_size = 768;
   int64_t num_hidden_layers = 12;
   int64_t num_attention_heads = 12;
@@ -86,8 +86,8 @@ inline Objective ObjectiveOf(const ModelConfig& model) {
 }
 
 struct DataConfig {
-  std::string source = "shards";        // shards or bigram_backcopy (generated, causal)
-  std::string train;                    // manifest.yaml of the training shards, or its folder
+  std::string source = "shards";  // shards, nvidia_bert or bigram_backcopy
+  std::string train;              // manifest.yaml of the shards, or its folder; NVIDIA's files
   std::vector<std::string> validation;  // manifests; each gets its own perplexity
   int64_t validation_sequences = 512;   // generated, instead of `validation`
   int64_t sequence_length = 128;        // tokens a row

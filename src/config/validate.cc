@@ -111,6 +111,25 @@ void CheckModel(const ModelConfig& model, RuleBook* rules) {
                  {"model.next_sentence_head", "model.type_vocab_size"});
 }
 
+// What the data asks for, and what it leaves out.
+void CheckSource(const RunConfig& config, ConfigUse use, RuleBook* rules) {
+  const std::string& source = config.data.source;
+  const bool masked = ObjectiveOf(config.model) == Objective::kMasked;
+  rules->Require(source != "nvidia_bert" || masked,
+                 "the data asks for masked tokens, the model for the next ones",
+                 {"data.source", "model.architecture"});
+  rules->Require(source != "bigram_backcopy" || !masked,
+                 "the data asks for the next tokens, the model for masked ones",
+                 {"data.source", "model.architecture"});
+  rules->Require(!config.model.next_sentence_head || source == "nvidia_bert",
+                 "the next sentence needs data with sentence pairs",
+                 {"model.next_sentence_head", "data.source"}, "data.source nvidia_bert has them");
+  rules->Require(
+      use != ConfigUse::kTraining || source != "nvidia_bert" || config.model.vocab_size > 0,
+      "the data does not say how large its vocabulary is", {"model.vocab_size", "data.source"},
+      "set model.vocab_size");
+}
+
 void CheckData(const RunConfig& config, RuleBook* rules) {
   const DataConfig& data = config.data;
   rules->Require(data.sequence_length <= config.model.max_position_embeddings,
@@ -121,9 +140,6 @@ void CheckData(const RunConfig& config, RuleBook* rules) {
                  "shares of the targets sum to more than 1",
                  {"data.mlm_mask_share", "data.mlm_random_share"});
   const bool generated = data.source == "bigram_backcopy";
-  rules->Require(!generated || ObjectiveOf(config.model) == Objective::kCausal,
-                 "the data asks for next tokens, the model for masked ones",
-                 {"data.source", "model.architecture"});
   const std::string validation = generated ? "data.validation_sequences" : "data.validation";
   const bool validates = generated ? data.validation_sequences > 0 : !data.validation.empty();
   rules->Require(validates || config.training.evaluate_every == 0, "nothing to evaluate on",
@@ -151,6 +167,7 @@ void FindProblems(const RunConfig& config, const Provenance& provenance, ConfigU
   RuleBook rules(config, provenance, problems);
   CheckEveryField(config, use, &rules);
   CheckModel(config.model, &rules);
+  CheckSource(config, use, &rules);
   CheckData(config, &rules);
   CheckTraining(config, &rules);
 }

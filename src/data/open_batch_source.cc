@@ -6,6 +6,8 @@
 #include "core/error.h"
 #include "core/status.h"
 #include "data/bigram_backcopy_source.h"
+#include "data/nvidia_bert_inspection.h"
+#include "data/nvidia_bert_source.h"
 #include "data/token_shard_source.h"
 
 namespace sluice {
@@ -28,6 +30,10 @@ absl::StatusOr<std::unique_ptr<BatchSource>> Open(const RunConfig& config, const
                                                   const Purpose& purpose) {
   const DataConfig& data = config.data;
   if (data.source == "shards") {
+    if (NamesNvidiaBert(path)) {
+      return DataError("is of NVIDIA's BERT layout, not shards", path,
+                       "set data.source to nvidia_bert");
+    }
     return TokenShardSource::Open(path,
                                   {.sequence_length = data.sequence_length,
                                    .packing = data.packing,
@@ -39,13 +45,22 @@ absl::StatusOr<std::unique_ptr<BatchSource>> Open(const RunConfig& config, const
                                    .evaluation = purpose.evaluation,
                                    .seed = purpose.seed});
   }
+  if (data.source == "nvidia_bert") {
+    return NvidiaBertSource::Open(path, {.sequence_length = data.sequence_length,
+                                         .vocabulary_size = config.model.vocab_size,
+                                         .segments = config.model.type_vocab_size,
+                                         .next_sentence_labels = config.model.next_sentence_head,
+                                         .evaluation = purpose.evaluation,
+                                         .seed = purpose.seed});
+  }
   if (data.source == "bigram_backcopy") {
     return BigramBackcopySource::Create(
         {.sequence_length = data.sequence_length,
          .seed = purpose.seed,
          .evaluation_sequences = purpose.evaluation ? data.validation_sequences : 0});
   }
-  return UsageError("unknown data.source", data.source, "known: shards, bigram_backcopy");
+  return UsageError("unknown data.source", data.source,
+                    "known: shards, nvidia_bert, bigram_backcopy");
 }
 
 }  // namespace

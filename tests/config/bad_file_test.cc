@@ -59,8 +59,8 @@ TEST(BadFileTest, MissingDataIsExplained) {
   folder.Write("run.yaml", "training: {steps: 5}\n");
   EXPECT_EQ(Complaint(folder),
             "missing key: data.train \"\" (default), set it in the file or with data.train=…: "
-            "Training shards: their manifest.yaml or its folder, relative to the working "
-            "directory");
+            "Training data: the shards' manifest.yaml or its folder; or a file of NVIDIA's BERT "
+            "layout, a folder of them or a list of their names (.txt)");
 }
 
 TEST(ExtendsTest, Circle) {

@@ -377,10 +377,70 @@ const BadInput kRules[] = {
      "nothing to evaluate on: training.evaluate_every 5 (run.yaml:2), data.validation [] "
      "(default)"},
     {"NextSentenceWithoutTypes",
-     "model: {next_sentence_head: true, type_vocab_size: 1}\n",
-     {},
+     "model: {next_sentence_head: true, type_vocab_size: 1, vocab_size: 9}\n",
+     {"data.source=nvidia_bert"},
      "the next sentence needs a token type of its own: model.next_sentence_head true (run.yaml:2), "
      "model.type_vocab_size 1 (run.yaml:2)"},
+    {"MaskSharesOfADecoder",
+     "model: {architecture: opt}\n",
+     {"data.mlm_mask_share=0.7"},
+     "key would be ignored: data.mlm_mask_share 0.7 (override 1), model.architecture opt "
+     "(run.yaml:2), read only when model.architecture is bert"},
+    {"MaskProbabilityOfADecoder",
+     "model: {architecture: bigram_backcopy}\n",
+     {"data.mlm_probability=0.2"},
+     "key would be ignored: data.mlm_probability 0.2 (override 1), model.architecture "
+     "bigram_backcopy (run.yaml:2), read only when model.architecture is bert"},
+    {"NextSentenceOfADecoder",
+     "model: {architecture: opt, next_sentence_head: false}\n",
+     {},
+     "key would be ignored: model.next_sentence_head false (run.yaml:2), model.architecture opt "
+     "(run.yaml:2), read only when model.architecture is bert"},
+    {"NextSentenceOfShards",
+     "model: {next_sentence_head: true}\n",
+     {},
+     "the next sentence needs data with sentence pairs: model.next_sentence_head true "
+     "(run.yaml:2), data.source shards (default), data.source nvidia_bert has them"},
+    {"UnknownSource",
+     "",
+     {"data.source=tape"},
+     "unknown value: override 1: data.source: 'tape', expected one of: shards, nvidia_bert, "
+     "bigram_backcopy"},
+    {"StoredMasksForADecoder",
+     "model: {architecture: opt, vocab_size: 9}\n",
+     {"data.source=nvidia_bert"},
+     "the data asks for masked tokens, the model for the next ones: data.source nvidia_bert "
+     "(override 1), model.architecture opt (run.yaml:2)"},
+    {"StoredMasksWithoutVocabulary",
+     "",
+     {"data.source=nvidia_bert"},
+     "the data does not say how large its vocabulary is: model.vocab_size 0 (default), "
+     "data.source nvidia_bert (override 1), set model.vocab_size"},
+    {"MaskSharesOfStoredMasks",
+     "model: {vocab_size: 9}\n",
+     {"data.source=nvidia_bert", "data.mlm_random_share=0.1"},
+     "key would be ignored: data.mlm_random_share 0.1 (override 2), data.source nvidia_bert "
+     "(override 1), read only when data.source is shards"},
+    {"PackingOfStoredRows",
+     "model: {vocab_size: 9}\n",
+     {"data.source=nvidia_bert", "data.packing=contiguous"},
+     "key would be ignored: data.packing contiguous (override 2), data.source nvidia_bert "
+     "(override 1), read only when data.source is shards"},
+    {"DocumentsOfStoredRows",
+     "model: {vocab_size: 9}\n",
+     {"data.source=nvidia_bert", "data.attention_across_documents=false"},
+     "key would be ignored: data.attention_across_documents false (override 2), data.source "
+     "nvidia_bert (override 1), read only when data.source is shards"},
+    {"GeneratedSequencesOfShards",
+     "",
+     {"data.validation_sequences=9"},
+     "key would be ignored: data.validation_sequences 9 (override 1), data.source shards "
+     "(default), read only when data.source is bigram_backcopy"},
+    {"FilesOfGeneratedData",
+     "model: {architecture: bigram_backcopy}\n",
+     {"data.source=bigram_backcopy"},
+     "key would be ignored: data.train t (run.yaml:1), data.source bigram_backcopy (override 1), "
+     "read only when data.source is shards or nvidia_bert"},
 };
 
 std::string NameOf(const testing::TestParamInfo<BadInput>& row) { return row.param.name; }

@@ -64,6 +64,50 @@ TEST(ValidateRunConfigTest, EdgesOfTheRulesAreAllowed) {
   EXPECT_FALSE(ValidateRunConfig(config).ok());
 }
 
+RunConfig Generated() {
+  RunConfig config;
+  config.model.architecture = "bigram_backcopy";
+  config.data.source = "bigram_backcopy";
+  return config;
+}
+
+TEST(ValidateRunConfigTest, GeneratedDataNeedsNoFiles) {
+  RunConfig config = Generated();
+  config.training.evaluate_every = 10;
+  EXPECT_TRUE(ValidateRunConfig(config).ok()) << ValidateRunConfig(config);
+  config.model.architecture = "opt";
+  EXPECT_TRUE(ValidateRunConfig(config).ok()) << ValidateRunConfig(config);
+  config.data.validation_sequences = 0;
+  EXPECT_EQ(ValidateRunConfig(config).message(),
+            "nothing to evaluate on: training.evaluate_every 10, data.validation_sequences 0");
+  config = Generated();
+  config.model.architecture = "bert";
+  EXPECT_EQ(ValidateRunConfig(config).message(),
+            "the data asks for the next tokens, the model for masked ones: data.source "
+            "bigram_backcopy, model.architecture bert");
+}
+
+TEST(ValidateRunConfigTest, StoredMasksNeedAVocabularySizeToTrain) {
+  RunConfig config = Valid();
+  config.data.source = "nvidia_bert";
+  EXPECT_FALSE(ValidateRunConfig(config).ok());
+  EXPECT_TRUE(ValidateRunConfig(config, ConfigUse::kInspection).ok());
+  config.model.vocab_size = 30522;
+  config.model.next_sentence_head = true;
+  EXPECT_TRUE(ValidateRunConfig(config).ok()) << ValidateRunConfig(config);
+  config.data.train = "";
+  EXPECT_THAT(std::string(ValidateRunConfig(config).message()),
+              HasSubstr("missing key: data.train"));
+}
+
+TEST(ValidateRunConfigTest, ADecoderTrainsOnShards) {
+  for (const char* architecture : {"opt", "bigram_backcopy"}) {
+    RunConfig config = Valid();
+    config.model.architecture = architecture;
+    EXPECT_TRUE(ValidateRunConfig(config).ok()) << ValidateRunConfig(config);
+  }
+}
+
 TEST(ValidateWorldSizeTest, NamesTheNearestSizes) {
   RunConfig config = Valid();
   config.training.global_batch_size = 100;

@@ -4,10 +4,12 @@
 #include "absl/strings/str_cat.h"
 #include "core/error.h"
 #include "data/bigram_backcopy_source.h"
+#include "data/nvidia_bert_source.h"
 #include "data/token_shard_source.h"
 #include "dataset_for_tests.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "nvidia_bert_for_tests.h"
 #include "same_batch.h"
 #include "support/compare.h"
 
@@ -82,6 +84,42 @@ TEST_F(OpenBatchSourceTest, ShardsAsTheKeysSay) {
       EXPECT_TRUE(SameBatch(Fill(OpenEvaluationSource(config, path), 0, 8), expected));
     }
   }
+}
+
+TEST_F(OpenBatchSourceTest, NvidiaBertAsTheKeysSay) {
+  NvidiaBertData data = RandomNvidiaBert(300, 24, 4, 90, 1);
+  data.At("segment_ids", 299, 1) = 3;  // only where there are four types
+  WriteNvidiaBert(Path("a.hdf5"), data);
+  RunConfig config;
+  config.data.source = "nvidia_bert";
+  config.data.train = Path("a.hdf5");
+  config.data.validation = {Path("a.hdf5")};
+  config.data.sequence_length = 24;
+  config.model.vocab_size = 90;
+  config.model.type_vocab_size = 4;
+  config.training.seed = 9;
+  NvidiaBertSettings settings{
+      .sequence_length = 24, .vocabulary_size = 90, .segments = 4, .seed = 9};
+  for (bool head : {false, true}) {
+    config.model.next_sentence_head = settings.next_sentence_labels = head;
+    settings.evaluation = false;
+    EXPECT_TRUE(SameBatch(Fill(OpenTrainingSource(config), 700, 300),
+                          Fill(NvidiaBertSource::Open(Path("a.hdf5"), settings), 700, 300)));
+    settings.evaluation = true;
+    auto validation = OpenValidationSources(config);
+    ASSERT_TRUE(validation.ok()) << validation.status();
+    ASSERT_EQ(validation->size(), 1u);
+    Batch batch;
+    ASSERT_TRUE((*validation)[0]->Fill(0, 300, &batch).ok());
+    EXPECT_TRUE(SameBatch(batch, Fill(NvidiaBertSource::Open(Path("a.hdf5"), settings), 0, 300)));
+  }
+  config.model.vocab_size = 0;
+  ExpectError(OpenTrainingSource(config).status(), ExitCode::kUsage,
+              "model.vocab_size must be set");
+  config.data.source = "shards";
+  ExpectError(OpenTrainingSource(config).status(), ExitCode::kData,
+              absl::StrCat("is of NVIDIA's BERT layout, not shards: ", Path("a.hdf5"),
+                           ": set data.source to nvidia_bert"));
 }
 
 TEST_F(OpenBatchSourceTest, BigramBackcopyAsTheKeysSay) {

@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "data/atomic_file.h"
 #include "data/manifest.h"
+#include "data/nvidia_bert_for_tests.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -228,6 +229,38 @@ TEST_F(SluiceDataTest, DamagedShardsAre2) {
   const Outcome missing = Run({"inspect", Path("set")});
   EXPECT_EQ(missing.code, 2);
   EXPECT_THAT(missing.err, HasSubstr(absl::StrCat("shard does not exist: ", shard)));
+}
+
+TEST_F(SluiceDataTest, FilesOfNvidiasLayout) {
+  fs::create_directory(Path("set"));
+  NvidiaBertData data = RandomNvidiaBert(40, 16, 3, 90, 1);
+  WriteNvidiaBert(Path("set/a.hdf5"), data);
+  WriteNvidiaBert(Path("set/b.hdf5"), RandomNvidiaBert(7, 16, 3, 90, 2));
+  for (const std::string& path : {Path("set"), Path("set/b.hdf5")}) {
+    const Outcome verified = Run({"verify", path});
+    EXPECT_EQ(verified.code, 0) << verified.err;
+    EXPECT_THAT(verified.out, HasSubstr(absl::StrCat(path, ": good: ")));
+    EXPECT_THAT(verified.out, HasSubstr(", largest id 8"));
+    const Outcome shown = Run({"inspect", "--json", "--samples", "2", path});
+    EXPECT_EQ(shown.code, 0) << shown.err;
+    const nlohmann::json json = nlohmann::json::parse(shown.out);
+    EXPECT_EQ(json["sequence_length"], 16);
+    EXPECT_EQ(json["samples"].size(), 2u);
+  }
+  EXPECT_THAT(Run({"inspect", Path("set")}).out, HasSubstr("NVIDIA BERT, 2 files, 47 rows of 16"));
+  data.At("masked_lm_positions", 39, 2) = 16;
+  WriteNvidiaBert(Path("set/a.hdf5"), data);
+  const Outcome wrong = Run({"verify", Path("set")});
+  EXPECT_EQ(wrong.code, 2);
+  EXPECT_THAT(wrong.err, HasSubstr(absl::StrCat(Path("set/a.hdf5"), ": masked_lm_positions[39, ")));
+  EXPECT_THAT(wrong.err, Not(HasSubstr("HDF5-DIAG")));
+  WriteNvidiaBert(Path("set/b.hdf5"), data, {.left_out = {"segment_ids"}});
+  for (const char* command : {"inspect", "verify"}) {
+    const Outcome outcome = Run({command, Path("set/b.hdf5")});
+    EXPECT_EQ(outcome.code, 2);
+    EXPECT_THAT(outcome.err, HasSubstr("dataset is missing"));
+    EXPECT_THAT(outcome.err, Not(HasSubstr("HDF5-DIAG")));
+  }
 }
 
 TEST_F(SluiceDataTest, ADataSetIsNotOverwrittenByAccident) {
