@@ -4,8 +4,9 @@ character_class_tables.cc, what byte-level BPE's division into words takes for \
 
 The reference is the Python package `tokenizers` itself, asked code point by code point, because it
 mixes several versions of Unicode (general categories of Unicode 8, decompositions of Unicode 10 or
-so, the lower case of the Rust release it was built with; the regular expressions have yet another). Only
-the values of the combining classes come from Python's unicodedata; they never change once assigned.
+so, the lower case of the Rust release it was built with; the classes of the regular expression are
+those of Unicode 16). Only the values of the combining classes come from Python's unicodedata; they
+never change once assigned.
 
     make_unicode_tables.py unicode_tables.cc character_class_tables.cc    (needs `tokenizers`)
 """

@@ -46,7 +46,7 @@ struct UnicodeTables {
 
 const UnicodeTables& BertUnicodeTables();
 
-// \p{L}, \p{N} and \s as the regular expression of byte-level BPE sees them; disjoint.
+// \p{L}, \p{N} and \s as the regular expression of byte-level BPE sees them (Unicode 16); disjoint.
 struct CharacterClassTables {
   std::span<const CodePointRange> letters;
   std::span<const CodePointRange> numbers;
