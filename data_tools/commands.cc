@@ -17,7 +17,8 @@
 #include "data/nvidia_bert_inspection.h"
 #include "data/shard_inspection.h"
 #include "data_tools/prepare.h"
-#include "data_tools/text/wordpiece_learner.h"
+#include "data_tools/text/learn_vocabulary.h"
+#include "data_tools/text/tokenizer.h"
 
 namespace sluice {
 namespace {
@@ -28,6 +29,8 @@ constexpr char kTextHelp[] =
     "text files, one paragraph a line and a blank line between documents; .xz and .gz are "
     "unpacked; - is standard input";
 
+constexpr char kTokenizerHelp[] = "wordpiece (BERT) or bpe (byte-level: OPT, GPT-2)";
+
 // Makes option names of `command` as the documentation writes them, and gives it an example.
 CLI::App* AddCommand(CLI::App* app, const char* name, const char* description,
                      const std::string& example) {
@@ -36,19 +39,13 @@ CLI::App* AddCommand(CLI::App* app, const char* name, const char* description,
   return command;
 }
 
-struct LearnArguments {
-  std::string tokenizer = "wordpiece";
-  LearnVocabularyOptions options;
-};
-
-absl::Status Learn(const LearnArguments& arguments) {
-  RETURN_IF_ERROR(CheckTokenizerKind(arguments.tokenizer));
-  ASSIGN_OR_RETURN(const LearnedVocabulary learned, LearnVocabulary(arguments.options));
-  absl::PrintF(
-      "%s/vocab.txt\ntokens      %d\nwords       %d, %d different\n"
-      "characters  %d of %d kept\n",
-      arguments.options.folder, learned.tokens.size(), learned.words, learned.different_words,
-      learned.characters, learned.different_characters);
+absl::Status Learn(const LearnVocabularyOptions& options) {
+  ASSIGN_OR_RETURN(const LearnedVocabulary learned, LearnVocabulary(options));
+  const bool is_byte_pair = options.tokenizer == "bpe";
+  absl::PrintF("%s\ntokens      %d\nwords       %d, %d different\n%s  %d of %d kept\n",
+               VocabularyPaths(options.folder, options.tokenizer).front(), learned.tokens.size(),
+               learned.words, learned.different_words, is_byte_pair ? "bytes     " : "characters",
+               learned.characters, learned.different_characters);
   return absl::OkStatus();
 }
 
@@ -57,14 +54,14 @@ Command AddLearnVocabulary(CLI::App* app) {
       app, "learn-vocabulary", "learn a vocabulary from text",
       "sluice-data learn-vocabulary --tokenizer wordpiece --size 8000 --out data/vocabulary "
       "wiki.txt.xz");
-  auto arguments = std::make_shared<LearnArguments>();
-  LearnVocabularyOptions& options = arguments->options;
-  command->add_option("--tokenizer", arguments->tokenizer, "wordpiece")->capture_default_str();
+  auto arguments = std::make_shared<LearnVocabularyOptions>();
+  LearnVocabularyOptions& options = *arguments;
+  command->add_option("--tokenizer", options.tokenizer, kTokenizerHelp)->capture_default_str();
   command->add_option("--size", options.learner.size, "tokens wanted, special ones included")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command->add_flag("--cased", options.cased, "tell upper from lower case");
-  command->add_option("--out", options.folder, "folder for vocab.txt and tokenizer.yaml")
+  command->add_flag("--cased", options.cased, "tell upper from lower case; bpe always does");
+  command->add_option("--out", options.folder, "folder for the vocabulary and tokenizer.yaml")
       ->required();
   command->add_option("TEXT", options.texts, kTextHelp)->required();
   return {command, [arguments] { return Learn(*arguments); }};
@@ -103,18 +100,19 @@ Command AddPrepare(CLI::App* app) {
                  "wiki.txt.xz");
   auto options = std::make_shared<PrepareOptions>();
   auto cased = std::make_shared<bool>(false);
-  command->add_option("--tokenizer", options->tokenizer, "wordpiece")->capture_default_str();
+  command->add_option("--tokenizer", options->tokenizer, kTokenizerHelp)->capture_default_str();
   command
       ->add_option("--vocabulary", options->vocabulary,
-                   "a vocab.txt, or a folder from learn-vocabulary")
+                   "a folder with vocab.txt, or with vocab.json and merges.txt; or a vocab.txt")
       ->required();
   CLI::Option* casing = command->add_flag(
       "--cased,!--uncased", *cased,
       "whether upper and lower case are told apart; default: as the vocabulary says");
   command
-      ->add_option("--row", options->row,
-                   "what becomes one [CLS] ... [SEP]: document (paragraphs joined), paragraph "
-                   "(a line), or line (a line that is a document of its own)")
+      ->add_option(
+          "--row", options->row,
+          "what becomes one row, as [CLS] ... [SEP]: document (paragraphs joined), paragraph "
+          "(a line), or line (a line that is a document of its own)")
       ->capture_default_str();
   command
       ->add_option("--out", options->folder,

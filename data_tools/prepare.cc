@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <filesystem>
 #include <future>
 #include <thread>
 
@@ -32,10 +31,11 @@ struct Piece {
   TextStatistics statistics;  // of the reader, after this piece
 };
 
-// Cuts the text into rows and documents as `row` says.
+// Cuts the text into rows and documents as `row` says; `separator` joins a document's paragraphs.
 class PieceReader {
  public:
-  PieceReader(TextReader* reader, std::string row) : reader_(reader), row_(std::move(row)) {}
+  PieceReader(TextReader* reader, std::string row, absl::string_view separator)
+      : reader_(reader), row_(std::move(row)), separator_(separator) {}
 
   absl::StatusOr<Piece> Next() {
     Piece piece;
@@ -45,7 +45,7 @@ class PieceReader {
       piece.last = !more;
       if (!more) break;
       if (row_ == "document") {
-        piece.rows.push_back(absl::StrJoin(document_, " "));
+        piece.rows.push_back(absl::StrJoin(document_, separator_));
         bytes += static_cast<int64_t>(piece.rows.back().size());
       } else {
         for (std::string& paragraph : document_) {
@@ -69,27 +69,24 @@ class PieceReader {
 
   TextReader* reader_;
   std::string row_;
+  std::string separator_;
   std::vector<std::string> document_;
 };
 
-// Ids of every row, [CLS] … [SEP]; empty for a row without tokens. Returns how many are [UNK].
+// Ids of every row, between its prefix and suffix; empty for a row without tokens of its own.
+// Returns how many are the unknown token.
 int64_t TokenizeRows(const Tokenizer& tokenizer, const std::vector<std::string>& rows,
                      std::vector<std::vector<int32_t>>* ids) {
-  const SpecialTokens& special = tokenizer.special();
+  const size_t added = tokenizer.row_prefix().size() + tokenizer.row_suffix().size();
+  const int32_t unk = tokenizer.special().unk;
   ids->resize(rows.size());
   std::vector<int64_t> unknown(rows.size(), 0);
   ParallelForDynamic(static_cast<int64_t>(rows.size()), [&](int, int64_t item) {
     const auto r = static_cast<size_t>(item);
     std::vector<int32_t>& row = (*ids)[r];
-    row.clear();
-    row.push_back(special.cls);
-    tokenizer.Tokenize(rows[r], &row);
-    if (row.size() == 1) {
-      row.clear();
-      return;
-    }
-    row.push_back(special.sep);
-    unknown[r] = std::count(row.begin(), row.end(), special.unk);
+    row = tokenizer.Row(rows[r]);
+    if (row.size() == added) row.clear();
+    unknown[r] = std::count(row.begin(), row.end(), unk);
   });
   int64_t sum = 0;
   for (int64_t count : unknown) sum += count;
@@ -120,23 +117,14 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> LoadFor(const PrepareOptions& options
   if (options.shard_tokens < 1) {
     return UsageError("--shard-tokens is not positive", absl::StrCat(options.shard_tokens));
   }
-  ASSIGN_OR_RETURN(auto tokenizer, LoadTokenizer({.path = options.vocabulary,
-                                                  .kind = options.tokenizer,
-                                                  .cased = options.cased}));
-  if (tokenizer->special().cls < 0 || tokenizer->special().sep < 0) {
-    return DataError("the vocabulary has no [CLS] or no [SEP]", options.vocabulary);
-  }
-  return tokenizer;
+  return LoadTokenizer(
+      {.path = options.vocabulary, .kind = options.tokenizer, .cased = options.cased});
 }
 
 DatasetWriterSettings WriterSettings(const PrepareOptions& options, const Tokenizer& tokenizer) {
-  std::error_code error;
-  const std::filesystem::path vocabulary(options.vocabulary);
   const SpecialTokens& special = tokenizer.special();
   return {.folder = options.folder,
-          .vocabulary_path = std::filesystem::is_directory(vocabulary, error)
-                                 ? (vocabulary / kVocabularyFileName).string()
-                                 : options.vocabulary,
+          .vocabulary_paths = VocabularyPaths(options.vocabulary, options.tokenizer),
           .tokenizer = {.kind = std::string(tokenizer.kind()),
                         .cased = tokenizer.cased(),
                         .vocabulary_size = tokenizer.vocabulary_size(),
@@ -144,7 +132,9 @@ DatasetWriterSettings WriterSettings(const PrepareOptions& options, const Tokeni
                                     .unk = special.unk,
                                     .cls = special.cls,
                                     .sep = special.sep,
-                                    .mask = special.mask},
+                                    .mask = special.mask,
+                                    .bos = special.bos,
+                                    .eos = special.eos},
                         .vocabulary_sha256 = tokenizer.vocabulary_sha256()},
           .row_mode = options.row,
           .sources = options.texts,
@@ -152,16 +142,20 @@ DatasetWriterSettings WriterSettings(const PrepareOptions& options, const Tokeni
           .overwrite = options.overwrite};
 }
 
+// "[CLS] and [SEP]", "</s>".
+std::string AddedTokens(const Tokenizer& tokenizer) {
+  std::vector<absl::string_view> texts;
+  for (const auto ids : {tokenizer.row_prefix(), tokenizer.row_suffix()}) {
+    for (const int32_t id : ids) texts.push_back(tokenizer.TokenText(id));
+  }
+  return absl::StrJoin(texts, " and ");
+}
+
 double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
 }  // namespace
-
-absl::Status CheckTokenizerKind(const std::string& kind) {
-  if (kind == "wordpiece") return absl::OkStatus();
-  return UsageError("this version has no such tokenizer", kind, "known: wordpiece");
-}
 
 absl::StatusOr<PrepareSummary> Prepare(const PrepareOptions& options) {
   const Clock::time_point start = Clock::now();
@@ -172,8 +166,9 @@ absl::StatusOr<PrepareSummary> Prepare(const PrepareOptions& options) {
   SetComputeThreads(options.threads > 0
                         ? options.threads
                         : std::max(1, static_cast<int>(std::thread::hardware_concurrency())));
-  PieceReader pieces(reader.get(), options.row);
+  PieceReader pieces(reader.get(), options.row, tokenizer->paragraph_separator());
   PrepareSummary summary;
+  summary.added_tokens = AddedTokens(*tokenizer);
   std::vector<std::vector<int32_t>> ids;
   int64_t tokens = 0;
   double last_progress = 0;
@@ -205,20 +200,26 @@ std::string SummaryText(const PrepareSummary& summary) {
   const Manifest& manifest = summary.manifest;
   const auto tokens = static_cast<double>(manifest.total_tokens());
   const auto bytes = static_cast<double>(summary.text_bytes);
-  return absl::StrFormat(
+  std::string text = absl::StrFormat(
       "%s\n"
       "documents         %d\n"
       "rows              %d (one a %s)\n"
-      "tokens            %d, [CLS] and [SEP] included\n"
-      "bytes per token   %.2f\n"
-      "[UNK]             %d (%.4f %% of the tokens)\n"
-      "ill-formed UTF-8  %d sequences\n"
-      "shards            %d\n"
-      "speed             %.1f MB of text in %.1f s, %.1f MB/s\n",
+      "tokens            %d, %s included\n"
+      "bytes per token   %.2f\n",
       manifest.path, manifest.total_documents(), manifest.total_rows(), manifest.row_mode,
-      manifest.total_tokens(), bytes / tokens, summary.unknown_tokens,
-      100.0 * static_cast<double>(summary.unknown_tokens) / tokens, summary.invalid_sequences,
-      manifest.shards.size(), bytes / 1e6, summary.seconds, bytes / 1e6 / summary.seconds);
+      manifest.total_tokens(), summary.added_tokens, bytes / tokens);
+  if (manifest.tokenizer.kind == "wordpiece") {  // BPE knows every byte
+    absl::StrAppendFormat(&text, "[UNK]             %d (%.4f %% of the tokens)\n",
+                          summary.unknown_tokens,
+                          100.0 * static_cast<double>(summary.unknown_tokens) / tokens);
+  }
+  absl::StrAppendFormat(&text,
+                        "ill-formed UTF-8  %d sequences\n"
+                        "shards            %d\n"
+                        "speed             %.1f MB of text in %.1f s, %.1f MB/s\n",
+                        summary.invalid_sequences, manifest.shards.size(), bytes / 1e6,
+                        summary.seconds, bytes / 1e6 / summary.seconds);
+  return text;
 }
 
 }  // namespace sluice

@@ -21,14 +21,14 @@ namespace sluice {
 
 struct PrepareOptions {
   std::string tokenizer = "wordpiece";
-  std::string vocabulary;                    // a file, or a folder with vocab.txt
+  std::string vocabulary;                    // tokenizer.h: a folder, or a vocab.txt
   std::optional<bool> cased = std::nullopt;  // unset: as the vocabulary says (tokenizer.h)
-  // What becomes one [CLS] … [SEP]:
-  //   document   a document, its paragraphs joined by a space
+  // What becomes one row, such as [CLS] … [SEP] (Tokenizer::row_prefix):
+  //   document   a document, its paragraphs joined by a space; with bpe, by a line feed
   //   paragraph  a line; blank lines separate documents
   //   line       a line, which is also a document of its own
   std::string row = "document";
-  std::string folder;              // gets the shards, vocab.txt and, last, manifest.yaml
+  std::string folder;              // gets the shards, the vocabulary and, last, manifest.yaml
   std::vector<std::string> texts;  // plain, .xz or .gz; "-" is standard input
   int threads = 0;                 // 0: all cores
   int64_t shard_tokens = int64_t{32} << 20;
@@ -40,6 +40,7 @@ struct PrepareOptions {
 
 struct PrepareSummary {
   Manifest manifest;
+  std::string added_tokens;       // of each row, for people: "[CLS] and [SEP]"
   int64_t text_bytes = 0;         // unpacked
   int64_t unknown_tokens = 0;     // [UNK]
   int64_t invalid_sequences = 0;  // of ill-formed UTF-8 in the text
@@ -52,8 +53,5 @@ absl::StatusOr<PrepareSummary> Prepare(const PrepareOptions& options);
 
 // A few lines for people.
 std::string SummaryText(const PrepareSummary& summary);
-
-// UsageError unless `kind` is one of the tokenizers that this version has.
-absl::Status CheckTokenizerKind(const std::string& kind);
 
 }  // namespace sluice

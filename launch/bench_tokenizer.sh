@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # launch/bench_tokenizer.sh [OPTION…] VOCABULARY TEXT: how fast is the tokenizer, next to the Python
-# package `tokenizers`? Both read the same lines (text, .xz or .gz) and run in turns, with the same
+# package `tokenizers`? VOCABULARY is a vocab.txt of WordPiece, or a folder with vocab.json and merges.txt
+# of byte-level BPE. Both read the same lines (text, .xz or .gz) and run in turns, with the same
 # number of threads; the best of each is printed, and the ratio, as one line of JSON.
 #
 #   --threads N     default: all cores

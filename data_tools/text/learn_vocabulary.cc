@@ -1,4 +1,5 @@
-// The file side of wordpiece_learner.h.
+#include "data_tools/text/learn_vocabulary.h"
+
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -10,9 +11,11 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/status.h"
+#include "data/shard_format.h"
+#include "data_tools/text/byte_pair_learner.h"
 #include "data_tools/text/sha256.h"
 #include "data_tools/text/text_reader.h"
-#include "data_tools/text/wordpiece_learner.h"
+#include "data_tools/text/tokenizer.h"
 
 namespace sluice {
 namespace {
@@ -44,47 +47,91 @@ absl::Status RefuseOther(const fs::path& path, const std::string& bytes) {
                    "delete it first or choose another folder");
 }
 
-}  // namespace
+// What a learner made: the bytes of the files that VocabularyFileNames names.
+struct Learnt {
+  LearnedVocabulary vocabulary;
+  std::vector<std::string> files;
+};
 
-absl::Status WriteWordPieceFolder(const std::vector<std::string>& tokens, bool cased,
-                                  const std::string& folder) {
-  const std::string vocabulary = absl::StrCat(absl::StrJoin(tokens, "\n"), "\n");
-  const std::string description =
-      absl::StrCat("kind: wordpiece\ncased: ", cased ? "true" : "false", "\nsize: ", tokens.size(),
-                   "\nsha256: ", Sha256Hex(vocabulary), "  # of vocab.txt\n");
+absl::Status WriteFolder(const LearnVocabularyOptions& options, const Learnt& learnt) {
+  std::vector<std::string> names = VocabularyFileNames(options.tokenizer);
+  const bool cased = options.cased || options.tokenizer == "bpe";
+  std::vector<std::string> files = learnt.files;
+  files.push_back(absl::StrCat("kind: ", options.tokenizer, "\ncased: ", cased ? "true" : "false",
+                               "\nsize: ", learnt.vocabulary.tokens.size(),
+                               "\nsha256: ", Sha256Hex(absl::StrJoin(learnt.files, "")), "  # of ",
+                               absl::StrJoin(names, " and "), "\n"));
+  names.push_back("tokenizer.yaml");
   std::error_code error;
-  fs::create_directories(folder, error);
-  if (error) return DataError("cannot make folder", folder, error.message());
-  const fs::path vocabulary_path = fs::path(folder) / "vocab.txt";
-  const fs::path description_path = fs::path(folder) / "tokenizer.yaml";
-  RETURN_IF_ERROR(RefuseOther(vocabulary_path, vocabulary));
-  RETURN_IF_ERROR(RefuseOther(description_path, description));
-  RETURN_IF_ERROR(WriteFile(vocabulary_path, vocabulary));
-  return WriteFile(description_path, description);
+  fs::create_directories(options.folder, error);
+  if (error) return DataError("cannot make folder", options.folder, error.message());
+  for (size_t i = 0; i < names.size(); ++i) {
+    RETURN_IF_ERROR(RefuseOther(fs::path(options.folder) / names[i], files[i]));
+  }
+  for (size_t i = 0; i < names.size(); ++i) {
+    RETURN_IF_ERROR(WriteFile(fs::path(options.folder) / names[i], files[i]));
+  }
+  return absl::OkStatus();
 }
 
-absl::StatusOr<LearnedVocabulary> LearnVocabulary(const LearnVocabularyOptions& options) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<TextReader> reader, TextReader::Open(options.texts));
-  WordCounter words(options.cased);
+// Shows every line to `counter`.
+template <typename Counter>
+absl::Status CountWords(const std::vector<std::string>& texts, Counter* counter) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<TextReader> reader, TextReader::Open(texts));
   std::string line;
   while (true) {
     ASSIGN_OR_RETURN(const bool more, reader->NextLine(&line));
     if (!more) break;
-    words.Add(line);
+    counter->Add(line);
   }
   if (const int64_t invalid = reader->statistics().invalid_sequences; invalid > 0) {
-    LogWarning(absl::StrCat("text has ill-formed UTF-8, which is dropped: ", invalid,
+    LogWarning(absl::StrCat("text has ill-formed UTF-8, which is no text: ", invalid,
                             " sequences in ", reader->statistics().lines, " lines"));
   }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Learnt> LearnWordPieceFiles(const LearnVocabularyOptions& options) {
+  WordCounter words(options.cased);
+  RETURN_IF_ERROR(CountWords(options.texts, &words));
   absl::StatusOr<LearnedVocabulary> learned = LearnWordPiece(words, options.learner);
   if (!learned.ok()) return Annotate(learned.status(), absl::StrJoin(options.texts, " "));
-  if (static_cast<int64_t>(learned->tokens.size()) < options.learner.size) {
+  Learnt learnt;
+  learnt.vocabulary = *std::move(learned);
+  learnt.files = {absl::StrCat(absl::StrJoin(learnt.vocabulary.tokens, "\n"), "\n")};
+  return learnt;
+}
+
+absl::StatusOr<Learnt> LearnBytePairFiles(const LearnVocabularyOptions& options) {
+  BytePairWordCounter words;
+  RETURN_IF_ERROR(CountWords(options.texts, &words));
+  absl::StatusOr<LearnedBytePairs> learned = LearnBytePairs(
+      words,
+      {.size = options.learner.size, .minimum_frequency = options.learner.minimum_frequency});
+  if (!learned.ok()) return Annotate(learned.status(), absl::StrJoin(options.texts, " "));
+  Learnt learnt;
+  learnt.files = {VocabularyJsonText(*learned), MergesText(*learned)};
+  learnt.vocabulary.tokens = std::move(learned->tokens);
+  learnt.vocabulary.words = words.total();
+  learnt.vocabulary.different_words = static_cast<int64_t>(words.counts().size());
+  learnt.vocabulary.characters = learnt.vocabulary.different_characters = 256;
+  return learnt;
+}
+
+}  // namespace
+
+absl::StatusOr<LearnedVocabulary> LearnVocabulary(const LearnVocabularyOptions& options) {
+  RETURN_IF_ERROR(CheckTokenizerKind(options.tokenizer));
+  ASSIGN_OR_RETURN(Learnt learnt, options.tokenizer == "bpe" ? LearnBytePairFiles(options)
+                                                             : LearnWordPieceFiles(options));
+  const LearnedVocabulary& learned = learnt.vocabulary;
+  if (static_cast<int64_t>(learned.tokens.size()) < options.learner.size) {
     LogWarning(absl::StrCat("text is too small for a vocabulary of ", options.learner.size,
-                            " tokens: found ", learned->tokens.size(), " in ",
-                            learned->different_words, " different words"));
+                            " tokens: found ", learned.tokens.size(), " in ",
+                            learned.different_words, " different words"));
   }
-  RETURN_IF_ERROR(WriteWordPieceFolder(learned->tokens, options.cased, options.folder));
-  return learned;
+  RETURN_IF_ERROR(WriteFolder(options, learnt));
+  return std::move(learnt.vocabulary);
 }
 
 }  // namespace sluice

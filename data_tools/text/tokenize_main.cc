@@ -102,7 +102,7 @@ absl::Status Benchmark(const Arguments& arguments) {
 }
 
 void AddCommon(CLI::App* command, Arguments* arguments) {
-  command->add_option("vocabulary", arguments->vocabulary, "vocab.txt or a tokenizer's folder")
+  command->add_option("vocabulary", arguments->vocabulary, "a vocabulary's folder, or a vocab.txt")
       ->required();
   command->add_option("texts", arguments->texts, "text, .xz or .gz files; - is standard input")
       ->required();

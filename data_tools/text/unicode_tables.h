@@ -1,6 +1,7 @@
-// What BERT's text normalization needs to know of Unicode, as ranges: the behaviour of the Python
-// package `tokenizers` (BertNormalizer and BertPreTokenizer), asked code point by code point by
-// make_unicode_tables.py. Only data_tools/text/code_point_map.cc reads these.
+// What BERT's text normalization and the words of byte-level BPE need to know of Unicode, as
+// ranges: the behaviour of the Python package `tokenizers` (BertNormalizer and BertPreTokenizer;
+// ByteLevel), asked code point by code point by make_unicode_tables.py. Only
+// data_tools/text/code_point_map.cc and data_tools/text/character_class.cc read these.
 #pragma once
 
 #include <cstdint>
@@ -44,5 +45,14 @@ struct UnicodeTables {
 };
 
 const UnicodeTables& BertUnicodeTables();
+
+// \p{L}, \p{N} and \s as the regular expression of byte-level BPE sees them (Unicode 16); disjoint.
+struct CharacterClassTables {
+  std::span<const CodePointRange> letters;
+  std::span<const CodePointRange> numbers;
+  std::span<const CodePointRange> spaces;
+};
+
+const CharacterClassTables& BytePairCharacterClasses();
 
 }  // namespace sluice

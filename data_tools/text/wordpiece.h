@@ -40,6 +40,9 @@ class WordPieceTokenizer : public Tokenizer {
   int32_t vocabulary_size() const override { return vocabulary_.size(); }
   const std::string& vocabulary_sha256() const override { return vocabulary_.sha256(); }
   const SpecialTokens& special() const override { return special_; }
+  absl::Span<const int32_t> row_prefix() const override { return {&special_.cls, 1}; }
+  absl::Span<const int32_t> row_suffix() const override { return {&special_.sep, 1}; }
+  absl::string_view paragraph_separator() const override { return " "; }
   void Tokenize(absl::string_view text, std::vector<int32_t>* ids) const override;
   std::string Decode(absl::Span<const int32_t> ids) const override;
   absl::string_view TokenText(int32_t id) const override { return vocabulary_.token(id); }

@@ -1,17 +1,14 @@
-// Learns a WordPiece vocabulary from text: starting with single characters, the pair of
-// neighbouring pieces that is most frequent in all words becomes a piece, again and again (the
-// byte-pair merges of Sennrich et al., "Neural Machine Translation of Rare Words with Subword
-// Units", ACL 2016), as BertWordPieceTokenizer.train of the Python package `tokenizers` does.
+// Learns a WordPiece vocabulary from text: single characters, and then what the most frequent pairs
+// of neighbours are merged to (pair_learner.h), as BertWordPieceTokenizer.train of the Python
+// package `tokenizers` does.
 //
 // The order of the tokens, and so the ids, is defined: special tokens; characters by code point;
-// "##" characters by code point; merged pieces as they were found. Of equally frequent pairs the
-// one with the smaller ids, first piece before second, is merged first. The same text gives the
-// same vocabulary, in whatever order its lines come.
+// "##" characters by code point; merged pieces as they were found. The same text gives the same
+// vocabulary, in whatever order its lines come.
 //
 //   WordCounter words(/*cased=*/false);
 //   words.Add("a line of text");
 //   ASSIGN_OR_RETURN(LearnedVocabulary learned, LearnWordPiece(words, {.size = 8000}));
-//   RETURN_IF_ERROR(WriteWordPieceFolder(learned.tokens, /*cased=*/false, "vocabulary"));
 #pragma once
 
 #include <cstdint>
@@ -19,7 +16,6 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "data_tools/text/basic_tokenizer.h"
@@ -58,22 +54,5 @@ struct LearnedVocabulary {
 // UsageError when the wanted size has no room for the alphabet; DataError when there are no words.
 absl::StatusOr<LearnedVocabulary> LearnWordPiece(const WordCounter& words,
                                                  const WordPieceLearnerOptions& options);
-
-// Writes vocab.txt and tokenizer.yaml (kind, cased, size, sha256: what LoadTokenizer reads) into
-// `folder`, which is made when it is missing. DataError when it holds another vocabulary already or
-// cannot be written.
-absl::Status WriteWordPieceFolder(const std::vector<std::string>& tokens, bool cased,
-                                  const std::string& folder);
-
-struct LearnVocabularyOptions {
-  std::vector<std::string> texts;  // text_reader.h
-  std::string folder;
-  bool cased = false;
-  WordPieceLearnerOptions learner;
-};
-
-// The whole of it: reads, learns, writes. Warns when fewer tokens than wanted were found, and of
-// ill-formed UTF-8.
-absl::StatusOr<LearnedVocabulary> LearnVocabulary(const LearnVocabularyOptions& options);
 
 }  // namespace sluice

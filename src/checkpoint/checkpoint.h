@@ -50,7 +50,7 @@ struct CheckpointContents {
   GateStatistics gates;     // empty: no gates.h5
   CheckpointState state;    // state.step names the folder
   std::string config_yaml;  // the resolved configuration
-  // Copied under their own names, so that a checkpoint can be used alone: vocab.txt.
+  // Copied under their own names, so that a checkpoint can be used alone: the vocabulary.
   std::vector<std::string> files;
 };
 

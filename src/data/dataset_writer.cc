@@ -33,7 +33,10 @@ absl::Status PrepareFolder(const std::string& folder) {
 // Whether `name` is a file that a run of ours leaves: shard_NNNNN.h5, or one half written.
 bool IsOurs(absl::string_view name) {
   const bool partial = absl::ConsumeSuffix(&name, kPartialFileEnding);
-  if (name == kManifestFileName || name == kVocabularyFileName) return partial;
+  for (const char* copied :
+       {kManifestFileName, kVocabularyFileName, kVocabularyJsonFileName, kMergesFileName}) {
+    if (name == copied) return partial;
+  }
   if (!absl::ConsumePrefix(&name, "shard_") || !absl::ConsumeSuffix(&name, ".h5")) return false;
   return name.size() >= 5 && std::all_of(name.begin(), name.end(), absl::ascii_isdigit);
 }
@@ -56,6 +59,40 @@ absl::Status RemoveEarlierFiles(const std::string& folder) {
   return absl::OkStatus();
 }
 
+struct VocabularyCopy {
+  std::string path, bytes;
+};
+
+// The folder's vocabulary of another kind of tokenizer: files that the copies do not replace.
+std::vector<std::string> OtherVocabularyFiles(const Manifest& manifest) {
+  std::vector<std::string> others;
+  for (const char* name : {kVocabularyFileName, kVocabularyJsonFileName, kMergesFileName}) {
+    const bool is_replaced =
+        std::count(manifest.vocabulary_files.begin(), manifest.vocabulary_files.end(), name) > 0;
+    const std::string path = manifest.Beside(name);
+    if (!is_replaced && fs::exists(path)) others.push_back(path);
+  }
+  return others;
+}
+
+// UsageError when the folder holds another vocabulary.
+absl::Status RefuseOtherVocabulary(const Manifest& manifest,
+                                   const std::vector<VocabularyCopy>& copies) {
+  for (const std::string& path : OtherVocabularyFiles(manifest)) {
+    return UsageError("folder already holds a vocabulary of another kind", path,
+                      "choose another folder or say --overwrite");
+  }
+  for (const VocabularyCopy& copy : copies) {
+    if (!fs::exists(copy.path)) continue;
+    ASSIGN_OR_RETURN(const std::string present, ReadWholeFile(copy.path));
+    if (present != copy.bytes) {
+      return UsageError("folder already holds another vocabulary", copy.path,
+                        "choose another folder or say --overwrite");
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 DatasetWriter::DatasetWriter(const DatasetWriterSettings& settings, Manifest manifest)
@@ -64,30 +101,37 @@ DatasetWriter::DatasetWriter(const DatasetWriterSettings& settings, Manifest man
 absl::StatusOr<std::unique_ptr<DatasetWriter>> DatasetWriter::Create(
     const DatasetWriterSettings& settings) {
   CHECK_GT(settings.shard_tokens, 0);
-  ASSIGN_OR_RETURN(const std::string vocabulary, ReadWholeFile(settings.vocabulary_path));
-  CHECK_EQ(Sha256Text(vocabulary), settings.tokenizer.vocabulary_sha256);
   Manifest manifest{.path = (fs::path(settings.folder) / kManifestFileName).string(),
                     .tokenizer = settings.tokenizer,
-                    .vocabulary_file = kVocabularyFileName,
+                    .vocabulary_files = VocabularyFileNames(settings.tokenizer.kind),
                     .row_mode = settings.row_mode,
                     .sources = settings.sources};
+  CHECK_EQ(settings.vocabulary_paths.size(), manifest.vocabulary_files.size());
+  std::vector<VocabularyCopy> copies;
+  std::string all_bytes;
+  for (size_t i = 0; i < settings.vocabulary_paths.size(); ++i) {
+    ASSIGN_OR_RETURN(std::string bytes, ReadWholeFile(settings.vocabulary_paths[i]));
+    all_bytes += bytes;
+    copies.push_back({manifest.Beside(manifest.vocabulary_files[i]), std::move(bytes)});
+  }
+  CHECK_EQ(Sha256Text(all_bytes), settings.tokenizer.vocabulary_sha256);
   RETURN_IF_ERROR(PrepareFolder(settings.folder));
-  const std::string copy = manifest.Beside(kVocabularyFileName);
   if (!settings.overwrite) {
     if (fs::exists(manifest.path)) {
       return UsageError("folder already holds a data set", manifest.path,
                         "choose another folder or say --overwrite");
     }
-    if (fs::exists(copy)) {
-      ASSIGN_OR_RETURN(const std::string present, ReadWholeFile(copy));
-      if (present != vocabulary) {
-        return UsageError("folder already holds another vocabulary", copy,
-                          "choose another folder or say --overwrite");
-      }
-    }
+    RETURN_IF_ERROR(RefuseOtherVocabulary(manifest, copies));
   }
   RETURN_IF_ERROR(RemoveEarlierFiles(settings.folder));
-  RETURN_IF_ERROR(WriteFileAtomically(copy, vocabulary));
+  for (const std::string& path : OtherVocabularyFiles(manifest)) {
+    std::error_code error;
+    fs::remove(path, error);
+    if (error) return DeviceError("cannot remove earlier file", path, error.message());
+  }
+  for (const VocabularyCopy& copy : copies) {
+    RETURN_IF_ERROR(WriteFileAtomically(copy.path, copy.bytes));
+  }
   return std::unique_ptr<DatasetWriter>(new DatasetWriter(settings, std::move(manifest)));
 }
 

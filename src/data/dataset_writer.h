@@ -22,8 +22,9 @@
 namespace sluice {
 
 struct DatasetWriterSettings {
-  std::string folder;           // made when it does not exist
-  std::string vocabulary_path;  // copied to vocab.txt beside the shards
+  std::string folder;  // made when it does not exist
+  // Copied beside the shards, under the names that VocabularyFileNames gives, in that order.
+  std::vector<std::string> vocabulary_paths;
   TokenizerIdentity tokenizer;  // of that vocabulary
   std::string row_mode = "document";
   std::vector<std::string> sources{};

@@ -83,22 +83,39 @@ class FieldReader {
   absl::Status status_;
 };
 
-absl::Status ReadTokenizer(const YAML::Node& node, Manifest* manifest) {
+// The names of the vocabulary's files must be those that its kind has.
+void ReadVocabularyFiles(const YAML::Node& node, int64_t version, FieldReader* fields,
+                         Manifest* manifest) {
+  if (version == 1) {
+    manifest->vocabulary_files.resize(1);
+    fields->ReadFileName("vocabulary", &manifest->vocabulary_files.front());
+    return;
+  }
+  fields->Read("vocabulary", &manifest->vocabulary_files);
+  const std::vector<std::string> expected = VocabularyFileNames(manifest->tokenizer.kind);
+  if (manifest->vocabulary_files != expected) {
+    fields->Fail("manifest names other vocabulary files than its kind of tokenizer has",
+                 absl::StrCat(absl::StrJoin(manifest->vocabulary_files, ", "), "; expected ",
+                              absl::StrJoin(expected, ", ")),
+                 node["vocabulary"]);
+  }
+}
+
+absl::Status ReadTokenizer(const YAML::Node& node, int64_t version, Manifest* manifest) {
   TokenizerIdentity& tokenizer = manifest->tokenizer;
   FieldReader fields(node, manifest->path);
   fields.Read("kind", &tokenizer.kind);
   fields.Read("cased", &tokenizer.cased);
-  fields.ReadFileName("vocabulary", &manifest->vocabulary_file);
+  ReadVocabularyFiles(node, version, &fields, manifest);
   fields.ReadCount("vocabulary_size", 1, &tokenizer.vocabulary_size);
   fields.Read("vocabulary_sha256", &tokenizer.vocabulary_sha256);
   SpecialTokenIds& special = tokenizer.special;
-  fields.Read("pad_id", &special.pad);
-  fields.Read("unk_id", &special.unk);
-  fields.Read("cls_id", &special.cls);
-  fields.Read("sep_id", &special.sep);
-  fields.Read("mask_id", &special.mask);
+  for (const auto& [name, id, since_version] : kSpecialTokenFields) {
+    if (since_version <= version) fields.Read(name, &(special.*id));
+  }
   RETURN_IF_ERROR(fields.Finish());
-  for (int64_t id : {special.pad, special.unk, special.cls, special.sep, special.mask}) {
+  for (const SpecialTokenField& field : kSpecialTokenFields) {
+    const int64_t id = special.*field.id;
     if (id < -1 || id >= tokenizer.vocabulary_size) {
       return DataError("manifest field is out of range", manifest->path,
                        absl::StrCat("special token id ", id));
@@ -151,13 +168,14 @@ absl::Status ParseManifest(const YAML::Node& root, Manifest* manifest) {
   const YAML::Node totals = fields.Field("totals");
   std::string creator;
   fields.Read("creator", &creator);
-  if (root.IsMap() && root["format_version"].IsDefined() && version != kManifestFormatVersion) {
+  if (root.IsMap() && root["format_version"].IsDefined() &&
+      (version < 1 || version > kManifestFormatVersion)) {
     return DataError("manifest has an unknown format version", manifest->path,
                      absl::StrCat("found ", root["format_version"].as<std::string>("?"),
-                                  ", this program reads ", kManifestFormatVersion));
+                                  ", this program reads 1 to ", kManifestFormatVersion));
   }
   RETURN_IF_ERROR(fields.Finish());
-  RETURN_IF_ERROR(ReadTokenizer(tokenizer, manifest));
+  RETURN_IF_ERROR(ReadTokenizer(tokenizer, version, manifest));
   RETURN_IF_ERROR(ReadShardList(shards, manifest));
   return CheckTotals(totals, *manifest);
 }
@@ -204,6 +222,12 @@ std::string Manifest::Beside(const std::string& file) const {
   return (std::filesystem::path(path).parent_path() / file).string();
 }
 
+std::vector<std::string> Manifest::VocabularyPaths() const {
+  std::vector<std::string> paths;
+  for (const std::string& file : vocabulary_files) paths.push_back(Beside(file));
+  return paths;
+}
+
 absl::StatusOr<Manifest> ReadManifest(const std::string& path) {
   Manifest manifest;
   manifest.path = path;
@@ -241,14 +265,14 @@ absl::Status WriteManifest(const Manifest& manifest) {
   out << YAML::Key << "tokenizer" << YAML::Value << YAML::BeginMap;
   field("kind", tokenizer.kind);
   field("cased", tokenizer.cased);
-  text("vocabulary", manifest.vocabulary_file);
+  out << YAML::Key << "vocabulary" << YAML::Value << YAML::Flow << YAML::BeginSeq;
+  for (const std::string& file : manifest.vocabulary_files) out << YAML::DoubleQuoted << file;
+  out << YAML::EndSeq;
   field("vocabulary_size", tokenizer.vocabulary_size);
   text("vocabulary_sha256", tokenizer.vocabulary_sha256);
-  field("pad_id", tokenizer.special.pad);
-  field("unk_id", tokenizer.special.unk);
-  field("cls_id", tokenizer.special.cls);
-  field("sep_id", tokenizer.special.sep);
-  field("mask_id", tokenizer.special.mask);
+  for (const SpecialTokenField& special : kSpecialTokenFields) {
+    field(special.name, tokenizer.special.*special.id);
+  }
   out << YAML::EndMap;
   field("row", manifest.row_mode);
   out << YAML::Key << "sources" << YAML::Value << YAML::BeginSeq;
@@ -301,11 +325,9 @@ std::string DescribeDifference(const TokenizerIdentity& a, const TokenizerIdenti
   compare("cased", a.cased, b.cased);
   compare("vocabulary_size", a.vocabulary_size, b.vocabulary_size);
   compare("vocabulary_sha256", a.vocabulary_sha256, b.vocabulary_sha256);
-  compare("pad_id", a.special.pad, b.special.pad);
-  compare("unk_id", a.special.unk, b.special.unk);
-  compare("cls_id", a.special.cls, b.special.cls);
-  compare("sep_id", a.special.sep, b.special.sep);
-  compare("mask_id", a.special.mask, b.special.mask);
+  for (const SpecialTokenField& field : kSpecialTokenFields) {
+    compare(field.name, a.special.*field.id, b.special.*field.id);
+  }
   return absl::StrJoin(parts, ", ");
 }
 

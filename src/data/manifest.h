@@ -27,9 +27,9 @@ struct ManifestShard {
 struct Manifest {
   std::string path;  // of the manifest itself; not stored
   TokenizerIdentity tokenizer;
-  std::string vocabulary_file;       // a plain name, beside the manifest
-  std::string row_mode;              // what one row is: document, paragraph or line
-  std::vector<std::string> sources;  // names of the text files, as they were given
+  std::vector<std::string> vocabulary_files;  // plain names, beside the manifest
+  std::string row_mode;                       // what one row is: document, paragraph or line
+  std::vector<std::string> sources;           // names of the text files, as they were given
   std::vector<ManifestShard> shards{};
 
   int64_t total_tokens() const;
@@ -37,6 +37,7 @@ struct Manifest {
   int64_t total_rows() const;
   // Path of a file beside the manifest.
   std::string Beside(const std::string& file) const;
+  std::vector<std::string> VocabularyPaths() const;
 };
 
 // `path` is a manifest or the folder that holds manifest.yaml. Checks every field; totals must be

@@ -13,7 +13,7 @@ MlmMasking::MlmMasking(const MlmMaskingSettings& settings, PhiloxKey key)
 bool MlmMasking::IsSpecial(int32_t id) const {
   const SpecialTokenIds& special = settings_.special;
   return id == special.cls || id == special.sep || id == special.pad || id == special.mask ||
-         id == special.unk;
+         id == special.unk || id == special.bos || id == special.eos;
 }
 
 void MlmMasking::Apply(int64_t sample_index, int32_t first_position, std::span<int32_t> row,

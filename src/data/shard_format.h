@@ -4,13 +4,17 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace sluice {
 
-inline constexpr int64_t kShardFormatVersion = 1;
-inline constexpr int64_t kManifestFormatVersion = 1;
+// What is written. Version 1, which is read too, had no bos and eos, and one vocabulary file.
+inline constexpr int64_t kShardFormatVersion = 2;
+inline constexpr int64_t kManifestFormatVersion = 2;
 inline constexpr char kManifestFileName[] = "manifest.yaml";
-inline constexpr char kVocabularyFileName[] = "vocab.txt";
+inline constexpr char kVocabularyFileName[] = "vocab.txt";       // of wordpiece
+inline constexpr char kVocabularyJsonFileName[] = "vocab.json";  // of bpe, with
+inline constexpr char kMergesFileName[] = "merges.txt";
 
 namespace shard_format {
 
@@ -29,6 +33,8 @@ inline constexpr char kUnkId[] = "unk_id";
 inline constexpr char kClsId[] = "cls_id";
 inline constexpr char kSepId[] = "sep_id";
 inline constexpr char kMaskId[] = "mask_id";
+inline constexpr char kBosId[] = "bos_id";                        // since version 2
+inline constexpr char kEosId[] = "eos_id";                        // since version 2
 inline constexpr char kVocabularySha256[] = "vocabulary_sha256";  // text: 64 hex digits
 inline constexpr char kTokenCount[] = "token_count";
 inline constexpr char kDocumentCount[] = "document_count";
@@ -50,8 +56,25 @@ struct SpecialTokenIds {
   int32_t cls = -1;
   int32_t sep = -1;
   int32_t mask = -1;
+  int32_t bos = -1;
+  int32_t eos = -1;
   friend bool operator==(const SpecialTokenIds&, const SpecialTokenIds&) = default;
 };
+
+// Its ids with their names in shards and manifests.
+struct SpecialTokenField {
+  const char* name;
+  int32_t SpecialTokenIds::*id;
+  int64_t since_version;
+};
+inline constexpr SpecialTokenField kSpecialTokenFields[] = {
+    {shard_format::kPadId, &SpecialTokenIds::pad, 1},
+    {shard_format::kUnkId, &SpecialTokenIds::unk, 1},
+    {shard_format::kClsId, &SpecialTokenIds::cls, 1},
+    {shard_format::kSepId, &SpecialTokenIds::sep, 1},
+    {shard_format::kMaskId, &SpecialTokenIds::mask, 1},
+    {shard_format::kBosId, &SpecialTokenIds::bos, 2},
+    {shard_format::kEosId, &SpecialTokenIds::eos, 2}};
 
 // What made the ids. Two shards may be mixed only when these are equal.
 struct TokenizerIdentity {
@@ -59,7 +82,7 @@ struct TokenizerIdentity {
   bool cased = false;
   int64_t vocabulary_size = 0;
   SpecialTokenIds special{};
-  std::string vocabulary_sha256;  // of the vocabulary file's bytes, 64 hex digits
+  std::string vocabulary_sha256;  // of the files' bytes, 64 hex digits
   friend bool operator==(const TokenizerIdentity&, const TokenizerIdentity&) = default;
 };
 
@@ -73,6 +96,12 @@ struct ShardHeader {
   int token_bytes = 2;  // 2 or 4
   std::string creator;
 };
+
+// The files of a vocabulary, in the order in which vocabulary_sha256 takes their bytes.
+inline std::vector<std::string> VocabularyFileNames(const std::string& tokenizer_kind) {
+  if (tokenizer_kind == "bpe") return {kVocabularyJsonFileName, kMergesFileName};
+  return {kVocabularyFileName};
+}
 
 // 2 or 4: bytes of a token id below `vocabulary_size`.
 inline int TokenBytesFor(int64_t vocabulary_size) {

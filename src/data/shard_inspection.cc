@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "core/error.h"
 #include "core/status.h"
 #include "data/content_hash.h"
@@ -20,7 +21,7 @@ namespace fs = std::filesystem;
 struct ShardSet {
   Manifest manifest;
   std::vector<ShardReader> shards;
-  std::string vocabulary_path;
+  std::vector<std::string> vocabulary_paths;
 };
 
 absl::StatusOr<ShardSet> OpenShardSet(const std::string& path) {
@@ -29,7 +30,7 @@ absl::StatusOr<ShardSet> OpenShardSet(const std::string& path) {
   if (fs::is_directory(path, error) || absl::EndsWith(path, ".yaml")) {
     ASSIGN_OR_RETURN(set.manifest, ReadManifest(path));
     ASSIGN_OR_RETURN(set.shards, OpenShards(set.manifest));
-    set.vocabulary_path = set.manifest.Beside(set.manifest.vocabulary_file);
+    set.vocabulary_paths = set.manifest.VocabularyPaths();
     return set;
   }
   ASSIGN_OR_RETURN(ShardReader shard, ShardReader::Open(path));
@@ -42,7 +43,9 @@ absl::StatusOr<ShardSet> OpenShardSet(const std::string& path) {
                           .rows = header.row_count,
                           .bytes = static_cast<int64_t>(fs::file_size(path, error)),
                           .xxh3 = header.xxh3}};
-  set.vocabulary_path = (fs::path(path).parent_path() / kVocabularyFileName).string();
+  for (const std::string& name : VocabularyFileNames(header.tokenizer.kind)) {
+    set.vocabulary_paths.push_back((fs::path(path).parent_path() / name).string());
+  }
   set.shards.push_back(std::move(shard));
   return set;
 }
@@ -101,15 +104,25 @@ std::string HistogramText(const LengthHistogram& histogram) {
 }
 
 nlohmann::json TokenizerJson(const TokenizerIdentity& tokenizer) {
-  return {{"kind", tokenizer.kind},
-          {"cased", tokenizer.cased},
-          {"vocabulary_size", tokenizer.vocabulary_size},
-          {"vocabulary_sha256", tokenizer.vocabulary_sha256},
-          {"pad_id", tokenizer.special.pad},
-          {"unk_id", tokenizer.special.unk},
-          {"cls_id", tokenizer.special.cls},
-          {"sep_id", tokenizer.special.sep},
-          {"mask_id", tokenizer.special.mask}};
+  nlohmann::json json = {{"kind", tokenizer.kind},
+                         {"cased", tokenizer.cased},
+                         {"vocabulary_size", tokenizer.vocabulary_size},
+                         {"vocabulary_sha256", tokenizer.vocabulary_sha256}};
+  for (const SpecialTokenField& field : kSpecialTokenFields) {
+    json[field.name] = tokenizer.special.*field.id;
+  }
+  return json;
+}
+
+// "[PAD] 0  [UNK] 100  …" for WordPiece, "pad 1  bos 2 …" for BPE, whose tokens have many texts.
+std::string SpecialTokensText(const TokenizerIdentity& tokenizer) {
+  const SpecialTokenIds& special = tokenizer.special;
+  if (tokenizer.kind == "bpe") {
+    return absl::StrFormat("pad %d  unk %d  bos %d  eos %d", special.pad, special.unk, special.bos,
+                           special.eos);
+  }
+  return absl::StrFormat("[PAD] %d  [UNK] %d  [CLS] %d  [SEP] %d  [MASK] %d", special.pad,
+                         special.unk, special.cls, special.sep, special.mask);
 }
 
 }  // namespace
@@ -125,7 +138,8 @@ absl::StatusOr<ShardInspection> InspectShards(const std::string& path,
     CountLengths(offsets, &inspection.document_lengths);
   }
   // Without the right vocabulary the samples show ids: a shard alone is still worth a look.
-  absl::StatusOr<VocabularyFile> vocabulary = VocabularyFile::Read(set.vocabulary_path);
+  absl::StatusOr<VocabularyFile> vocabulary =
+      VocabularyFile::Read(set.vocabulary_paths, set.manifest.tokenizer.kind);
   inspection.has_vocabulary =
       vocabulary.ok() && vocabulary->sha256() == set.manifest.tokenizer.vocabulary_sha256;
   if (!inspection.has_vocabulary) vocabulary = VocabularyFile();
@@ -141,9 +155,7 @@ std::string InspectionText(const ShardInspection& inspection) {
   absl::StrAppendFormat(&text, "tokenizer   %s, %s, vocabulary of %d (sha256 %s…)\n",
                         tokenizer.kind, tokenizer.cased ? "cased" : "uncased",
                         tokenizer.vocabulary_size, tokenizer.vocabulary_sha256.substr(0, 12));
-  absl::StrAppendFormat(&text, "special     [PAD] %d  [UNK] %d  [CLS] %d  [SEP] %d  [MASK] %d\n",
-                        tokenizer.special.pad, tokenizer.special.unk, tokenizer.special.cls,
-                        tokenizer.special.sep, tokenizer.special.mask);
+  absl::StrAppend(&text, "special     ", SpecialTokensText(tokenizer), "\n");
   absl::StrAppendFormat(
       &text, "counts      %d tokens, %d documents, %d rows%s\n", manifest.total_tokens(),
       manifest.total_documents(), manifest.total_rows(),
@@ -219,9 +231,11 @@ absl::StatusOr<VerificationSummary> VerifyShards(const std::string& path) {
     summary.tokens += shard.header().token_count;
   }
   if (set.manifest.path.empty()) return summary;  // a single shard promises no vocabulary
-  ASSIGN_OR_RETURN(const VocabularyFile vocabulary, VocabularyFile::Read(set.vocabulary_path));
+  ASSIGN_OR_RETURN(const VocabularyFile vocabulary,
+                   VocabularyFile::Read(set.vocabulary_paths, set.manifest.tokenizer.kind));
   if (vocabulary.sha256() != set.manifest.tokenizer.vocabulary_sha256) {
-    return DataError("vocabulary is not the one that the manifest names", set.vocabulary_path,
+    return DataError("vocabulary is not the one that the manifest names",
+                     absl::StrJoin(set.vocabulary_paths, ", "),
                      absl::StrCat("sha256 ", vocabulary.sha256(), ", manifest says ",
                                   set.manifest.tokenizer.vocabulary_sha256));
   }

@@ -79,14 +79,16 @@ absl::Status CheckCounts(const ShardHeader& header, const std::string& path) {
     return wrong(shard_format::kDocumentCount, header.document_count);
   }
   const SpecialTokenIds& special = tokenizer.special;
-  for (int32_t id : {special.pad, special.unk, special.cls, special.sep, special.mask}) {
-    if (id < -1 || id >= tokenizer.vocabulary_size) return wrong("special token id", id);
+  for (const SpecialTokenField& field : kSpecialTokenFields) {
+    const int32_t id = special.*field.id;
+    if (id < -1 || id >= tokenizer.vocabulary_size) return wrong(field.name, id);
   }
   return absl::OkStatus();
 }
 
-absl::Status ReadTokenizer(hid_t file, const std::string& path, TokenizerIdentity* tokenizer) {
+absl::Status ReadTokenizer(hid_t file, const std::string& path, ShardHeader* header) {
   using namespace shard_format;
+  TokenizerIdentity* tokenizer = &header->tokenizer;
   ASSIGN_OR_RETURN(tokenizer->kind, ReadTextAttribute(file, kTokenizerKind, path));
   ASSIGN_OR_RETURN(const int64_t cased, ReadIntegerAttribute(file, kCased, path));
   if (cased != 0 && cased != 1) {
@@ -95,18 +97,13 @@ absl::Status ReadTokenizer(hid_t file, const std::string& path, TokenizerIdentit
   tokenizer->cased = cased == 1;
   ASSIGN_OR_RETURN(tokenizer->vocabulary_size, ReadIntegerAttribute(file, kVocabularySize, path));
   ASSIGN_OR_RETURN(tokenizer->vocabulary_sha256, ReadTextAttribute(file, kVocabularySha256, path));
-  SpecialTokenIds& special = tokenizer->special;
-  const std::pair<const char*, int32_t*> ids[] = {{kPadId, &special.pad},
-                                                  {kUnkId, &special.unk},
-                                                  {kClsId, &special.cls},
-                                                  {kSepId, &special.sep},
-                                                  {kMaskId, &special.mask}};
-  for (const auto& [name, id] : ids) {
+  for (const auto& [name, id, since_version] : kSpecialTokenFields) {
+    if (since_version > header->format_version) continue;
     ASSIGN_OR_RETURN(const int64_t value, ReadIntegerAttribute(file, name, path));
     if (value < -1 || value > INT32_MAX) {
       return DataError("header is out of range", path, absl::StrCat(name, " = ", value));
     }
-    *id = static_cast<int32_t>(value);
+    tokenizer->special.*id = static_cast<int32_t>(value);
   }
   return absl::OkStatus();
 }
@@ -136,12 +133,12 @@ absl::Status ShardReader::ReadHeader() {
                      "no attribute format_version or no dataset tokens");
   }
   ASSIGN_OR_RETURN(header_.format_version, ReadIntegerAttribute(file, kFormatVersion, path_));
-  if (header_.format_version != kShardFormatVersion) {
+  if (header_.format_version < 1 || header_.format_version > kShardFormatVersion) {
     return DataError("shard has an unknown format version", path_,
-                     absl::StrCat("found ", header_.format_version, ", this program reads ",
+                     absl::StrCat("found ", header_.format_version, ", this program reads 1 to ",
                                   kShardFormatVersion));
   }
-  RETURN_IF_ERROR(ReadTokenizer(file, path_, &header_.tokenizer));
+  RETURN_IF_ERROR(ReadTokenizer(file, path_, &header_));
   ASSIGN_OR_RETURN(header_.token_count, ReadIntegerAttribute(file, kTokenCount, path_));
   ASSIGN_OR_RETURN(header_.document_count, ReadIntegerAttribute(file, kDocumentCount, path_));
   ASSIGN_OR_RETURN(header_.row_count, ReadIntegerAttribute(file, kRowCount, path_));

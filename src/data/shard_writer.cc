@@ -45,27 +45,24 @@ bool WriteDataset(hid_t file, const char* name, hid_t file_type, hid_t memory_ty
 
 bool WriteHeader(hid_t file, const ShardHeader& header) {
   using namespace shard_format;
-  const SpecialTokenIds& special = header.tokenizer.special;
-  const std::pair<const char*, int64_t> integers[] = {
+  std::vector<std::pair<const char*, int64_t>> integers = {
       {kFormatVersion, header.format_version},
       {kCased, header.tokenizer.cased ? 1 : 0},
       {kVocabularySize, header.tokenizer.vocabulary_size},
-      {kPadId, special.pad},
-      {kUnkId, special.unk},
-      {kClsId, special.cls},
-      {kSepId, special.sep},
-      {kMaskId, special.mask},
       {kTokenCount, header.token_count},
       {kDocumentCount, header.document_count},
       {kRowCount, header.row_count},
   };
+  for (const SpecialTokenField& field : kSpecialTokenFields) {
+    integers.emplace_back(field.name, header.tokenizer.special.*field.id);
+  }
   const std::pair<const char*, std::string> texts[] = {
       {kTokenizerKind, header.tokenizer.kind},
       {kVocabularySha256, header.tokenizer.vocabulary_sha256},
       {kXxh3, Xxh3Text(header.xxh3)},
       {kCreator, header.creator},
   };
-  return std::all_of(std::begin(integers), std::end(integers),
+  return std::all_of(integers.begin(), integers.end(),
                      [&](const auto& item) {
                        return WriteIntegerAttribute(file, item.first, item.second);
                      }) &&

@@ -1,40 +1,66 @@
 #include "data/vocabulary_file.h"
 
+#include <iterator>
+#include <utility>
+
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "core/check.h"
 #include "core/error.h"
 #include "core/status.h"
 #include "data/atomic_file.h"
+#include "data/byte_alphabet.h"
 #include "data/content_hash.h"
+#include "data/vocabulary_json.h"
 
 namespace sluice {
 
-absl::StatusOr<VocabularyFile> VocabularyFile::Read(const std::string& path) {
-  ASSIGN_OR_RETURN(const std::string bytes, ReadWholeFile(path));
-  VocabularyFile vocabulary;
-  vocabulary.sha256_ = Sha256Text(bytes);
-  absl::string_view text = bytes;
+namespace {
+
+absl::StatusOr<std::vector<std::string>> ReadLines(absl::string_view text,
+                                                   const std::string& path) {
   absl::ConsumeSuffix(&text, "\n");
   if (text.empty()) return DataError("vocabulary is empty", path);
+  std::vector<std::string> pieces;
   absl::flat_hash_map<std::string, int64_t> line_of;
   for (absl::string_view line : absl::StrSplit(text, '\n')) {
     absl::ConsumeSuffix(&line, "\r");
-    const int64_t number = vocabulary.size() + 1;
+    const int64_t number = std::ssize(pieces) + 1;
     const auto [found, inserted] = line_of.try_emplace(std::string(line), number);
     if (!inserted) {
       return DataError("vocabulary repeats a piece", absl::StrCat(path, ":", number),
                        absl::StrCat("\"", line, "\" is also on line ", found->second));
     }
-    vocabulary.pieces_.emplace_back(line);
+    pieces.emplace_back(line);
   }
+  return pieces;
+}
+
+}  // namespace
+
+absl::StatusOr<VocabularyFile> VocabularyFile::Read(const std::vector<std::string>& paths,
+                                                    const std::string& kind) {
+  VocabularyFile vocabulary;
+  vocabulary.is_byte_pair_ = kind == "bpe";
+  CHECK_EQ(paths.size(), VocabularyFileNames(kind).size());
+  std::string first, all;
+  for (const std::string& path : paths) {
+    ASSIGN_OR_RETURN(const std::string bytes, ReadWholeFile(path));
+    all += bytes;
+    if (path == paths.front()) first = bytes;
+  }
+  vocabulary.sha256_ = Sha256Text(all);
+  ASSIGN_OR_RETURN(vocabulary.pieces_, vocabulary.is_byte_pair_
+                                           ? ParseVocabularyJson(first, paths.front())
+                                           : ReadLines(first, paths.front()));
   return vocabulary;
 }
 
-TokenizerIdentity VocabularyFile::Identity(const std::string& kind, bool cased) const {
+TokenizerIdentity VocabularyFile::WordPieceIdentity(bool cased) const {
   TokenizerIdentity identity{
-      .kind = kind, .cased = cased, .vocabulary_size = size(), .vocabulary_sha256 = sha256_};
+      .kind = "wordpiece", .cased = cased, .vocabulary_size = size(), .vocabulary_sha256 = sha256_};
   for (int64_t id = 0; id < size(); ++id) {
     const std::string& text = piece(id);
     const auto value = static_cast<int32_t>(id);
@@ -48,6 +74,22 @@ TokenizerIdentity VocabularyFile::Identity(const std::string& kind, bool cased) 
 }
 
 std::string VocabularyFile::Decode(std::span<const int32_t> ids) const {
+  return is_byte_pair_ ? DecodeBytePair(ids) : DecodeWordPiece(ids);
+}
+
+std::string VocabularyFile::DecodeBytePair(std::span<const int32_t> ids) const {
+  std::string text;
+  for (const int32_t id : ids) {
+    if (id < 0 || id >= size()) {
+      absl::StrAppend(&text, "<", id, ">");
+    } else {
+      text += BytesOfToken(piece(id)).value_or(piece(id));
+    }
+  }
+  return text;
+}
+
+std::string VocabularyFile::DecodeWordPiece(std::span<const int32_t> ids) const {
   std::string text;
   for (int32_t id : ids) {
     if (id < 0 || id >= size()) {

@@ -1,5 +1,8 @@
-// A WordPiece vocabulary file (one piece a line, id = line number from 0) as far as shards need it:
-// its identity, and pieces for display. Tokenizing is the business of data_tools.
+// A vocabulary on disk as far as shards need it: its identity, and pieces for display. Tokenizing
+// is the business of data_tools.
+//
+//   WordPiece         vocab.txt: one piece a line, id = line number from 0
+//   byte-level BPE    vocab.json (vocabulary_json.h), and merges.txt, which counts for the identity
 #pragma once
 
 #include <span>
@@ -13,22 +16,30 @@ namespace sluice {
 
 class VocabularyFile {
  public:
-  // DataError: cannot be read, is empty, or repeats a piece (with both line numbers).
-  static absl::StatusOr<VocabularyFile> Read(const std::string& path);
+  // `paths`: those of VocabularyFileNames(kind), in that order. DataError: cannot be read, is
+  // empty, repeats a piece (with both line numbers), or is no vocab.json.
+  static absl::StatusOr<VocabularyFile> Read(const std::vector<std::string>& paths,
+                                             const std::string& kind);
 
   int64_t size() const { return static_cast<int64_t>(pieces_.size()); }
   const std::string& piece(int64_t id) const { return pieces_[static_cast<size_t>(id)]; }
+  const std::vector<std::string>& pieces() const { return pieces_; }
+  // Of the bytes of all files, one after the other.
   const std::string& sha256() const { return sha256_; }
 
-  // Identity of a tokenizer with this vocabulary; special ids are those of [PAD], [UNK], [CLS],
-  // [SEP] and [MASK].
-  TokenizerIdentity Identity(const std::string& kind, bool cased) const;
+  // Identity of a WordPiece tokenizer with this vocabulary; special ids are those of [PAD], [UNK],
+  // [CLS], [SEP] and [MASK].
+  TokenizerIdentity WordPieceIdentity(bool cased) const;
 
-  // Text for people: pieces joined by spaces, "##" continuations without. Ids outside of the
-  // vocabulary read as "<id>".
+  // Text for people. WordPiece: pieces joined by spaces, "##" continuations without. BPE: the text
+  // itself, whose last character may be cut. Ids outside of the vocabulary read as "<id>".
   std::string Decode(std::span<const int32_t> ids) const;
 
  private:
+  std::string DecodeWordPiece(std::span<const int32_t> ids) const;
+  std::string DecodeBytePair(std::span<const int32_t> ids) const;
+
+  bool is_byte_pair_ = false;
   std::vector<std::string> pieces_;
   std::string sha256_;
 };

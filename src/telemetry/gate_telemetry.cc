@@ -13,14 +13,13 @@ namespace {
 std::vector<std::string> ReadPieces(const Manifest* data) {
   std::vector<std::string> pieces;
   if (data == nullptr) return pieces;
-  const auto vocabulary = VocabularyFile::Read(data->Beside(data->vocabulary_file));
+  const auto vocabulary = VocabularyFile::Read(data->VocabularyPaths(), data->tokenizer.kind);
   if (!vocabulary.ok()) {
     LogWarning(absl::StrCat("gate statistics cannot tell words from punctuation: ",
                             vocabulary.status().message()));
-    return pieces;
+    return {};
   }
-  for (int64_t id = 0; id < vocabulary->size(); ++id) pieces.push_back(vocabulary->piece(id));
-  return pieces;
+  return vocabulary->pieces();
 }
 
 }  // namespace

@@ -5,39 +5,64 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "core/check.h"
+#include "data/byte_alphabet.h"
 #include "telemetry/gate_statistics.h"
 
 namespace sluice {
 namespace {
 
-enum Class : uint8_t { kCls, kSep, kMask, kFirst, kPunctuation, kWord, kContinuation };
+// After the classes of special tokens, in this order.
+enum TextClass : uint8_t { kFirst, kPunctuation, kWord, kContinuation };
 
-bool IsPunctuation(const std::string& piece) {
-  return !piece.empty() && std::ranges::all_of(piece, [](char c) {
+bool IsPunctuation(absl::string_view text) {
+  return !text.empty() && std::ranges::all_of(text, [](char c) {
     return absl::ascii_ispunct(static_cast<unsigned char>(c));
   });
+}
+
+TextClass ClassOfWordPiece(absl::string_view piece) {
+  if (absl::StartsWith(piece, "##") && piece.size() > 2) return kContinuation;
+  return IsPunctuation(piece) ? kPunctuation : kWord;
+}
+
+TextClass ClassOfBytePair(const std::string& piece) {
+  const std::string bytes = BytesOfToken(piece).value_or(piece);
+  const absl::string_view text = absl::StripLeadingAsciiWhitespace(bytes);
+  if (IsPunctuation(text)) return kPunctuation;
+  return text.size() < bytes.size() ? kWord : kContinuation;
+}
+
+std::vector<std::string> SpecialClasses(const TokenizerIdentity& tokenizer) {
+  if (tokenizer.kind == "bpe") return {"separator"};
+  return {"[CLS]", "[SEP]", "[MASK]"};
 }
 
 }  // namespace
 
 TokenClasses::TokenClasses(const TokenizerIdentity& tokenizer,
                            const std::vector<std::string>& pieces)
-    : names_({"[CLS]", "[SEP]", "[MASK]", "first", "punctuation", "word", "continuation"}),
-      of_id_(tokenizer.vocabulary_size, kWord) {
+    : names_(SpecialClasses(tokenizer)),
+      first_(static_cast<uint8_t>(names_.size())),
+      of_id_(tokenizer.vocabulary_size, first_ + kWord) {
+  names_.insert(names_.end(), {"first", "punctuation", "word", "continuation"});
+  const bool is_byte_pair = tokenizer.kind == "bpe";
   for (size_t id = 0; id < std::min(pieces.size(), of_id_.size()); ++id) {
-    if (absl::StartsWith(pieces[id], "##") && pieces[id].size() > 2) {
-      of_id_[id] = kContinuation;
-    } else if (IsPunctuation(pieces[id])) {
-      of_id_[id] = kPunctuation;
-    }
+    of_id_[id] =
+        first_ + (is_byte_pair ? ClassOfBytePair(pieces[id]) : ClassOfWordPiece(pieces[id]));
   }
-  const auto set = [&](int32_t id, Class token_class) {
+  const auto set = [&](int32_t id, uint8_t token_class) {
     if (id >= 0 && id < tokenizer.vocabulary_size) of_id_[id] = token_class;
   };
-  set(tokenizer.special.cls, kCls);
-  set(tokenizer.special.sep, kSep);
-  set(tokenizer.special.mask, kMask);
-  set(tokenizer.special.pad, static_cast<Class>(kUncountedToken));
+  const SpecialTokenIds& special = tokenizer.special;
+  if (is_byte_pair) {
+    set(special.bos, 0);
+    set(special.eos, 0);
+  } else {
+    set(special.cls, 0);
+    set(special.sep, 1);
+    set(special.mask, 2);
+  }
+  set(special.pad, kUncountedToken);
 }
 
 void TokenClasses::Classify(const Batch& batch, std::vector<uint8_t>& classes) const {
@@ -49,8 +74,8 @@ void TokenClasses::Classify(const Batch& batch, std::vector<uint8_t>& classes) c
       const int32_t id = batch.tokens[at];
       CHECK(id >= 0 && id < static_cast<int64_t>(of_id_.size())) << id;
       const uint8_t of_id = t < length ? of_id_[id] : kUncountedToken;
-      const bool is_first = t == 0 && of_id >= kFirst && of_id != kUncountedToken;
-      classes[at] = is_first ? uint8_t{kFirst} : of_id;
+      const bool is_first = t == 0 && of_id >= first_ && of_id != kUncountedToken;
+      classes[at] = is_first ? first_ : of_id;
     }
   }
 }

@@ -17,7 +17,9 @@ class TokenClasses {
   // that is not special is a word.
   TokenClasses(const TokenizerIdentity& tokenizer, const std::vector<std::string>& pieces);
 
-  // By class number: [CLS], [SEP], [MASK], first position, punctuation, word, continuation.
+  // By class number. WordPiece: [CLS], [SEP], [MASK], first position, punctuation, word,
+  // continuation. BPE: separator (bos and eos), first position, punctuation, word, continuation; a
+  // token is a word when it begins with white space, and punctuation with or without that.
   const std::vector<std::string>& names() const { return names_; }
 
   // Fills `classes` (B·T) for the batch's input ids (masks applied). Padding is kUncountedToken.
@@ -26,6 +28,7 @@ class TokenClasses {
 
  private:
   std::vector<std::string> names_;
+  uint8_t first_ = 0;           // class number of "first"; those of special tokens are below it
   std::vector<uint8_t> of_id_;  // (V)
 };
 

@@ -53,9 +53,7 @@ std::vector<Candidate> MostProbable(const float* logits, int64_t vocabulary, int
 
 absl::StatusOr<std::vector<int32_t>> TextToIds(const Tokenizer& tokenizer, const std::string& text,
                                                const RunConfig& config) {
-  std::vector<int32_t> ids = {tokenizer.special().cls};
-  tokenizer.Tokenize(text, &ids);
-  ids.push_back(tokenizer.special().sep);
+  std::vector<int32_t> ids = tokenizer.Row(text);
   if (std::ssize(ids) > config.model.max_position_embeddings) {
     return UsageError("the text is too long for the model", "",
                       absl::StrCat(ids.size(), " tokens > ", config.model.max_position_embeddings));

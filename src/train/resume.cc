@@ -78,8 +78,15 @@ std::vector<NamedTensor> AsNamed(const std::vector<TensorDestination>& destinati
 // vocabulary may not.
 absl::Status CheckSameVocabulary(const std::string& folder, const TokenizerIdentity& tokenizer) {
   if (tokenizer.vocabulary_sha256.empty()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const VocabularyFile vocabulary,
-                   VocabularyFile::Read(absl::StrCat(folder, "/", kVocabularyFileName)));
+  std::vector<std::string> paths;
+  for (const std::string& name : VocabularyFileNames(tokenizer.kind)) {
+    paths.push_back(absl::StrCat(folder, "/", name));
+    if (!std::filesystem::exists(paths.back())) {
+      return CheckpointError("the training data has another kind of vocabulary than the checkpoint",
+                             folder, absl::StrCat(tokenizer.kind, ", which has a ", name));
+    }
+  }
+  ASSIGN_OR_RETURN(const VocabularyFile vocabulary, VocabularyFile::Read(paths, tokenizer.kind));
   if (vocabulary.sha256() == tokenizer.vocabulary_sha256) return absl::OkStatus();
   return CheckpointError("the training data has another vocabulary than the checkpoint", folder,
                          absl::StrCat("sha256 ", tokenizer.vocabulary_sha256.substr(0, 12),
@@ -147,7 +154,7 @@ absl::Status SaveTraining(const std::string& checkpoints_folder, const TrainingS
   contents.state.best_step = state.best_step;
   contents.state.counters["tokens_seen"] = state.next_sample * config.data.sequence_length;
   contents.config_yaml = DumpRunConfig(config);
-  if (data != nullptr) contents.files = {data->Beside(data->vocabulary_file)};
+  if (data != nullptr) contents.files = data->VocabularyPaths();
   RETURN_IF_ERROR(WriteCheckpoint(checkpoints_folder, contents));
   if (config.checkpoint.keep_best && state.best_step == state.step) {
     RETURN_IF_ERROR(MarkBestCheckpoint(checkpoints_folder,

@@ -18,10 +18,10 @@ TokenizerIdentity WriteVocabulary(const std::string& path, int64_t size) {
   std::string text = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n";
   for (int64_t id = 5; id < size; ++id) absl::StrAppend(&text, "w", id, "\n");
   CHECK_OK(WriteFileAtomically(path, text));
-  const auto vocabulary = VocabularyFile::Read(path);
+  const auto vocabulary = VocabularyFile::Read({path}, "wordpiece");
   CHECK_OK(vocabulary.status());
   CHECK_EQ(vocabulary->size(), size);
-  return vocabulary->Identity("wordpiece", /*cased=*/false);
+  return vocabulary->WordPieceIdentity(/*cased=*/false);
 }
 
 std::vector<Document> RandomDocuments(int64_t count, int64_t vocabulary_size, uint64_t seed) {
@@ -46,7 +46,7 @@ Manifest WriteDataset(const std::string& folder, const std::vector<Document>& do
   const std::string vocabulary_path = absl::StrCat(folder, ".vocabulary");
   auto writer =
       DatasetWriter::Create({.folder = folder,
-                             .vocabulary_path = vocabulary_path,
+                             .vocabulary_paths = {vocabulary_path},
                              .tokenizer = WriteVocabulary(vocabulary_path, vocabulary_size),
                              .sources = {"a.txt"},
                              .shard_tokens = shard_tokens});

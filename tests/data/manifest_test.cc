@@ -7,6 +7,7 @@
 #include "absl/strings/str_replace.h"
 #include "core/error.h"
 #include "data/atomic_file.h"
+#include "data/content_hash.h"
 #include "data/dataset_writer.h"
 #include "data/vocabulary_file.h"
 #include "dataset_for_tests.h"
@@ -53,14 +54,14 @@ TEST_F(ManifestTest, RoundTrip) {
     ASSERT_TRUE(read.ok()) << read.status();
     EXPECT_EQ(read->tokenizer, written.tokenizer);
     EXPECT_EQ(read->row_mode, "document");
-    EXPECT_EQ(read->vocabulary_file, "vocab.txt");
+    EXPECT_EQ(read->vocabulary_files, std::vector<std::string>{"vocab.txt"});
     EXPECT_EQ(read->sources, written.sources);
     EXPECT_EQ(read->total_tokens(), static_cast<int64_t>(Concatenate(documents_).size()));
     EXPECT_EQ(read->total_documents(), 100);
     EXPECT_EQ(read->shards.back().xxh3, written.shards.back().xxh3);
     EXPECT_TRUE(OpenShards(*read).ok()) << OpenShards(*read).status();
   }
-  const auto vocabulary = VocabularyFile::Read(Path("set/vocab.txt"));
+  const auto vocabulary = VocabularyFile::Read({Path("set/vocab.txt")}, "wordpiece");
   ASSERT_TRUE(vocabulary.ok());
   EXPECT_EQ(vocabulary->sha256(), written.tokenizer.vocabulary_sha256);
 }
@@ -79,9 +80,9 @@ TEST_F(ManifestTest, MissingAndUnreadable) {
 
 TEST_F(ManifestTest, DamagedFields) {
   const std::tuple<const char*, const char*, const char*> cases[] = {
-      {"format_version: 1", "format_version: 9", "unknown format version"},
-      {"format_version: 1", "format_version: one", "unknown format version"},
-      {"format_version: 1\n", "", "manifest field is missing: "},
+      {"format_version: 2", "format_version: 9", "unknown format version"},
+      {"format_version: 2", "format_version: one", "unknown format version"},
+      {"format_version: 2\n", "", "manifest field is missing: "},
       {"row: ", "rows_are: ", "manifest field is missing: "},
       {"row: ", "colour: red\nrow: ", "manifest field is unknown: "},
       {"    tokens: ", "    tokens: -", "manifest field is out of range"},
@@ -95,7 +96,12 @@ TEST_F(ManifestTest, DamagedFields) {
       {"vocabulary_size: 500", "vocabulary_size: 501", "vocabulary_size 500 vs. 501"},
       {"vocabulary_sha256: \"", "vocabulary_sha256: \"0", "another tokenizer"},
       {"cased: false", "cased: true", "cased 0 vs. 1"},
-      {"kind: wordpiece", "kind: bpe", "kind wordpiece vs. bpe"},
+      {"kind: wordpiece", "kind: bpe", "other vocabulary files than its kind of tokenizer has"},
+      {"[\"vocab.txt\"]", "[\"vocab.txt\", \"b\"]", "vocab.txt, b; expected vocab.txt"},
+      {"[\"vocab.txt\"]", "vocab.txt", "manifest field has the wrong type"},
+      {"eos_id: -1", "eos_id: 9", "eos_id -1 vs. 9"},
+      {"format_version: 2", "format_version: 1", "manifest field has the wrong type"},
+      {"format_version: 2", "format_version: 0", "unknown format version"},
   };
   int n = 0;
   for (const auto& [from, to, message] : cases) {
@@ -105,6 +111,22 @@ TEST_F(ManifestTest, DamagedFields) {
     Change(name, from, to);
     ExpectBroken(name, message);
   }
+}
+
+// As earlier versions wrote it: one vocabulary file, no bos and eos.
+TEST_F(ManifestTest, ReadsVersion1) {
+  const Manifest written = WriteDataset(Path("set"), documents_, 500);
+  Change("set", "format_version: 2", "format_version: 1");
+  Change("set", "[\"vocab.txt\"]", "\"vocab.txt\"");
+  ExpectBroken("set", "manifest field is unknown: ");  // bos_id was none then
+  Change("set", "  bos_id: -1\n  eos_id: -1\n", "");
+  const auto read = ReadManifest(Path("set"));
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->tokenizer, written.tokenizer);
+  EXPECT_EQ(read->VocabularyPaths(), std::vector<std::string>{Path("set/vocab.txt")});
+  EXPECT_TRUE(OpenShards(*read).ok()) << OpenShards(*read).status();
+  Change("set", "vocab.txt", "../vocab.txt");
+  ExpectBroken("set", "not a plain file name");
 }
 
 TEST_F(ManifestTest, AShardOfAnotherDataSet) {
@@ -128,7 +150,7 @@ TEST_F(ManifestTest, FieldErrorsNameTheLine) {
 
 DatasetWriterSettings WriterSettings(const std::string& folder, const std::string& vocabulary) {
   return {.folder = folder,
-          .vocabulary_path = vocabulary,
+          .vocabulary_paths = {vocabulary},
           .tokenizer = WriteVocabulary(vocabulary, 100)};
 }
 
@@ -156,6 +178,47 @@ TEST_F(ManifestTest, WriterKeepsAVocabularyThatSomebodyLearned) {
   const auto writer = DatasetWriter::Create(WriterSettings(Path("set"), Path("vocab.txt")));
   EXPECT_EQ(ExitCodeOf(writer.status()), ExitCode::kUsage);
   EXPECT_EQ(*ReadWholeFile(Path("set/vocab.txt")), "precious\n");
+}
+
+constexpr char kVocabularyJson[] =
+    "{\"</s>\": 0, \"\u0120gate\": 1, \"\u00c3\u00a9\": 2, \"a\": 3}";
+
+TEST_F(ManifestTest, AVocabularyOfTwoFiles) {
+  const std::string json = Path("vocab.json"), merges = Path("merges.txt");
+  ASSERT_TRUE(WriteFileAtomically(json, kVocabularyJson).ok());
+  ASSERT_TRUE(WriteFileAtomically(merges, "#version: 0.2\n").ok());
+  DatasetWriterSettings settings = WriterSettings(Path("set"), Path("vocab.txt"));
+  ASSERT_TRUE(DatasetWriter::Create(settings).ok());  // leaves a vocab.txt
+  settings.vocabulary_paths = {json, merges};
+  settings.tokenizer = {
+      .kind = "bpe",
+      .cased = true,
+      .vocabulary_size = 4,
+      .special = {.bos = 0, .eos = 0},
+      .vocabulary_sha256 = Sha256Text(absl::StrCat(kVocabularyJson, "#version: 0.2\n"))};
+  const absl::Status refused = DatasetWriter::Create(settings).status();
+  EXPECT_EQ(ExitCodeOf(refused), ExitCode::kUsage);
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("vocabulary of another kind"));
+  settings.overwrite = true;
+  auto writer = DatasetWriter::Create(settings);
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  EXPECT_FALSE(fs::exists(Path("set/vocab.txt")));
+  (*writer)->AppendRow(std::vector<int32_t>{0, 1, 2, 3});
+  ASSERT_TRUE((*writer)->Finish().ok());
+  const auto read = ReadManifest(Path("set"));
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->tokenizer, settings.tokenizer);
+  EXPECT_EQ(read->vocabulary_files, (std::vector<std::string>{"vocab.json", "merges.txt"}));
+  const auto shards = OpenShards(*read);
+  ASSERT_TRUE(shards.ok()) << shards.status();
+  EXPECT_EQ(shards->front().header().tokenizer.special.eos, 0);
+  const auto vocabulary = VocabularyFile::Read(read->VocabularyPaths(), "bpe");
+  ASSERT_TRUE(vocabulary.ok()) << vocabulary.status();
+  EXPECT_EQ(vocabulary->sha256(), settings.tokenizer.vocabulary_sha256);
+  EXPECT_EQ(vocabulary->Decode(std::vector<int32_t>{0, 1, 2, 3, 9}), "</s> gate\u00e9a<9>");
+  // The merges belong to the vocabulary.
+  ASSERT_TRUE(WriteFileAtomically(Path("set/merges.txt"), "#version: 0.2\n\n").ok());
+  EXPECT_NE(VocabularyFile::Read(read->VocabularyPaths(), "bpe")->sha256(), vocabulary->sha256());
 }
 
 TEST_F(ManifestTest, WriterCleansUpAfterAKilledRun) {
@@ -193,19 +256,20 @@ TEST_F(ManifestTest, WriterNeedsAFolderItCanMake) {
 
 TEST_F(ManifestTest, Vocabulary) {
   ASSERT_TRUE(WriteFileAtomically(Path("v"), "[PAD]\nthe\n##re\n##\ncat\n").ok());
-  const auto vocabulary = VocabularyFile::Read(Path("v"));
+  const auto vocabulary = VocabularyFile::Read({Path("v")}, "wordpiece");
   ASSERT_TRUE(vocabulary.ok());
   EXPECT_EQ(vocabulary->size(), 5);
   EXPECT_EQ(vocabulary->Decode(std::vector<int32_t>{1, 2, 4, 3, 9, -1}), "there cat ## <9> <-1>");
-  EXPECT_EQ(vocabulary->Identity("wordpiece", true).special.pad, 0);
-  EXPECT_EQ(vocabulary->Identity("wordpiece", true).special.mask, -1);
+  EXPECT_EQ(vocabulary->WordPieceIdentity(true).special.pad, 0);
+  EXPECT_EQ(vocabulary->WordPieceIdentity(true).special.mask, -1);
   ASSERT_TRUE(WriteFileAtomically(Path("v"), "a\nb\na\n").ok());
-  EXPECT_THAT(std::string(VocabularyFile::Read(Path("v")).status().message()),
+  EXPECT_THAT(std::string(VocabularyFile::Read({Path("v")}, "wordpiece").status().message()),
               HasSubstr("v:3: \"a\" is also on line 1"));
   ASSERT_TRUE(WriteFileAtomically(Path("v"), "").ok());
-  EXPECT_THAT(std::string(VocabularyFile::Read(Path("v")).status().message()),
+  EXPECT_THAT(std::string(VocabularyFile::Read({Path("v")}, "wordpiece").status().message()),
               HasSubstr("vocabulary is empty"));
-  EXPECT_EQ(ExitCodeOf(VocabularyFile::Read(folder_.path()).status()), ExitCode::kData);
+  EXPECT_EQ(ExitCodeOf(VocabularyFile::Read({folder_.path()}, "wordpiece").status()),
+            ExitCode::kData);
 }
 
 }  // namespace

@@ -150,8 +150,8 @@ TEST_F(ShardTest, EveryMissingAttributeAndDatasetIsNamed) {
   const std::string path = WriteShard();
   const std::string copy = Path("copy.h5");
   for (const char* name :
-       {kTokenizerKind, kCased, kVocabularySize, kPadId, kUnkId, kClsId, kSepId, kMaskId,
-        kVocabularySha256, kTokenCount, kDocumentCount, kRowCount, kXxh3, kCreator}) {
+       {kTokenizerKind, kCased, kVocabularySize, kPadId, kUnkId, kClsId, kSepId, kMaskId, kBosId,
+        kEosId, kVocabularySha256, kTokenCount, kDocumentCount, kRowCount, kXxh3, kCreator}) {
     std::filesystem::copy_file(path, copy, std::filesystem::copy_options::overwrite_existing);
     ASSERT_GE(H5Adelete(Edit(copy).id(), name), 0);
     ExpectBroken(copy, absl::StrCat("attribute is missing: ", copy, ": ", name));
@@ -168,7 +168,7 @@ TEST_F(ShardTest, HeaderOutOfRange) {
   const std::string path = WriteShard();
   const std::string copy = Path("copy.h5");
   const std::tuple<const char*, int64_t, const char*> cases[] = {
-      {kFormatVersion, 2, "shard has an unknown format version"},
+      {kFormatVersion, 3, "shard has an unknown format version"},
       {kTokenCount, 49999, "tokens has 50000 elements, expected 49999"},
       {kTokenCount, 0, "header is out of range"},
       {kTokenCount, -5, "header is out of range"},
@@ -183,6 +183,8 @@ TEST_F(ShardTest, HeaderOutOfRange) {
       {kVocabularySize, 900, "token is outside of the vocabulary"},
       {kMaskId, 1000, "header is out of range"},
       {kMaskId, -2, "header is out of range"},
+      {kEosId, 1000, "header is out of range"},
+      {kFormatVersion, 0, "shard has an unknown format version"},
       {kCased, 2, "header is out of range"},
   };
   for (const auto& [name, value, message] : cases) {
@@ -191,6 +193,21 @@ TEST_F(ShardTest, HeaderOutOfRange) {
     SetInteger(copy, name, value);
     ExpectBroken(copy, message);
   }
+}
+
+// As earlier versions wrote it: without bos and eos.
+TEST_F(ShardTest, ReadsVersion1) {
+  using namespace shard_format;
+  const std::string path = WriteShard();
+  SetInteger(path, kFormatVersion, 1);
+  for (const char* name : {kBosId, kEosId}) ASSERT_GE(H5Adelete(Edit(path).id(), name), 0);
+  const auto shard = ShardReader::Open(path);
+  ASSERT_TRUE(shard.ok()) << shard.status();
+  EXPECT_EQ(shard->header().format_version, 1);
+  EXPECT_EQ(shard->header().tokenizer.special.mask, 4);
+  EXPECT_EQ(shard->header().tokenizer.special.bos, -1);
+  EXPECT_EQ(shard->header().tokenizer.special.eos, -1);
+  EXPECT_TRUE(shard->Verify().ok()) << shard->Verify();
 }
 
 TEST_F(ShardTest, AttributesOfTheWrongType) {

@@ -247,12 +247,11 @@ TEST_F(TokenShardSourceTest, SettingsOutOfRange) {
 }
 
 TEST_F(TokenShardSourceTest, NoMaskTokenNoMasking) {
-  ASSERT_TRUE(WriteFileAtomically(Path("plain.txt"), "a\nb\nc\n").ok());
   const TokenizerIdentity tokenizer{
       .kind = "bpe", .cased = true, .vocabulary_size = 3, .vocabulary_sha256 = ""};
   Manifest manifest{.path = Path("manifest.yaml"),
                     .tokenizer = tokenizer,
-                    .vocabulary_file = "plain.txt",
+                    .vocabulary_files = VocabularyFileNames("bpe"),
                     .row_mode = "line",
                     .sources = {}};
   ShardWriter writer(tokenizer);

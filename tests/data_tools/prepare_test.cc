@@ -7,10 +7,12 @@
 #include "absl/strings/str_cat.h"
 #include "core/error.h"
 #include "data/atomic_file.h"
+#include "data/byte_alphabet.h"
 #include "data/content_hash.h"
 #include "data_tools/text/tokenizer.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
 #include "support/compare.h"
 
 namespace sluice::testing {
@@ -90,6 +92,54 @@ TEST_F(PrepareTest, RowModes) {
   EXPECT_EQ(Read("l"), "[CLS] the cat ##s . [SEP] || [CLS] a mat [SEP] || [CLS] b [SEP] || ");
 }
 
+// A vocabulary of the bytes alone, of OPT's or GPT-2's kind.
+void WriteBytePairFolder(const std::string& folder, const std::vector<std::string>& special) {
+  fs::create_directory(folder);
+  nlohmann::json json = nlohmann::json::object();
+  for (const std::string& token : special) json[token] = json.size();
+  for (int byte = 0; byte < 256; ++byte) {
+    json[ByteCharacter(static_cast<uint8_t>(byte))] = json.size();
+  }
+  EXPECT_TRUE(WriteFileAtomically(folder + "/vocab.json", json.dump()).ok());
+  EXPECT_TRUE(WriteFileAtomically(folder + "/merges.txt", "#version: 0.2\n").ok());
+}
+
+TEST_F(PrepareTest, BytePairRows) {
+  const std::string text = Write("t.txt", "ab\n  c\xFF\n\n\n \nd\n");
+  const auto rows = [&](const std::string& kind, const std::string& row) {
+    const std::string out = absl::StrCat(kind, row);
+    PrepareOptions options = Options(out, {text});
+    options.tokenizer = "bpe";
+    options.vocabulary = Path(kind);
+    options.row = row;
+    const auto summary = Run(options);
+    EXPECT_TRUE(summary.ok()) << summary.status();
+    const auto manifest = ReadManifest(Path(out));
+    EXPECT_TRUE(manifest.ok()) << manifest.status();
+    const auto tokenizer = LoadTokenizer({.path = Path(out)});  // the copied vocabulary
+    EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
+    const auto shards = OpenShards(*manifest);
+    EXPECT_TRUE(shards.ok()) << shards.status();
+    const ShardReader& shard = shards->front();
+    std::vector<int32_t> ids(static_cast<size_t>(shard.header().token_count));
+    EXPECT_TRUE(shard.ReadTokens(0, shard.header().token_count, ids.data()).ok());
+    EXPECT_EQ(SummaryText(*summary).find("[UNK]"), std::string::npos);
+    return (*tokenizer)->Decode(ids);
+  };
+  WriteBytePairFolder(Path("opt"), {"<s>", "<pad>", "</s>", "<unk>"});
+  WriteBytePairFolder(Path("gpt2"), {"<|endoftext|>"});
+  // Paragraphs of a document keep their line ends.
+  EXPECT_EQ(rows("opt", "document"), "</s>ab\n  c\uFFFD</s>d");
+  EXPECT_EQ(rows("opt", "paragraph"), "</s>ab</s>  c\uFFFD</s>d");
+  EXPECT_EQ(rows("opt", "line"), "</s>ab</s>  c\uFFFD</s> </s>d");
+  EXPECT_EQ(rows("gpt2", "document"), "ab\n  c\uFFFD<|endoftext|>d<|endoftext|>");
+  const auto manifest = ReadManifest(Path("optdocument"));
+  EXPECT_EQ(manifest->tokenizer.kind, "bpe");
+  EXPECT_TRUE(manifest->tokenizer.cased);
+  EXPECT_EQ(manifest->tokenizer.special, (SpecialTokenIds{.pad = 1, .unk = 3, .bos = 2, .eos = 2}));
+  EXPECT_EQ(manifest->tokenizer.vocabulary_size, 260);
+}
+
 TEST_F(PrepareTest, SummaryCounts) {
   const std::string one = Write("1.txt", "the zebra\xFF sat\n");
   const std::string two = Write("2.txt", "a b\n\nb\n");
@@ -104,7 +154,7 @@ TEST_F(PrepareTest, SummaryCounts) {
   EXPECT_EQ(summary->manifest.sources, (std::vector<std::string>{one, two}));
   EXPECT_EQ(summary->manifest.tokenizer.special.mask, 4);
   const std::string text = SummaryText(*summary);
-  EXPECT_THAT(text, HasSubstr("tokens            12,"));
+  EXPECT_THAT(text, HasSubstr("tokens            12, [CLS] and [SEP] included\n"));
   EXPECT_THAT(text, HasSubstr("[UNK]             1 (8.3333 %"));
   EXPECT_THAT(text, HasSubstr("ill-formed UTF-8  1 sequences"));
   EXPECT_EQ(*ReadWholeFile(Path("out/vocab.txt")), kVocabulary);
@@ -144,8 +194,8 @@ TEST_F(PrepareTest, TheNumberOfThreadsChangesNoByte) {
 TEST_F(PrepareTest, WhatCannotWork) {
   const std::string text = Write("t.txt", "the cat\n");
   PrepareOptions options = Options("out", {text});
-  options.tokenizer = "bpe";
-  ExpectError(options, ExitCode::kUsage, "known: wordpiece");
+  options.tokenizer = "sentencepiece";
+  ExpectError(options, ExitCode::kUsage, "known: wordpiece, bpe");
   options = Options("out", {text});
   options.row = "page";
   ExpectError(options, ExitCode::kUsage, "known: document, paragraph, line");

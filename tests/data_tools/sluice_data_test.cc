@@ -134,6 +134,36 @@ TEST_F(SluiceDataTest, FromTextToVerifiedShards) {
   EXPECT_EQ(Run({"inspect", Path("set/shard_00001.h5")}).code, 0);
 }
 
+TEST_F(SluiceDataTest, FromTextToVerifiedShardsOfBytePairs) {
+  const std::string text = WriteText("t.txt", 300);
+  const Outcome learned = Run({"learn-vocabulary", "--tokenizer", "bpe", "--size", "320", "--out",
+                               Path("vocabulary"), text});
+  ASSERT_EQ(learned.code, 0) << learned.err;
+  EXPECT_THAT(learned.out, HasSubstr("vocabulary/vocab.json\ntokens      320\n"));
+  EXPECT_THAT(learned.out, HasSubstr("bytes       256 of 256 kept\n"));
+  const Outcome prepared = Run({"prepare", "--tokenizer", "bpe", "--vocabulary", Path("vocabulary"),
+                                "--out", Path("set"), text});
+  ASSERT_EQ(prepared.code, 0) << prepared.err;
+  EXPECT_THAT(prepared.out, HasSubstr(", </s> included\n"));
+  EXPECT_THAT(prepared.out, Not(HasSubstr("[UNK]")));
+  EXPECT_THAT(Names("set"), ::testing::ElementsAre("manifest.yaml", "merges.txt", "shard_00000.h5",
+                                                   "vocab.json"));
+  for (const char* path : {"set", "set/shard_00000.h5"}) {
+    const Outcome shown = Run({"inspect", Path(path)});
+    ASSERT_EQ(shown.code, 0) << shown.err;
+    EXPECT_THAT(shown.out, HasSubstr("tokenizer   bpe, cased, vocabulary of 320"));
+    EXPECT_THAT(shown.out, HasSubstr("special     pad 1  unk 3  bos 2  eos 2\n"));
+    EXPECT_THAT(shown.out, HasSubstr("</s>The cat number 0 sat on the mat.\nIt was"));
+  }
+  const Outcome json = Run({"inspect", "--json", Path("set")});
+  EXPECT_EQ(nlohmann::json::parse(json.out)["tokenizer"]["eos_id"], 2);
+  EXPECT_EQ(Run({"verify", Path("set")}).code, 0);
+  std::ofstream(Path("set/merges.txt"), std::ios::app) << "c a\n";
+  const Outcome changed = Run({"verify", Path("set")});
+  EXPECT_EQ(changed.code, 2);
+  EXPECT_THAT(changed.err, HasSubstr("vocabulary is not the one that the manifest names"));
+}
+
 TEST_F(SluiceDataTest, HelpHasAnExample) {
   for (const char* command : {"learn-vocabulary", "prepare", "inspect", "verify"}) {
     const Outcome help = Run({command, "--help"});
@@ -161,8 +191,12 @@ TEST_F(SluiceDataTest, UsageErrorsAre1) {
       {with({"--threads", "-1", text}), "--threads"},
       {with({"--colour", "red", text}), "--colour"},
       {with({"--row", "page", text}), "known: document, paragraph, line"},
-      {with({"--tokenizer", "bpe", text}), "known: wordpiece"},
-      {{"learn-vocabulary", "--tokenizer", "bpe", "--out", Path("v"), text}, "known: wordpiece"},
+      {with({"--tokenizer", "unigram", text}), "known: wordpiece, bpe"},
+      {with({"--tokenizer", "bpe", text}), "another kind than asked for"},
+      {{"learn-vocabulary", "--tokenizer", "unigram", "--out", Path("v"), text},
+       "known: wordpiece, bpe"},
+      {{"learn-vocabulary", "--tokenizer", "bpe", "--size", "259", "--out", Path("v"), text},
+       "size 259, needed 260 for 4 special tokens and 256 bytes"},
       {{"inspect"}, "PATH is required"},
   };
   for (const auto& [arguments, message] : cases) {

@@ -93,7 +93,7 @@ TEST(LoadTokenizerTest, RefusesMissingSpecialTokensAndUnknownKinds) {
   const TemporaryFolder folder;
   const std::string file = folder.path() + "/vocab.txt";
   ExpectError(LoadTokenizer({.path = folder.path()}).status(), ExitCode::kData,
-              "neither tokenizer.yaml nor vocab.txt");
+              "neither tokenizer.yaml nor vocab.txt nor vocab.json");
   for (const std::string missing : {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}) {
     std::string bytes = kSpecial;
     bytes.replace(bytes.find(missing), missing.size(), "other");
@@ -103,7 +103,7 @@ TEST(LoadTokenizerTest, RefusesMissingSpecialTokensAndUnknownKinds) {
   }
   Write(file, kSpecial);
   ExpectError(LoadTokenizer({.path = file, .kind = "sentencepiece"}).status(), ExitCode::kUsage,
-              "\"sentencepiece\", known: wordpiece");
+              "\"sentencepiece\", known: wordpiece, bpe");
 }
 
 TEST(LoadTokenizerTest, HoldsTheVocabularyAgainstTokenizerYaml) {
@@ -126,9 +126,9 @@ TEST(LoadTokenizerTest, HoldsTheVocabularyAgainstTokenizerYaml) {
   ExpectError(load({.path = "", .kind = "byte_pair"}).status(), ExitCode::kUsage,
               "another kind than asked for");
   describe("byte_pair", 6, kGateSum);
-  ExpectError(load().status(), ExitCode::kUsage, "\"byte_pair\", known: wordpiece");
+  ExpectError(load().status(), ExitCode::kUsage, "\"byte_pair\", known: wordpiece, bpe");
   describe("wordpiece", 7, kGateSum);
-  ExpectError(load().status(), ExitCode::kData, "size 7, lines 6");
+  ExpectError(load().status(), ExitCode::kData, "size 7, tokens 6");
   describe("wordpiece", 6, std::string(64, '0'));
   ExpectError(load().status(), ExitCode::kData, "another sha256");
   Write(yaml, "kind: wordpiece\n");

@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "core/error.h"
+#include "data_tools/text/learn_vocabulary.h"
 #include "data_tools/text/tokenizer.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"

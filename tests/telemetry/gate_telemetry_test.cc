@@ -15,7 +15,7 @@ class GateTelemetryTest : public ::testing::Test {
     std::ofstream(folder_.path() + "/vocab.txt")
         << "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n.\n##ing\nwalk\n...\n##\n#\n";
     manifest_.path = folder_.path() + "/manifest.yaml";
-    manifest_.vocabulary_file = "vocab.txt";
+    manifest_.vocabulary_files = {"vocab.txt"};
     manifest_.tokenizer.vocabulary_size = 11;
     manifest_.tokenizer.special = {.pad = 0, .unk = 1, .cls = 2, .sep = 3, .mask = 4};
     config_.model.attention.variant = "gated";
@@ -48,6 +48,30 @@ TEST_F(GateTelemetryTest, TellsTokensApart) {
                                              "punctuation", "punctuation", "word", "word", "-"}));
 }
 
+TEST_F(GateTelemetryTest, TellsTokensOfBytePairVocabulariesApart) {
+  const TokenizerIdentity tokenizer{.kind = "bpe",
+                                    .cased = true,
+                                    .vocabulary_size = 10,
+                                    .special = {.pad = 1, .unk = 3, .bos = 2, .eos = 2},
+                                    .vocabulary_sha256 = ""};
+  const TokenClasses classes(tokenizer, {"<s>", "<pad>", "</s>", "<unk>", "\u0120walk", "ing", ".",
+                                         "\u0120(", "\u010a", "\u0120\u00c3\u00a9"});
+  Batch batch;
+  batch.B = 2;
+  batch.T = 6;
+  batch.tokens = {2, 4, 5, 6, 7, 1,   // </s> walk ing . ( <pad>
+                  5, 8, 9, 2, 5, 4};  // ing LF é </s> ing walk
+  std::vector<uint8_t> of_row;
+  classes.Classify(batch, of_row);
+  std::vector<std::string> names;
+  for (const uint8_t k : of_row) {
+    names.push_back(k == kUncountedToken ? "-" : classes.names().at(k));
+  }
+  EXPECT_EQ(names, (std::vector<std::string>{"separator", "word", "continuation", "punctuation",
+                                             "punctuation", "-", "first", "word", "word",
+                                             "separator", "continuation", "word"}));
+}
+
 TEST_F(GateTelemetryTest, ObservesGatesByTokenClass) {
   GateTelemetry gates(config_, manifest_.tokenizer, &manifest_);
   ASSERT_TRUE(gates.enabled());
@@ -71,7 +95,7 @@ TEST_F(GateTelemetryTest, ObservesGatesByTokenClass) {
 }
 
 TEST_F(GateTelemetryTest, WithoutAVocabularyAllAreWords) {
-  manifest_.vocabulary_file = "nothing.txt";
+  manifest_.vocabulary_files = {"nothing.txt"};
   GateTelemetry gates(config_, manifest_.tokenizer, &manifest_);
   std::vector<float> values(14, 0.5f);
   gates.BeginBatch(batch_);

@@ -248,6 +248,28 @@ telemetry:
         self.fails(3, "another vocabulary", "train", self.config, "data.train=" + self.at("train2"), "data.validation=[]",
                    f"model.vocab_size={vocab_size}", "--run-folder", self.run_folder)
 
+    def test_byte_pair_data_trains_and_its_vocabulary_goes_along(self):
+        vocabulary, data, folder = self.at("byte_pairs"), self.at("byte_pair_data"), self.at("byte_pair_run")
+        self.check(run("learn-vocabulary", "--tokenizer", "bpe", "--size", 290, "--out", vocabulary, self.at("train.txt"),
+                       program=SLUICE_DATA))
+        self.check(run("prepare", "--tokenizer", "bpe", "--vocabulary", vocabulary, "--out", data, self.at("train.txt"),
+                       program=SLUICE_DATA))
+        train = ["train", self.config, "data.train=" + data, "data.validation=[]", "training.steps=2",
+                 "checkpoint.every=1", "--run-folder", folder]
+        self.fails(2, "has no [MASK]", *train)
+        # Targets without [MASK]s: random tokens and themselves.
+        self.check(run(*train, "data.mlm_mask_share=0"))
+        checkpoint = os.path.join(folder, "checkpoints", "step_00000002")
+        for name in ("vocab.json", "merges.txt"):
+            with open(os.path.join(vocabulary, name), "rb") as ours, open(os.path.join(checkpoint, name), "rb") as copy:
+                self.assertEqual(ours.read(), copy.read())
+        self.assertIn("separator", run("inspect", folder, "--gates")[1])
+        self.check(run(*train, "data.mlm_mask_share=0", "training.steps=3"))  # goes on: the same vocabulary
+        # Its vocabulary loads, and has no [MASK] to fill in.
+        self.fails(1, "no [MASK] to fill in", "predict", folder, "the river gate")
+        self.fails(3, "another kind of vocabulary", "train", self.config, "data.validation=[]", "training.steps=4",
+                   "data.mlm_mask_share=0", "model.vocab_size=290", "--run-folder", folder)
+
 
 if __name__ == "__main__":
     unittest.main(argv=sys.argv[:1])
