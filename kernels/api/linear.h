@@ -82,15 +82,16 @@ struct LinearBackwardWeightArgs {
   int64_t x_stride, dy_stride;
 };
 
-// logits = x · weightᵀ + bias with fp32 output whatever T is: the vocabulary projection.
+// logits = x · weightᵀ + bias with fp32 output whatever T is: the vocabulary projection, gates.
 template <typename T>
 struct LinearLogitsArgs {
-  const T* x;              // (N, K)
+  const T* x;              // (N, K), rows x_stride apart
   const T* weight;         // (M, K)
   const T* bias;           // (M) or null
-  Accumulator<T>* logits;  // (N, M), overwritten
+  Accumulator<T>* logits;  // (N, M), rows logits_stride apart, overwritten
   int64_t N, K, M;
   PackedWeight* packed = nullptr;
+  int64_t x_stride = 0, logits_stride = 0;  // elements; 0: rows are adjacent
 };
 
 namespace reference {

@@ -10,6 +10,7 @@
 #include "hwy/highway.h"
 // After highway.h:
 #include "hwy/contrib/math/math-inl.h"
+#include "kernels/cpu/attention_clip.h"
 #include "kernels/cpu/attention_pack.h"
 #include "kernels/cpu/attention_plan.h"
 #include "kernels/cpu/attention_softmax.h"
@@ -35,84 +36,145 @@ namespace HWY_NAMESPACE {
 template <typename T>
 void PackKeysAndValues(const AttentionForwardArgs<T>& args, int64_t b, int64_t h,
                        const cpu::ForwardScratch& scratch) {
-  const int64_t head = b * args.T_ * args.qkv_stride + h * args.D;
-  PackTransposed(args.k + head, args.qkv_stride, args.T_, args.D, nullptr, 0,
-                 scratch.keys_transposed);
-  for (int64_t j = 0; j < args.T_; ++j) {
-    const float gate =
-        args.gate_site == GateSite::kKey ? args.gate[(b * args.T_ + j) * args.H + h] : 1;
-    PackRow(args.v + head + j * args.qkv_stride, args.D, gate,
-            scratch.values + j * cpu::PackedRowStride(args.D));
+  const HeadRows<T> keys = KeysOf<T>(args, b, h);
+  if (keys.plain()) {
+    PackTransposed(keys.tokens, keys.stride, args.T_, args.D, nullptr, 0, scratch.keys_transposed);
+  } else {
+    PackHeadRows(keys, args.T_, args.D, scratch.values);  // on the way: the values come after
+    PackTransposed(scratch.values, cpu::PackedRowStride(args.D), args.T_ + 1, args.D, nullptr, 0,
+                   scratch.keys_transposed);
+  }
+  PackHeadRows(ValuesOf<T>(args, b, h), args.T_, args.D, scratch.values);
+}
+
+constexpr int64_t kPaddedRows = RoundUp(cpu::kQueryBlock, kLanes);
+// One number a row of a block, in whole vectors.
+struct RowNumbers {
+  HWY_ALIGN float values[kPaddedRows] = {};
+  float& operator[](int64_t r) { return values[r]; }
+};
+
+// The logit of head h that joins the denominator.
+template <typename T>
+float SinkLogit(const AttentionForwardArgs<T>& args, int64_t h) {
+  return args.sink == SoftmaxSink::kLogit ? static_cast<float>(args.sink_logit[h]) : 0.0f;
+}
+
+// Lets a sink's logit take part in the maxima; `sums` becomes its share of each row's denominator.
+void JoinSink(float logit, RowNumbers& largest, RowNumbers& sums) {
+  const FloatTag df;
+  const FloatVector logits = hn::Set(df, logit);
+  for (int64_t r = 0; r < kPaddedRows; r += kLanes) {
+    const FloatVector joined = hn::Max(hn::Load(df, &largest[r]), logits);
+    hn::Store(joined, df, &largest[r]);
+    hn::Store(SoftmaxExp(hn::Sub(logits, joined)), df, &sums[r]);
   }
 }
 
-// The strip: scores → unnormalized, dropped-out probabilities. normalizer[r]: what row r of the
-// product with the values still has to be multiplied by, but for the gate.
+void StoreLogSumExp(RowNumbers& largest, RowNumbers& sums, const cpu::QueryBlock& block,
+                    float* log_sum_exp) {
+  const FloatTag df;
+  for (int64_t r = block.seeing; r < block.rows; ++r) {  // a finite logarithm where there is no sum
+    largest[r] = -std::numeric_limits<float>::infinity();
+    sums[r] = 1;
+  }
+  ForEachVector(df, 0, block.rows, [&](int64_t r, auto memory) HWY_ATTR {
+    const FloatVector log_sum = hn::Log(df, hn::Load(df, &sums[r]));
+    memory.Store(df, hn::Add(hn::Load(df, &largest[r]), log_sum), log_sum_exp + r);
+  });
+}
+
+// The largest score of row r of a block; `row` is its strip.
+float LargestScore(const cpu::QueryBlock& block, int64_t r, float* row) {
+  float largest = -std::numeric_limits<float>::infinity();
+  for (const cpu::KeySegment& segment : block.segments()) {
+    if (segment.keys[r].empty()) continue;
+    const StripColumns columns(segment.keys[r], segment.origin);
+    largest = std::max(largest, LargestOfRow(columns, row + segment.column));
+  }
+  return largest;
+}
+
+// The strip: scores → dropped-out probabilities, unnormalized unless they are clipped.
+// normalizer[r]: what row r of the product with the values still has to be multiplied by, but for
+// the gate.
 template <typename T>
 void SoftmaxStrip(const AttentionForwardArgs<T>& args, int64_t b, int64_t h,
                   const cpu::QueryBlock& block, float* strip, float* normalizer) {
-  const int64_t strip_stride = cpu::StripStride(args.T_);
-  const bool drops = args.dropout.enabled();
+  const int64_t strip_stride = cpu::ScratchSizes::Of(args).strip_stride();
+  const int64_t dropout_columns = cpu::ScratchSizes::Of(args).keys;
+  const bool drops = args.dropout.enabled(), clips = args.clip.enabled();
+  const float stretch = args.clip.zeta - args.clip.gamma;
   const DropoutStream stream =
-      drops ? MakeDropoutStream(args.dropout, args.dropout.sample_index[b], args.T_)
+      drops ? MakeDropoutStream(args.dropout, args.dropout.sample_index[b], dropout_columns)
             : DropoutStream{};
-  constexpr int64_t kPadded = RoundUp(cpu::kQueryBlock, kLanes);
-  HWY_ALIGN float largest[kPadded] = {};
-  HWY_ALIGN float sum[kPadded];
-  std::fill_n(sum, kPadded, 1.0f);  // a finite logarithm also where there is no sum
+  RowNumbers largest, sums;
   // One loop after another: each keeps many rows in flight, which one after the other would wait
   // for its own maximum and sum.
-  for (int64_t r = 0; r < block.rows; ++r) {
-    largest[r] = -std::numeric_limits<float>::infinity();
-    if (block.keys[r].empty()) continue;
-    largest[r] = LargestOfRow(StripColumns(block.keys[r], block.origin), strip + r * strip_stride);
+  for (int64_t r = 0; r < block.seeing; ++r) {
+    largest[r] = LargestScore(block, r, strip + r * strip_stride);
   }
+  if (args.sink != SoftmaxSink::kNone) JoinSink(SinkLogit(args, h), largest, sums);
   for (int64_t r = 0; r < block.rows; ++r) {
     float* row = strip + r * strip_stride;
-    normalizer[r] = 0;
-    if (!block.keys[r].empty()) {
-      const StripColumns columns(block.keys[r], block.origin);
-      sum[r] = ExponentiateRow(columns, largest[r], row);
-      normalizer[r] = stream.scale / sum[r];
+    for (const cpu::KeySegment& segment : block.segments()) {
+      if (!segment.keys[r].empty()) {
+        const StripColumns columns(segment.keys[r], segment.origin);
+        sums[r] += ExponentiateRow(columns, largest[r], row + segment.column);
+      }
+      ZeroUnseen(segment.groups[r / cpu::kTileRows], segment.keys[r], segment.origin,
+                 row + segment.column);
     }
-    ZeroUnseen(block.groups[r / cpu::kTileRows], block.keys[r], block.origin, row);
+    normalizer[r] = r < block.seeing ? stream.scale / sums[r] : 0;
   }
-  for (int64_t r = 0; r < block.rows && drops; ++r) {
-    if (block.keys[r].empty()) continue;
-    DropRow(stream, h * args.T_ + block.first + r, StripColumns(block.keys[r], block.origin),
-            block.origin, strip + r * strip_stride);
+  for (int64_t r = 0; r < block.seeing && (clips || drops); ++r) {
+    for (const cpu::KeySegment& segment : block.segments()) {
+      if (segment.keys[r].empty()) continue;
+      const StripColumns columns(segment.keys[r], segment.origin);
+      float* row = strip + r * strip_stride + segment.column;
+      if (clips) ClipRow(columns, stretch / sums[r], args.clip.gamma, row);
+      if (drops) {
+        DropRow(stream, h * args.T_ + block.first + r, columns, segment.origin, row);
+      }
+    }
+    if (clips) normalizer[r] = stream.scale;
   }
   if (args.log_sum_exp == nullptr) return;
-  float* log_sum_exp = args.log_sum_exp + (b * args.H + h) * args.T_ + block.first;
-  ForEachVector(FloatTag(), 0, block.rows, [&](int64_t r, auto memory) HWY_ATTR {
-    const FloatTag df;
-    const FloatVector log_sum = hn::Log(df, hn::Load(df, sum + r));
-    memory.Store(df, hn::Add(hn::Load(df, largest + r), log_sum), log_sum_exp + r);
-  });
+  StoreLogSumExp(largest, sums, block, args.log_sum_exp + (b * args.H + h) * args.T_ + block.first);
 }
 
 template <typename T>
 void ForwardBlock(const AttentionForwardArgs<T>& args, int64_t b, int64_t h, int64_t block_index,
                   const cpu::ForwardScratch& scratch, cpu::RowPrefetcher& prefetcher) {
-  const cpu::QueryBlock block(args.mask, args.T_, b, block_index);
-  const int64_t row_stride = cpu::PackedRowStride(args.D);
-  const int64_t strip_stride = cpu::StripStride(args.T_);
+  const cpu::ScratchSizes sizes = cpu::ScratchSizes::Of(args);
+  const cpu::QueryBlock block(args.mask, args.T_, sizes.keys - args.T_, b, block_index);
+  const int64_t row_stride = sizes.row_stride(), strip_stride = sizes.strip_stride();
   for (int64_t r = 0; r < block.rows; ++r) {
     const int64_t token = b * args.T_ + block.first + r;
     PackRow(args.q + token * args.qkv_stride + h * args.D, args.D, args.scale,
             scratch.queries + r * row_stride);
   }
   float normalizer[cpu::kQueryBlock];
-  MultiplyByColumns(block, scratch.queries, args.D, scratch.keys_transposed, scratch.strip,
-                    strip_stride, prefetcher);
+  for (const cpu::KeySegment& segment : block.segments()) {
+    MultiplyByColumns(segment, scratch.queries, args.D, scratch.keys_transposed,
+                      scratch.strip + segment.column, strip_stride, prefetcher);
+  }
   SoftmaxStrip(args, b, h, block, scratch.strip, normalizer);
-  MultiplyByRows(block, scratch.strip, strip_stride, scratch.values, args.D, scratch.out,
-                 prefetcher);
+  std::fill_n(scratch.out, block.rows * row_stride, 0.0f);
+  for (const cpu::KeySegment& segment : block.segments()) {
+    AddProductByRows(segment, scratch.strip + segment.column, strip_stride, scratch.values, args.D,
+                     scratch.out, prefetcher);
+  }
+  const bool query_gate = args.gate_site == GateSite::kQuery;
   for (int64_t r = 0; r < block.rows; ++r) {
-    const int64_t token = b * args.T_ + block.first + r;
-    const float gate = args.gate_site == GateSite::kQuery ? args.gate[token * args.H + h] : 1;
-    UnpackRow(scratch.out + r * row_stride, args.D, normalizer[r] * gate,
-              args.out + (token * args.H + h) * args.D);
+    const int64_t head = (b * args.T_ + block.first + r) * args.H + h;
+    const float* row = scratch.out + r * row_stride;
+    T* out = args.out + head * args.D;
+    if (query_gate && args.gate_per_channel) {
+      UnpackGatedRow(row, args.D, normalizer[r], args.gate + head * args.D, out);
+    } else {
+      UnpackRow(row, args.D, normalizer[r] * (query_gate ? args.gate[head] : 1), out);
+    }
   }
 }
 
@@ -140,7 +202,7 @@ cpu::RowPrefetcher MakePrefetcher(const AttentionForwardArgs<T>& args,
 template <typename T>
 void ForwardItem(const AttentionForwardArgs<T>& args, const cpu::ForwardItem& item, float* memory) {
   cpu::Scratch allocator(memory);
-  const cpu::ForwardScratch scratch(allocator, args.T_, args.D);
+  const cpu::ForwardScratch scratch(allocator, cpu::ScratchSizes::Of(args));
   PackKeysAndValues(args, item.b, item.h, scratch);
   cpu::RowPrefetcher prefetcher = MakePrefetcher(args, item);
   for (int64_t block = item.first_block; block < item.end_block; ++block) {
@@ -173,7 +235,8 @@ HWY_EXPORT(ForwardItemFloat);
 HWY_EXPORT(ForwardItemBf16);
 
 int64_t AttentionForwardWorkspaceBytes(int64_t T, int64_t /*H*/, int64_t D, int threads) {
-  return threads * cpu::ScratchFloats<cpu::ForwardScratch>(T, D) *
+  const auto sizes = cpu::ScratchSizes::Largest(T, D);
+  return threads * cpu::ScratchFloats<cpu::ForwardScratch>(sizes) *
          static_cast<int64_t>(sizeof(float));
 }
 
@@ -184,7 +247,10 @@ absl::Status AttentionForward(const AttentionForwardArgs<T>& args) {
   CHECK_EQ(args.gate == nullptr, args.gate_site == GateSite::kNone);
   CHECK_EQ(reinterpret_cast<uintptr_t>(args.workspace) % 64, 0u);
   CHECK(args.workspace != nullptr);
-  const int64_t scratch_floats = ScratchFloats<ForwardScratch>(args.T_, args.D);
+  CHECK_EQ(args.sink_logit == nullptr, args.sink != SoftmaxSink::kLogit);
+  CHECK_EQ(args.sink_key == nullptr, args.sink_value == nullptr);
+  CHECK(args.clip.gamma <= 0 && args.clip.zeta >= 1) << args.clip.gamma << ", " << args.clip.zeta;
+  const int64_t scratch_floats = ScratchFloats<ForwardScratch>(ScratchSizes::Of(args));
   // Rows of different blocks share nothing but the packed keys and values, so heads may be split
   // when there are too few of them, and no result changes.
   const int64_t blocks = CeilDiv(args.T_, kQueryBlock);

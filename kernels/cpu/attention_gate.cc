@@ -23,7 +23,8 @@ namespace HWY_NAMESPACE {
 constexpr int64_t kSlice = 64;     // columns of the source that backward works on together
 constexpr int64_t kRowBlock = 60;  // tokens at a time in backward; a multiple of kTileRows
 
-// logits[m · H + h] = ⟨source row m, weight row h⟩ for kRows rows and kHeads heads.
+// logits[m · H + h] = ⟨source row m, weight row h⟩ for kRows rows and kHeads heads; kHeads is 1
+// where each head reads a slice of its own.
 template <int kRows, int kHeads, typename T>
 HWY_INLINE void DotTile(const AttentionGateForwardArgs<T>& args, int64_t n, int64_t h,
                         float* logits) {
@@ -34,12 +35,13 @@ HWY_INLINE void DotTile(const AttentionGateForwardArgs<T>& args, int64_t n, int6
 #pragma GCC unroll 4
     for (int i = 0; i < kHeads; ++i) sum[m][i] = hn::Zero(df);
   }
-  const T* source = args.source + n * args.source_stride;
-  const T* weight = args.weight + h * args.C;
-  ForEachVector(df, 0, args.C, [&](int64_t c, auto memory) HWY_ATTR {
+  const int64_t features = args.per_head_slice ? args.C / args.H : args.C;
+  const T* source = args.source + n * args.source_stride + (args.per_head_slice ? h * features : 0);
+  const T* weight = args.weight + h * features;
+  ForEachVector(df, 0, features, [&](int64_t c, auto memory) HWY_ATTR {
     FloatVector row[kHeads];
 #pragma GCC unroll 4
-    for (int i = 0; i < kHeads; ++i) row[i] = memory.Load(df, weight + i * args.C + c);
+    for (int i = 0; i < kHeads; ++i) row[i] = memory.Load(df, weight + i * features + c);
 #pragma GCC unroll 4
     for (int m = 0; m < kRows; ++m) {
       const FloatVector values = memory.Load(df, source + m * args.source_stride + c);
@@ -60,8 +62,9 @@ HWY_INLINE void DotTile(const AttentionGateForwardArgs<T>& args, int64_t n, int6
 template <int kRows, typename T>
 void Logits(const AttentionGateForwardArgs<T>& args, int64_t n, float* logits) {
   int64_t h = 0;
-  for (; h + 4 <= args.H; h += 4) DotTile<kRows, 4>(args, n, h, logits);
-  for (; h + 2 <= args.H; h += 2) DotTile<kRows, 2>(args, n, h, logits);
+  const int64_t joined = args.per_head_slice ? 0 : args.H;
+  for (; h + 4 <= joined; h += 4) DotTile<kRows, 4>(args, n, h, logits);
+  for (; h + 2 <= joined; h += 2) DotTile<kRows, 2>(args, n, h, logits);
   for (; h < args.H; ++h) DotTile<kRows, 1>(args, n, h, logits);
 }
 
@@ -177,6 +180,28 @@ void GateBackwardSlice(const AttentionGateBackwardArgs<T>& args, int64_t column,
   }
 }
 
+// per_head_slice: the columns of head h of dsource, and its row of dweight.
+template <typename T>
+void GateBackwardHead(const AttentionGateBackwardArgs<T>& args, int64_t h, const float* dlogits) {
+  const FloatTag df;
+  const int64_t D = args.C / args.H;
+  ForEachVector(df, 0, D, [&](int64_t d, auto memory) HWY_ATTR {
+    const FloatVector weight = memory.Load(df, args.weight + h * D + d);
+    const T* source = args.source + h * D + d;
+    T* dsource = args.dsource + h * D + d;
+    FloatVector sum = hn::Zero(df);
+    for (int64_t n = 0; n < args.N; ++n) {
+      const FloatVector dlogit = hn::Set(df, dlogits[n * args.H + h]);
+      sum = hn::MulAdd(dlogit, memory.Load(df, source), sum);
+      memory.Store(df, hn::MulAdd(dlogit, weight, memory.Load(df, dsource)), dsource);
+      source += args.source_stride;
+      dsource += args.dsource_stride;
+    }
+    float* dweight = args.dweight + h * D + d;
+    memory.Store(df, hn::Add(memory.Load(df, dweight), sum), dweight);
+  });
+}
+
 void GateForwardFloat(const AttentionGateForwardArgs<float>& args, int64_t begin, int64_t end) {
   GateForward(args, begin, end);
 }
@@ -190,6 +215,15 @@ void GateBackwardSliceFloat(const AttentionGateBackwardArgs<float>& args, int64_
 void GateBackwardSliceBf16(const AttentionGateBackwardArgs<bf16>& args, int64_t column,
                            int64_t columns, const float* dlogits, float* weight, float* dweight) {
   GateBackwardSlice(args, column, columns, dlogits, weight, dweight);
+}
+
+void GateBackwardHeadFloat(const AttentionGateBackwardArgs<float>& args, int64_t h,
+                           const float* dlogits) {
+  GateBackwardHead(args, h, dlogits);
+}
+void GateBackwardHeadBf16(const AttentionGateBackwardArgs<bf16>& args, int64_t h,
+                          const float* dlogits) {
+  GateBackwardHead(args, h, dlogits);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -210,6 +244,8 @@ HWY_EXPORT(GateForwardBf16);
 HWY_EXPORT(LogitGradients);
 HWY_EXPORT(GateBackwardSliceFloat);
 HWY_EXPORT(GateBackwardSliceBf16);
+HWY_EXPORT(GateBackwardHeadFloat);
+HWY_EXPORT(GateBackwardHeadBf16);
 
 namespace {
 constexpr int64_t kSliceColumns = 64;
@@ -236,16 +272,12 @@ absl::Status AttentionGateForward(const AttentionGateForwardArgs<T>& args) {
   return absl::OkStatus();
 }
 
+namespace {
+
 template <typename T>
-absl::Status AttentionGateBackward(const AttentionGateBackwardArgs<T>& args) {
-  CHECK(args.workspace != nullptr);
-  CHECK_EQ(reinterpret_cast<uintptr_t>(args.workspace) % 64, 0u);
-  float* dlogits = static_cast<float*>(args.workspace);
+void BackwardSlices(const AttentionGateBackwardArgs<T>& args, float* dlogits) {
   float* weights = dlogits + RoundUp(args.N * args.H, 16);
   float* dweights = weights + args.H * RoundUp(args.C, kSliceColumns);
-  ParallelFor(args.N * args.H, 1024, [&](int64_t begin, int64_t end) {
-    HWY_DYNAMIC_DISPATCH(LogitGradients)(args.gate, args.dgate, begin, end, dlogits);
-  });
   ParallelFor(CeilDiv(args.C, kSliceColumns), 1, [&](int64_t begin, int64_t end) {
     for (int64_t slice = begin; slice < end; ++slice) {
       const int64_t column = slice * kSliceColumns;
@@ -261,6 +293,36 @@ absl::Status AttentionGateBackward(const AttentionGateBackwardArgs<T>& args) {
       }
     }
   });
+}
+
+template <typename T>
+void BackwardHeads(const AttentionGateBackwardArgs<T>& args, const float* dlogits) {
+  ParallelFor(args.H, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t h = begin; h < end; ++h) {
+      if constexpr (std::is_same_v<T, float>) {
+        HWY_DYNAMIC_DISPATCH(GateBackwardHeadFloat)(args, h, dlogits);
+      } else {
+        HWY_DYNAMIC_DISPATCH(GateBackwardHeadBf16)(args, h, dlogits);
+      }
+    }
+  });
+}
+
+}  // namespace
+
+template <typename T>
+absl::Status AttentionGateBackward(const AttentionGateBackwardArgs<T>& args) {
+  CHECK(args.workspace != nullptr);
+  CHECK_EQ(reinterpret_cast<uintptr_t>(args.workspace) % 64, 0u);
+  float* dlogits = static_cast<float*>(args.workspace);
+  ParallelFor(args.N * args.H, 1024, [&](int64_t begin, int64_t end) {
+    HWY_DYNAMIC_DISPATCH(LogitGradients)(args.gate, args.dgate, begin, end, dlogits);
+  });
+  if (args.per_head_slice) {
+    BackwardHeads(args, dlogits);
+  } else {
+    BackwardSlices(args, dlogits);
+  }
   for (int64_t h = 0; h < args.H && args.dbias != nullptr; ++h) {
     double sum = 0;
     for (int64_t n = 0; n < args.N; ++n) sum += dlogits[n * args.H + h];

@@ -1,9 +1,9 @@
 // The elementwise middle of attention on one row of a strip: softmax, its backward, dropout. A
 // Highway "-inl" header.
 //
-// A row lies in a strip whose column 0 is key `origin`; only the visible keys [begin, end) are
-// meaningful when a function is entered, the vectors that hold them are complete (invisible keys
-// zero) when it returns.
+// A row lies in a segment of a strip whose column 0 is key `origin`; only the visible keys [begin,
+// end) are meaningful when a function is entered, the vectors that hold them are complete
+// (invisible keys zero) when it returns.
 #if defined(SLUICE_KERNELS_CPU_ATTENTION_SOFTMAX_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef SLUICE_KERNELS_CPU_ATTENTION_SOFTMAX_H_
 #undef SLUICE_KERNELS_CPU_ATTENTION_SOFTMAX_H_
@@ -37,6 +37,12 @@ struct StripColumns {
         end(keys.end - origin),
         first_vector(begin / kLanes * kLanes),
         last_vector(RoundUp(end, kLanes)) {}
+};
+
+// Of one row in backward.
+struct RowSums {
+  float dot = 0;  // Σ p · gradient of p: what softmax's backward subtracts
+  float weighted = 0;  // Σ p̃ · ⟨dout, v⟩: the query gate's gradient. The same unless p is clipped
 };
 
 // Makes the invisible columns of a row's outer vectors `value`.

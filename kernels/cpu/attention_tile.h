@@ -116,15 +116,16 @@ HWY_INLINE void MultiplyTile(const TileProduct& tile, int64_t rows, int64_t vect
 }
 
 // strip (rows, keys) = rows (rows, D) · packed (D, T), where visible: each group of rows only meets
-// the vectors of keys that it sees. Column 0 of the strip is key block.origin.
-HWY_INLINE void MultiplyByColumns(const cpu::QueryBlock& block, const float* rows, int64_t D,
+// the vectors of keys that it sees. `strip` is where the segment begins: its column 0 is key
+// segment.origin.
+HWY_INLINE void MultiplyByColumns(const cpu::KeySegment& segment, const float* rows, int64_t D,
                                   const float* packed, float* strip, int64_t strip_stride,
                                   cpu::RowPrefetcher& prefetcher) {
   const int64_t row_stride = cpu::PackedRowStride(D);
-  const int64_t first_panel = block.origin / kPanel;
-  for (int64_t panel = first_panel; panel * kPanel < block.all.end; ++panel) {
-    for (int64_t r = 0; r < block.rows; r += cpu::kTileRows) {
-      const cpu::KeyRange& seen = block.groups[r / cpu::kTileRows];
+  const int64_t first_panel = segment.origin / kPanel;
+  for (int64_t panel = first_panel; panel * kPanel < segment.all.end; ++panel) {
+    for (int64_t r = 0; r < segment.rows; r += cpu::kTileRows) {
+      const cpu::KeyRange& seen = segment.groups[r / cpu::kTileRows];
       const int64_t begin = std::max<int64_t>(0, (seen.begin - panel * kPanel) / kLanes);
       const int64_t end = std::min<int64_t>(
           kTileVectors, CeilDiv(std::max<int64_t>(0, seen.end - panel * kPanel), kLanes));
@@ -132,35 +133,33 @@ HWY_INLINE void MultiplyByColumns(const cpu::QueryBlock& block, const float* row
       const TileProduct tile = {
           .a = rows + r * row_stride,
           .b = packed + panel * kPanel * D + begin * kLanes,
-          .c = strip + r * strip_stride + panel * kPanel - block.origin + begin * kLanes,
+          .c = strip + r * strip_stride + panel * kPanel - segment.origin + begin * kLanes,
           .a_stride = row_stride,
           .b_stride = kPanel,
           .c_stride = strip_stride,
           .depth = D,
           .accumulate = false};
-      MultiplyTile<false>(tile, std::min(cpu::kTileRows, block.rows - r), end - begin);
+      MultiplyTile<false>(tile, std::min(cpu::kTileRows, segment.rows - r), end - begin);
       prefetcher.Advance();
     }
   }
 }
 
-// out (rows, D) = strip (rows, keys) · packed (T, D), over the keys that each group of rows sees;
-// zero where it sees none. In chunks of keys that stay in the first-level cache from group to
-// group.
-HWY_INLINE void MultiplyByRows(const cpu::QueryBlock& block, const float* strip,
-                               int64_t strip_stride, const float* packed, int64_t D, float* out,
-                               cpu::RowPrefetcher& prefetcher) {
+// out (rows, D) += strip (rows, keys) · packed (T, D), over the keys that each group of rows sees.
+// In chunks of keys that stay in the first-level cache from group to group.
+HWY_INLINE void AddProductByRows(const cpu::KeySegment& segment, const float* strip,
+                                 int64_t strip_stride, const float* packed, int64_t D, float* out,
+                                 cpu::RowPrefetcher& prefetcher) {
   constexpr int64_t kChunk = 128;
   const int64_t stride = cpu::PackedRowStride(D);
   const int64_t vectors = CeilDiv(D, kLanes);
-  std::fill_n(out, block.rows * stride, 0.0f);
-  for (int64_t chunk = block.origin; chunk < block.all.end; chunk += kChunk) {
-    for (int64_t r = 0; r < block.rows; r += cpu::kTileRows) {
-      const cpu::KeyRange& seen = block.groups[r / cpu::kTileRows];
+  for (int64_t chunk = segment.origin; chunk < segment.all.end; chunk += kChunk) {
+    for (int64_t r = 0; r < segment.rows; r += cpu::kTileRows) {
+      const cpu::KeyRange& seen = segment.groups[r / cpu::kTileRows];
       const int64_t begin = std::max(seen.begin, chunk);
       const int64_t end = std::min(seen.end, chunk + kChunk);
       for (int64_t n = 0; n < vectors && begin < end; n += kTileVectors) {
-        const TileProduct tile = {.a = strip + r * strip_stride + begin - block.origin,
+        const TileProduct tile = {.a = strip + r * strip_stride + begin - segment.origin,
                                   .b = packed + begin * stride + n * kLanes,
                                   .c = out + r * stride + n * kLanes,
                                   .a_stride = strip_stride,
@@ -168,7 +167,7 @@ HWY_INLINE void MultiplyByRows(const cpu::QueryBlock& block, const float* strip,
                                   .c_stride = stride,
                                   .depth = end - begin,
                                   .accumulate = true};
-        MultiplyTile<false>(tile, std::min(cpu::kTileRows, block.rows - r),
+        MultiplyTile<false>(tile, std::min(cpu::kTileRows, segment.rows - r),
                             std::min<int64_t>(kTileVectors, vectors - n));
         prefetcher.Advance();
       }
@@ -177,17 +176,17 @@ HWY_INLINE void MultiplyByRows(const cpu::QueryBlock& block, const float* strip,
 }
 
 // sums (T, D) += stripᵀ (keys, rows) · rows (rows, D), over the rows that see each group of keys.
-HWY_INLINE void AddTransposedProduct(const cpu::QueryBlock& block, const float* strip,
+HWY_INLINE void AddTransposedProduct(const cpu::KeySegment& segment, const float* strip,
                                      int64_t strip_stride, const float* rows, int64_t D,
                                      float* sums, cpu::RowPrefetcher& prefetcher) {
   const int64_t stride = cpu::PackedRowStride(D);
   const int64_t vectors = CeilDiv(D, kLanes);
-  cpu::SeeingRows seeing_rows(block);
-  for (int64_t key = block.all.begin; key < block.all.end; key += cpu::kTileRows) {
-    const int64_t keys = std::min(cpu::kTileRows, block.all.end - key);
+  cpu::SeeingRows seeing_rows(segment);
+  for (int64_t key = segment.all.begin; key < segment.all.end; key += cpu::kTileRows) {
+    const int64_t keys = std::min(cpu::kTileRows, segment.all.end - key);
     const cpu::KeyRange seeing = seeing_rows.Of({key, key + keys});
     for (int64_t n = 0; n < vectors && !seeing.empty(); n += kTileVectors) {
-      const TileProduct tile = {.a = strip + seeing.begin * strip_stride + key - block.origin,
+      const TileProduct tile = {.a = strip + seeing.begin * strip_stride + key - segment.origin,
                                 .b = rows + seeing.begin * stride + n * kLanes,
                                 .c = sums + key * stride + n * kLanes,
                                 .a_stride = strip_stride,

@@ -35,12 +35,13 @@ HWY_INLINE void ForwardRows(const EmbeddingForwardArgs<T>& args, int64_t begin, 
   const hn::CappedTag<float, 16> df;
   const int64_t C = args.C;
   for (int64_t n = begin; n < end; ++n) {
-    const T* token = args.token_table + args.tokens[n] * C;
+    const T* token = args.token_table != nullptr ? args.token_table + args.tokens[n] * C
+                                                 : args.projected + n * C;
     const T* position = args.position_table + (args.position_offset + n % args.T_) * C;
     const int64_t segment_index = args.segments == nullptr ? 0 : args.segments[n];
     const T* segment =
         args.segment_table == nullptr ? nullptr : args.segment_table + segment_index * C;
-    T* y = args.y + n * C;
+    T* y = args.y + EmbeddingRow(n, args.T_, args.R) * C;
     ForEachVector(df, 0, C, [&](int64_t c, auto memory) HWY_ATTR {
       auto sum = hn::Add(memory.Load(df, token + c), memory.Load(df, position + c));
       if (segment != nullptr) sum = hn::Add(sum, memory.Load(df, segment + c));
@@ -49,19 +50,26 @@ HWY_INLINE void ForwardRows(const EmbeddingForwardArgs<T>& args, int64_t begin, 
   }
 }
 
-// sum += the rows of dy named by rows[0 … count).
+// sum += the rows of dy that belong to tokens[0 … count).
 template <typename T>
-HWY_INLINE void AddRowsOf(const EmbeddingBackwardArgs<T>& args, const int32_t* rows, int64_t count,
-                          float* sum) {
-  for (int64_t i = 0; i < count; ++i) AddRow(args.dy + rows[i] * args.C, args.C, sum);
+HWY_INLINE void AddRowsOf(const EmbeddingBackwardArgs<T>& args, const int32_t* tokens,
+                          int64_t count, float* sum) {
+  for (int64_t i = 0; i < count; ++i) {
+    AddRow(args.dy + EmbeddingRow(tokens[i], args.T_, args.R) * args.C, args.C, sum);
+  }
 }
 
-// Positions begin … end - 1 of every sequence.
+// Rows begin … end - 1 of every sequence: the register rows, then the positions.
 template <typename T>
 HWY_INLINE void AddPositions(const EmbeddingBackwardArgs<T>& args, int64_t begin, int64_t end) {
-  for (int64_t t = begin; t < end; ++t) {
-    float* sum = args.dposition_table + (args.position_offset + t) * args.C;
-    for (int64_t n = t; n < args.N; n += args.T_) AddRow(args.dy + n * args.C, args.C, sum);
+  const int64_t row_length = args.R + args.T_, rows = args.N / args.T_ * row_length;
+  for (int64_t i = begin; i < end; ++i) {
+    float* table = i < args.R ? args.dregister_table : args.dposition_table;
+    if (table == nullptr) continue;
+    float* sum = table + (i < args.R ? i : args.position_offset + i - args.R) * args.C;
+    for (int64_t row = i; row < rows; row += row_length) {
+      AddRow(args.dy + row * args.C, args.C, sum);
+    }
   }
 }
 
@@ -78,7 +86,7 @@ HWY_INLINE void AddSegments(const EmbeddingBackwardArgs<T>& args, int64_t begin,
       const int64_t segment = segment_of(n), limit = std::min(args.N, n + kLongestRun);
       std::fill(run_sum, run_sum + columns, 0.0f);
       for (; n < limit && segment_of(n) == segment; ++n) {
-        AddRow(args.dy + n * args.C + c, columns, run_sum);
+        AddRow(args.dy + EmbeddingRow(n, args.T_, args.R) * args.C + c, columns, run_sum);
       }
       AddRow(run_sum, columns, args.dsegment_table + segment * args.C + c);
     }
@@ -179,6 +187,16 @@ void AddTokens(const EmbeddingBackwardArgs<T>& args) {
   });
 }
 
+template <typename T>
+void CopyTokenRows(const EmbeddingBackwardArgs<T>& args) {
+  ParallelFor(args.N, kForwardRowsPerGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t n = begin; n < end; ++n) {
+      std::copy_n(args.dy + EmbeddingRow(n, args.T_, args.R) * args.C, args.C,
+                  args.dprojected + n * args.C);
+    }
+  });
+}
+
 }  // namespace
 
 int64_t EmbeddingBackwardWorkspaceBytes(int64_t N, int64_t V) {
@@ -189,6 +207,12 @@ namespace cpu {
 
 template <typename T>
 absl::Status EmbeddingForward(const EmbeddingForwardArgs<T>& args) {
+  CHECK_EQ(args.token_table == nullptr, args.projected != nullptr);
+  CHECK_EQ(args.register_table == nullptr, args.R == 0);
+  const int64_t register_values = args.R * args.C;
+  for (int64_t b = 0; b < args.N / args.T_ && register_values > 0; ++b) {
+    std::copy_n(args.register_table, register_values, args.y + b * (args.R + args.T_) * args.C);
+  }
   ParallelFor(args.N, kForwardRowsPerGrain, [&](int64_t begin, int64_t end) {
     if constexpr (std::is_same_v<T, float>) {
       HWY_DYNAMIC_DISPATCH(ForwardRowsFloat)(args, begin, end);
@@ -203,8 +227,9 @@ template <typename T>
 absl::Status EmbeddingBackward(const EmbeddingBackwardArgs<T>& args) {
   if (args.N == 0) return absl::OkStatus();
   CHECK_LT(args.N, int64_t{1} << 31);
-  AddTokens(args);
-  ParallelFor(std::min(args.T_, args.N), 1, [&](int64_t begin, int64_t end) {
+  if (args.dtoken_table != nullptr) AddTokens(args);
+  if (args.dprojected != nullptr) CopyTokenRows(args);
+  ParallelFor(args.R + args.T_, 1, [&](int64_t begin, int64_t end) {
     if constexpr (std::is_same_v<T, float>) {
       HWY_DYNAMIC_DISPATCH(AddPositionsFloat)(args, begin, end);
     } else {

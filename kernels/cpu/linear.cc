@@ -196,12 +196,16 @@ absl::Status LinearBackwardInput(LinearCache& cache, const LinearBackwardInputAr
 template <typename T>
 absl::Status LinearLogits(LinearCache& cache, const LinearLogitsArgs<T>& args) {
   CheckSizes(args.N, args.K, args.M);
+  const int64_t x_stride = args.x_stride == 0 ? args.K : args.x_stride;
+  const int64_t logits_stride = args.logits_stride == 0 ? args.M : args.logits_stride;
+  CHECK_GE(x_stride, args.K);
+  CHECK_GE(logits_stride, args.M);
   PackedWeight* packed = args.packed;
   return Run(cache.state(),
              {.shape = {.rows = args.N,
                         .b = ForwardLayout(args.K, args.M, kElementType<T>),
-                        .a_stride = args.K,
-                        .c_stride = args.M,
+                        .a_stride = x_stride,
+                        .c_stride = logits_stride,
                         .c_type = ElementType::kFloat,
                         .has_bias = args.bias != nullptr,
                         .threads = ComputeThreads()},

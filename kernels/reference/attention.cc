@@ -7,10 +7,10 @@
 namespace sluice::reference {
 namespace {
 
-bool Visible(const AttentionMask& mask, int64_t T, int64_t b, int64_t i, int64_t j) {
-  if (mask.causal && j > i) return false;
-  if (mask.lengths != nullptr && (i >= mask.lengths[b] || j >= mask.lengths[b])) return false;
-  return mask.documents == nullptr || mask.documents[b * T + i] == mask.documents[b * T + j];
+// Keys are counted with the sink token, when there is one, as number 0.
+template <typename Args>
+int64_t SinkTokens(const Args& args) {
+  return args.sink_key == nullptr ? 0 : 1;
 }
 
 // Offset of element 0 of head h of token t in q, k and v.
@@ -19,83 +19,179 @@ int64_t TokenOffset(const Args& args, int64_t b, int64_t t, int64_t h) {
   return (b * args.T_ + t) * args.qkv_stride + h * args.D;
 }
 
+// Tokens i and j, registers included.
+bool TokenVisible(const AttentionMask& mask, int64_t T, int64_t b, int64_t i, int64_t j) {
+  if (mask.lengths != nullptr && (i >= mask.lengths[b] || j >= mask.lengths[b])) return false;
+  if (j < mask.registers) return true;
+  if (mask.causal && j > i) return false;
+  if (mask.documents == nullptr) return true;
+  return i >= mask.registers && mask.documents[b * T + i] == mask.documents[b * T + j];
+}
+
+// Whether query i of row b sees key number `key`.
 template <typename Args>
-double Score(const Args& args, int64_t b, int64_t h, int64_t i, int64_t j) {
-  if (!Visible(args.mask, args.T_, b, i, j)) return -INFINITY;
+bool Visible(const Args& args, int64_t b, int64_t i, int64_t key) {
+  const int64_t j = key - SinkTokens(args);
+  return TokenVisible(args.mask, args.T_, b, i, j < 0 ? i : j);
+}
+
+template <typename Args>
+const double* KeyRow(const Args& args, int64_t b, int64_t h, int64_t key) {
+  const int64_t j = key - SinkTokens(args);
+  return j < 0 ? args.sink_key + h * args.D : args.k + TokenOffset(args, b, j, h);
+}
+template <typename Args>
+const double* ValueRow(const Args& args, int64_t b, int64_t h, int64_t key) {
+  const int64_t j = key - SinkTokens(args);
+  return j < 0 ? args.sink_value + h * args.D : args.v + TokenOffset(args, b, j, h);
+}
+
+template <typename Args>
+double Score(const Args& args, int64_t b, int64_t h, int64_t i, int64_t key) {
+  if (!Visible(args, b, i, key)) return -INFINITY;
+  const double* q = args.q + TokenOffset(args, b, i, h);
+  const double* k = KeyRow(args, b, h, key);
   double dot = 0;
-  for (int64_t d = 0; d < args.D; ++d) {
-    dot += args.q[TokenOffset(args, b, i, h) + d] * args.k[TokenOffset(args, b, j, h) + d];
-  }
+  for (int64_t d = 0; d < args.D; ++d) dot += q[d] * k[d];
   return dot * args.scale;
 }
 
+// The logit of head h that joins the denominator; -infinity: none.
 template <typename Args>
-double PairFactor(const Args& args, int64_t b, int64_t h, int64_t i, int64_t j) {
-  if (!args.dropout.enabled()) return 1;
-  return DropoutFactor(args.dropout, args.dropout.sample_index[b], h * args.T_ + i, j, args.T_);
+double SinkLogit(const Args& args, int64_t h) {
+  if (args.sink == SoftmaxSink::kNone) return -INFINITY;
+  return args.sink == SoftmaxSink::kZero ? 0 : args.sink_logit[h];
 }
 
-// The gate of token t where `site` is the site in use, else 1.
 template <typename Args>
-double GateAt(const Args& args, GateSite site, int64_t b, int64_t t, int64_t h) {
-  return args.gate_site == site ? args.gate[(b * args.T_ + t) * args.H + h] : 1;
+double Unclipped(const Args& args, double p) {
+  const double gamma = args.clip.gamma, zeta = args.clip.zeta;
+  return args.clip.enabled() ? (zeta - gamma) * p + gamma : p;
+}
+
+template <typename Args>
+double PairFactor(const Args& args, int64_t b, int64_t h, int64_t i, int64_t key) {
+  if (!args.dropout.enabled()) return 1;
+  return DropoutFactor(args.dropout, args.dropout.sample_index[b], h * args.T_ + i, key,
+                       args.T_ + SinkTokens(args));
+}
+
+// Where the gate of channel d of token t lies.
+template <typename Args>
+int64_t GateIndex(const Args& args, int64_t b, int64_t t, int64_t h, int64_t d) {
+  const int64_t head = (b * args.T_ + t) * args.H + h;
+  return args.gate_per_channel ? head * args.D + d : head;
+}
+template <typename Args>
+double QueryGate(const Args& args, int64_t b, int64_t i, int64_t h, int64_t d) {
+  return args.gate_site == GateSite::kQuery ? args.gate[GateIndex(args, b, i, h, d)] : 1;
+}
+template <typename Args>
+double KeyGate(const Args& args, int64_t b, int64_t key, int64_t h, int64_t d) {
+  const int64_t j = key - SinkTokens(args);
+  if (args.gate_site != GateSite::kKey || j < 0) return 1;
+  return args.gate[GateIndex(args, b, j, h, d)];
 }
 
 void ForwardRow(const AttentionForwardArgs<double>& args, int64_t b, int64_t h, int64_t i) {
-  std::vector<double> p(args.T_);
-  double largest = -INFINITY, sum = 0;
-  for (int64_t j = 0; j < args.T_; ++j) {
-    p[j] = Score(args, b, h, i, j);
-    largest = std::fmax(largest, p[j]);
+  const int64_t keys = args.T_ + SinkTokens(args);
+  double* out = args.out + ((b * args.T_ + i) * args.H + h) * args.D;
+  std::fill_n(out, args.D, 0.0);
+  std::vector<double> p(keys);
+  double largest = -INFINITY;
+  for (int64_t key = 0; key < keys; ++key) {
+    p[key] = Score(args, b, h, i, key);
+    largest = std::fmax(largest, p[key]);
   }
-  for (double& value : p) {
-    value = value == -INFINITY ? 0 : std::exp(value - largest);
-    sum += value;
+  double log_sum_exp = -INFINITY;
+  if (largest != -INFINITY) {
+    const double sink_logit = SinkLogit(args, h);
+    largest = std::fmax(largest, sink_logit);
+    double sum = std::exp(sink_logit - largest);
+    for (double& value : p) {
+      value = std::exp(value - largest);
+      sum += value;
+    }
+    log_sum_exp = largest + std::log(sum);
+    for (int64_t key = 0; key < keys; ++key) {
+      if (!Visible(args, b, i, key)) continue;
+      const double weight =
+          std::clamp(Unclipped(args, p[key] / sum), 0.0, 1.0) * PairFactor(args, b, h, i, key);
+      const double* v = ValueRow(args, b, h, key);
+      for (int64_t d = 0; d < args.D; ++d) out[d] += weight * KeyGate(args, b, key, h, d) * v[d];
+    }
+    for (int64_t d = 0; d < args.D; ++d) out[d] *= QueryGate(args, b, i, h, d);
   }
-  const double log_sum_exp = sum > 0 ? largest + std::log(sum) : -INFINITY;
   if (args.log_sum_exp != nullptr) args.log_sum_exp[(b * args.H + h) * args.T_ + i] = log_sum_exp;
-  for (int64_t j = 0; j < args.T_ && sum > 0; ++j) {
-    p[j] *= PairFactor(args, b, h, i, j) * GateAt(args, GateSite::kKey, b, j, h) / sum;
-  }
+}
+
+// Where gradients of key number `key` of a row go.
+struct KeyGradients {
+  double* k;  // (D)
+  double* v;  // (D)
+};
+KeyGradients GradientsOf(const AttentionBackwardArgs<double>& args, int64_t b, int64_t h,
+                         int64_t key) {
+  const int64_t j = key - SinkTokens(args);
+  if (j < 0) return {args.dsink_key + h * args.D, args.dsink_value + h * args.D};
+  const int64_t at = TokenOffset(args, b, j, h);
+  return {args.dk + at, args.dv + at};
+}
+
+// Adds to dv and dgate what pair (i, key) contributes with weight p̃; returns ∂loss / ∂p̃.
+double BackwardPair(const AttentionBackwardArgs<double>& args, int64_t b, int64_t h, int64_t i,
+                    int64_t key, double weight) {
+  const double* dout = args.dout + ((b * args.T_ + i) * args.H + h) * args.D;
+  const double* v = ValueRow(args, b, h, key);
+  const KeyGradients gradients = GradientsOf(args, b, h, key);
+  const int64_t j = key - SinkTokens(args);
+  double dweight = 0;
   for (int64_t d = 0; d < args.D; ++d) {
-    double out = 0;
-    for (int64_t j = 0; j < args.T_; ++j) out += p[j] * args.v[TokenOffset(args, b, j, h) + d];
-    args.out[((b * args.T_ + i) * args.H + h) * args.D + d] =
-        out * GateAt(args, GateSite::kQuery, b, i, h);
+    const double query_gate = QueryGate(args, b, i, h, d), key_gate = KeyGate(args, b, key, h, d);
+    dweight += query_gate * key_gate * dout[d] * v[d];
+    gradients.v[d] += weight * query_gate * key_gate * dout[d];
+    if (args.gate_site == GateSite::kQuery) {
+      args.dgate[GateIndex(args, b, i, h, d)] += weight * dout[d] * v[d];
+    } else if (args.gate_site == GateSite::kKey && j >= 0) {
+      args.dgate[GateIndex(args, b, j, h, d)] += weight * dout[d] * v[d];
+    }
   }
+  return dweight;
 }
 
 void BackwardRow(const AttentionBackwardArgs<double>& args, int64_t b, int64_t h, int64_t i) {
-  const double* dout = args.dout + ((b * args.T_ + i) * args.H + h) * args.D;
-  const double query_gate = GateAt(args, GateSite::kQuery, b, i, h);
-  std::vector<double> p(args.T_), dp(args.T_);
+  const int64_t keys = args.T_ + SinkTokens(args);
+  const double log_sum_exp = args.log_sum_exp[(b * args.H + h) * args.T_ + i];
+  if (log_sum_exp == -INFINITY) return;
+  std::vector<double> p(keys), dp(keys);
   double dot_p_dp = 0;
-  for (int64_t j = 0; j < args.T_; ++j) {
-    const double score = Score(args, b, h, i, j);
+  for (int64_t key = 0; key < keys; ++key) {
+    const double score = Score(args, b, h, i, key);
     if (score == -INFINITY) continue;
-    const double key_gate = GateAt(args, GateSite::kKey, b, j, h);
-    const double factor = PairFactor(args, b, h, i, j);
-    p[j] = std::exp(score - args.log_sum_exp[(b * args.H + h) * args.T_ + i]);
-    double dot_dout_v = 0;
-    for (int64_t d = 0; d < args.D; ++d) {
-      const int64_t at = TokenOffset(args, b, j, h) + d;
-      dot_dout_v += dout[d] * args.v[at];
-      args.dv[at] += query_gate * p[j] * factor * key_gate * dout[d];
+    p[key] = std::exp(score - log_sum_exp);
+    const double unclipped = Unclipped(args, p[key]);
+    const double factor = PairFactor(args, b, h, i, key);
+    const double dweight =
+        BackwardPair(args, b, h, i, key, std::clamp(unclipped, 0.0, 1.0) * factor);
+    dp[key] = factor * dweight;
+    if (args.clip.enabled()) {
+      const bool passes = unclipped >= 0 && unclipped <= 1;
+      dp[key] *= passes ? static_cast<double>(args.clip.zeta) - args.clip.gamma : 0;
     }
-    if (args.gate_site != GateSite::kNone) {
-      const int64_t gated_token = b * args.T_ + (args.gate_site == GateSite::kQuery ? i : j);
-      args.dgate[gated_token * args.H + h] += p[j] * factor * dot_dout_v;
-    }
-    dp[j] = query_gate * factor * key_gate * dot_dout_v;
-    dot_p_dp += p[j] * dp[j];
+    dot_p_dp += p[key] * dp[key];
   }
-  for (int64_t j = 0; j < args.T_; ++j) {
-    const double ds = p[j] * (dp[j] - dot_p_dp) * args.scale;
-    const int64_t row_i = TokenOffset(args, b, i, h), row_j = TokenOffset(args, b, j, h);
+  const int64_t row_i = TokenOffset(args, b, i, h);
+  for (int64_t key = 0; key < keys; ++key) {
+    const double ds = p[key] * (dp[key] - dot_p_dp) * args.scale;
+    const double* k = KeyRow(args, b, h, key);
+    const KeyGradients gradients = GradientsOf(args, b, h, key);
     for (int64_t d = 0; d < args.D && ds != 0; ++d) {
-      args.dq[row_i + d] += ds * args.k[row_j + d];
-      args.dk[row_j + d] += ds * args.q[row_i + d];
+      args.dq[row_i + d] += ds * k[d];
+      gradients.k[d] += ds * args.q[row_i + d];
     }
+  }
+  if (args.sink == SoftmaxSink::kLogit) {
+    args.dsink_logit[h] -= std::exp(args.sink_logit[h] - log_sum_exp) * dot_p_dp;
   }
 }
 
@@ -108,11 +204,12 @@ void AttentionForward(const AttentionForwardArgs<double>& args) {
 }
 
 void AttentionBackward(const AttentionBackwardArgs<double>& args) {
+  const int64_t gates = args.H * (args.gate_per_channel ? args.D : 1);
   for (int64_t token = 0; token < args.B * args.T_; ++token) {
     for (double* gradient : {args.dq, args.dk, args.dv}) {
       std::fill_n(gradient + token * args.qkv_stride, args.H * args.D, 0.0);
     }
-    if (args.dgate != nullptr) std::fill_n(args.dgate + token * args.H, args.H, 0.0);
+    if (args.dgate != nullptr) std::fill_n(args.dgate + token * gates, gates, 0.0);
   }
   for (int64_t row = 0; row < args.B * args.H * args.T_; ++row) {
     BackwardRow(args, row / (args.H * args.T_), row / args.T_ % args.H, row % args.T_);

@@ -46,8 +46,8 @@ void LinearLogits(const LinearLogitsArgs<double>& args) {
                  .N = args.N,
                  .K = args.K,
                  .M = args.M,
-                 .x_stride = args.K,
-                 .y_stride = args.M});
+                 .x_stride = args.x_stride == 0 ? args.K : args.x_stride,
+                 .y_stride = args.logits_stride == 0 ? args.M : args.logits_stride});
 }
 
 }  // namespace sluice::reference

@@ -19,6 +19,7 @@ const ReadWhen kGated{"model.attention.variant", {"gated"}};
 const ReadWhen kMasked{"model.architecture", {"bert"}};
 const ReadWhen kFromShards{"data.source", {"shards"}};
 const ReadWhen kFromFiles{"data.source", {"shards", "nvidia_bert"}};
+const ReadWhen kOpt{"model.architecture", {"opt"}};
 const ReadWhen kGenerated{"data.source", {"bigram_backcopy"}};
 
 std::vector<Field> ModelFields() {
@@ -36,8 +37,14 @@ std::vector<Field> ModelFields() {
        "Width of the feed-forward layer, features"},
       {SLUICE_FIELD(model.max_position_embeddings), IntegerRange{1, 1048576},
        "Rows of the position embedding: the longest sequence_length"},
-      {SLUICE_FIELD(model.type_vocab_size), IntegerRange{1, 1024},
-       "Rows of the token type (segment) embedding"},
+      {SLUICE_FIELD(model.word_embed_proj_dim),
+       IntegerRange{0, 65536},
+       "Width of the token embedding, projected to hidden_size and back; 0: hidden_size",
+       {kOpt}},
+      {SLUICE_FIELD(model.type_vocab_size),
+       IntegerRange{1, 1024},
+       "Rows of the token type (segment) embedding",
+       {kMasked}},
       {SLUICE_FIELD(model.hidden_act), Choices{{"gelu_erf", "gelu_tanh", "relu"}},
        "Activation of the feed-forward layer and of the head"},
       {SLUICE_FIELD(model.layer_norm_eps), RealRange{0, 0.1, true, false},
@@ -67,6 +74,8 @@ std::vector<Field> ModelFields() {
        "(eq. 4)",
        {kGated}},
       {SLUICE_FIELD(model.attention.gate.bias), {}, "Adds a bias to the gate's logits", {kGated}},
+      {SLUICE_FIELD(model.attention.register_tokens), IntegerRange{0, 1024},
+       "Learned embeddings before each sequence, which see and are seen; in no loss, no positions"},
   };
 }
 

@@ -26,6 +26,7 @@ struct GateConfig {
 struct AttentionConfig {
   std::string variant = "vanilla";  // vanilla or gated
   GateConfig gate;
+  int64_t register_tokens = 0;  // learned embeddings before each sequence; with any variant
 
   friend bool operator==(const AttentionConfig&, const AttentionConfig&) = default;
 };
@@ -39,6 +40,7 @@ struct ModelConfig {
   int64_t num_attention_heads = 12;
   int64_t intermediate_size = 3072;
   int64_t max_position_embeddings = 512;
+  int64_t word_embed_proj_dim = 0;  // opt: width of the token table; 0: hidden_size
   int64_t type_vocab_size = 2;
   std::string hidden_act = "gelu_erf";  // gelu_erf, gelu_tanh or relu
   double layer_norm_eps = 1e-12;

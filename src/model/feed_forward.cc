@@ -5,35 +5,28 @@
 
 namespace sluice {
 
-FeedForward::FeedForward(const ModelBuild& build, const std::string& name,
+FeedForward::FeedForward(const ModelBuild& build, const LayerNames& names,
                          const FeedForwardConfig& config)
     : config_(config) {
-  const int64_t C = config.hidden_size, I = config.intermediate_size, N = build.max_tokens();
-  down_weight_ = build.parameters.Add(name + ".output.dense.weight", {C, I}, config.weight);
-  down_bias_ = build.parameters.Add(name + ".output.dense.bias", {C}, {});
-  up_weight_ = build.parameters.Add(name + ".intermediate.dense.weight", {I, C}, config.weight);
-  up_bias_ = build.parameters.Add(name + ".intermediate.dense.bias", {I}, {});
-  up_.Plan(build.context, build.arena, name + ".intermediate", build.dtype, {N, C, I}, build.train);
-  down_.Plan(build.context, build.arena, name + ".output", build.dtype, {N, I, C}, build.train);
+  const int64_t C = config.hidden_size, I = config.intermediate_size, N = build.max_rows();
+  down_.Add(build, names.down, N, {I, C, config.initialization, config.biases});
+  up_.Add(build, names.up, N, {C, I, config.initialization, config.biases});
 }
 
 FeedForwardActivations FeedForward::PlanActivations(const ModelBuild& build,
                                                     const std::string& name,
                                                     const FeedForwardConfig& config) {
-  const Shape shape{build.max_tokens(), config.intermediate_size};
-  return {.pre_activation = build.Activation(name + ".intermediate.pre_activation", shape),
-          .activated = build.Activation(name + ".intermediate.activated", shape)};
+  const Shape shape{build.max_rows(), config.intermediate_size};
+  const TensorView* activated = build.Activation(name + ".activated", shape);
+  return {.pre_activation = config.activation == Activation::kRelu
+                                ? activated
+                                : build.Activation(name + ".pre_activation", shape),
+          .activated = activated};
 }
 
 void FeedForward::Bind(const ParameterStore& parameters) {
-  up_.Bind({.weight = parameters.Working(up_weight_),
-            .bias = parameters.Working(up_bias_),
-            .weight_gradient = parameters.Gradient(up_weight_),
-            .bias_gradient = parameters.Gradient(up_bias_)});
-  down_.Bind({.weight = parameters.Working(down_weight_),
-              .bias = parameters.Working(down_bias_),
-              .weight_gradient = parameters.Gradient(down_weight_),
-              .bias_gradient = parameters.Gradient(down_bias_)});
+  up_.Bind(parameters);
+  down_.Bind(parameters);
 }
 
 void FeedForward::WeightsChanged() {
@@ -51,17 +44,16 @@ absl::Status FeedForward::Forward(ExecutionContext& context, const TensorView& x
   return down_.Forward(context, activated, y);
 }
 
-absl::Status FeedForward::Backward(ExecutionContext& context, const TensorView& x,
-                                   const FeedForwardActivations& saved, const TensorView& dy,
-                                   const TensorView& dactivated, const TensorView& dx) {
-  const Shape shape{x.rows(), config_.intermediate_size};
-  const TensorView pre_activation = saved.pre_activation->Prefix(shape);
-  RETURN_IF_ERROR(down_.BackwardWeight(context, saved.activated->Prefix(shape), dy));
-  RETURN_IF_ERROR(down_.BackwardInput(context, dy, dactivated, /*accumulate=*/false));
-  RETURN_IF_ERROR(
-      ops::ActivationBackward(context, config_.activation, pre_activation, dactivated, dactivated));
-  RETURN_IF_ERROR(up_.BackwardWeight(context, x, dactivated));
-  return up_.BackwardInput(context, dactivated, dx, /*accumulate=*/true);
+absl::Status FeedForward::Backward(ExecutionContext& context, const FeedForwardActivations& saved,
+                                   const BackwardCall& call) {
+  const Shape shape{call.x.rows(), config_.intermediate_size};
+  const TensorView dactivated = call.dactivated.Prefix(shape);
+  RETURN_IF_ERROR(down_.BackwardWeight(context, saved.activated->Prefix(shape), call.dy));
+  RETURN_IF_ERROR(down_.BackwardInput(context, call.dy, dactivated, /*accumulate=*/false));
+  RETURN_IF_ERROR(ops::ActivationBackward(
+      context, config_.activation, saved.pre_activation->Prefix(shape), dactivated, dactivated));
+  RETURN_IF_ERROR(up_.BackwardWeight(context, call.x, dactivated));
+  return up_.BackwardInput(context, dactivated, call.dx, call.accumulate);
 }
 
 }  // namespace sluice

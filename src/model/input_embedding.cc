@@ -3,87 +3,135 @@
 #include "core/status.h"
 #include "ops/dropout.h"
 #include "ops/embedding.h"
-#include "ops/layer_norm.h"
+#include "ops/row_gather.h"
 
 namespace sluice {
 
-InputEmbedding::InputEmbedding(const ModelBuild& build, const std::string& name,
-                               const InputEmbeddingConfig& config)
-    : config_(config), gradient_begin_(build.parameters.flat_elements()) {
-  const int64_t C = config.hidden_size, N = build.max_tokens();
+InputEmbedding::InputEmbedding(const ModelBuild& build, const Architecture& architecture,
+                               const ModelConfig& config)
+    : hidden_size_(config.hidden_size),
+      embedding_size_(architecture.embedding_size),
+      position_offset_(architecture.position_offset),
+      norm_placement_(architecture.norm_placement),
+      dropout_prob_(architecture.embedding_dropout ? config.hidden_dropout_prob : 0),
+      gradient_begin_(build.parameters.flat_elements()),
+      norm_(build, architecture.input_norm, config.hidden_size,
+            static_cast<float>(config.layer_norm_eps)),
+      saved_(ResidualNorm::PlanActivations(build, "embeddings", config.hidden_size)) {
+  const int64_t C = hidden_size_, E = embedding_size_;
+  const int64_t tokens = build.max_batch * build.length;
   ParameterStore& parameters = build.parameters;
-  norm_weight_ = parameters.Add(name + ".LayerNorm.weight", {C}, {InitialValues::Kind::kOne});
-  norm_bias_ = parameters.Add(name + ".LayerNorm.bias", {C}, {});
-  segment_table_ = parameters.Add(name + ".token_type_embeddings.weight",
-                                  {config.type_vocab_size, C}, config.table);
-  position_table_ = parameters.Add(name + ".position_embeddings.weight",
-                                   {config.max_position_embeddings, C}, config.table);
-  token_table_ =
-      parameters.Add(name + ".word_embeddings.weight", {config.vocab_size, C}, config.token_table);
-  gradient_end_ = parameters.flat_elements();
-  sum_ = build.Activation(name + ".sum", {N, C});
-  mean_ = build.Statistic(name + ".mean", {N});
-  rstd_ = build.Statistic(name + ".rstd", {N});
-  y_ = build.Activation(name + ".y", {N, C});
-  if (build.train) ops::PlanEmbedding(build.context, N, config.vocab_size);
+  InitialValues table = architecture.embedding.Weight(C);
+  auto add_table = [&](const std::string& name, int64_t rows, int64_t columns) {
+    return parameters.Add(name + ".weight", {rows, columns}, table);
+  };
+  if (build.registers > 0) {
+    register_table_ = add_table(architecture.register_table, build.registers, C);
+  }
+  if (architecture.token_types) {
+    segment_table_ = add_table(architecture.segment_table, config.type_vocab_size, C);
+  }
+  position_table_ =
+      add_table(architecture.position_table, config.max_position_embeddings + position_offset_, C);
+  if (projects()) {
+    project_in_.Add(build, architecture.project_in, tokens,
+                    {E, C, architecture.head, /*bias=*/false});
+    embedded_ = build.Activation("embeddings.tokens", {tokens, E});
+    projected_ = build.Scratch("embeddings.projected", {tokens, C});
+  }
+  table.zero_row = architecture.padding_id;
+  token_table_ = add_table(architecture.token_table, config.vocab_size, E);
+  if (build.train) ops::PlanEmbedding(build.context, tokens, config.vocab_size);
 }
 
-void InputEmbedding::Bind(const ParameterStore& parameters) { parameters_ = &parameters; }
+void InputEmbedding::Bind(const ParameterStore& parameters) {
+  parameters_ = &parameters;
+  norm_.Bind(parameters);
+  if (projects()) project_in_.Bind(parameters);
+}
 
-absl::StatusOr<TensorView> InputEmbedding::Forward(ExecutionContext& context,
-                                                   const ForwardPass& pass,
-                                                   const TensorView& tokens,
-                                                   const TensorView& segments) {
-  const Shape shape{pass.tokens(), config_.hidden_size};
-  const TensorView sum = sum_->Prefix(shape), y = y_->Prefix(shape);
+void InputEmbedding::WeightsChanged() {
+  if (projects()) project_in_.WeightsChanged();
+}
+
+Dropout InputEmbedding::OutputDropout(const ForwardPass& pass) const {
+  return MakeDropout(pass, dropout_prob_, /*layer=*/-1, DropoutSite::kEmbedding);
+}
+
+absl::StatusOr<Stream> InputEmbedding::Forward(ExecutionContext& context, const ForwardPass& pass,
+                                               const TensorView& tokens,
+                                               const TensorView& segments) {
+  const Shape shape{pass.rows(), hidden_size_};
+  const TensorView sum = saved_.sum->Prefix(shape), y = saved_.y->Prefix(shape);
+  auto working = [&](int index) { return index < 0 ? TensorView() : parameters_->Working(index); };
+  TensorView projected;
+  if (projects()) {
+    const TensorView embedded = embedded_->Prefix({tokens.elements(), embedding_size_});
+    projected = projected_->Prefix({tokens.elements(), hidden_size_});
+    RETURN_IF_ERROR(ops::RowGather(context, working(token_table_), tokens, embedded));
+    RETURN_IF_ERROR(project_in_.Forward(context, embedded, projected));
+  }
   RETURN_IF_ERROR(ops::Run(
-      context, ops::EmbeddingForward{.tokens = tokens,
-                                     .segments = segments,
-                                     .token_table = parameters_->Working(token_table_),
-                                     .position_table = parameters_->Working(position_table_),
-                                     .segment_table = parameters_->Working(segment_table_),
-                                     .y = sum}));
-  RETURN_IF_ERROR(
-      ops::Run(context, ops::LayerNormForward{.x = sum,
-                                              .residual = {},
-                                              .weight = parameters_->Working(norm_weight_),
-                                              .bias = parameters_->Working(norm_bias_),
-                                              .sum = {},
-                                              .y = y,
-                                              .mean = mean_->Prefix({pass.tokens()}),
-                                              .rstd = rstd_->Prefix({pass.tokens()}),
-                                              .eps = config_.layer_norm_eps}));
-  const Dropout dropout =
-      MakeDropout(pass, config_.hidden_dropout_prob, -1, DropoutSite::kEmbedding);
+      context,
+      ops::EmbeddingForward{.tokens = tokens,
+                            .segments = segments,
+                            .token_table = projects() ? TensorView() : working(token_table_),
+                            .projected = projected,
+                            .position_table = working(position_table_),
+                            .segment_table = working(segment_table_),
+                            .register_table = working(register_table_),
+                            .y = sum,
+                            .position_offset = position_offset_}));
+  RETURN_IF_ERROR(norm_.Forward(context, pass.rows(), /*residual=*/{}, saved_, Dropout{}));
+  const Dropout dropout = OutputDropout(pass);
   if (dropout.enabled()) RETURN_IF_ERROR(ops::DropoutForward(context, dropout, y, y));
-  return y;
+  return Stream{y, norm_placement_ == NormPlacement::kPostNorm ? y : sum};
 }
 
 absl::Status InputEmbedding::Backward(ExecutionContext& context, const ForwardPass& pass,
                                       const TensorView& tokens, const TensorView& segments,
-                                      const TensorView& dy) {
-  const Shape shape{pass.tokens(), config_.hidden_size};
-  const Dropout dropout =
-      MakeDropout(pass, config_.hidden_dropout_prob, -1, DropoutSite::kEmbedding);
-  if (dropout.enabled()) RETURN_IF_ERROR(ops::DropoutForward(context, dropout, dy, dy));
-  RETURN_IF_ERROR(
-      ops::Run(context, ops::LayerNormBackward{.dy = dy,
-                                               .dsum_in = {},
-                                               .sum = sum_->Prefix(shape),
-                                               .weight = parameters_->Working(norm_weight_),
-                                               .mean = mean_->Prefix({pass.tokens()}),
-                                               .rstd = rstd_->Prefix({pass.tokens()}),
-                                               .dsum = dy,
-                                               .dx = {},
-                                               .dweight = parameters_->Gradient(norm_weight_),
-                                               .dbias = parameters_->Gradient(norm_bias_)}));
-  return ops::Run(context,
-                  ops::EmbeddingBackward{.tokens = tokens,
-                                         .segments = segments,
-                                         .dy = dy,
-                                         .dtoken_table = parameters_->Gradient(token_table_),
-                                         .dposition_table = parameters_->Gradient(position_table_),
-                                         .dsegment_table = parameters_->Gradient(segment_table_)});
+                                      const Stream& dy) {
+  const Dropout dropout = OutputDropout(pass);
+  if (dropout.enabled()) {
+    RETURN_IF_ERROR(ops::DropoutForward(context, dropout, dy.normed, dy.normed));
+  }
+  RETURN_IF_ERROR(norm_
+                      .Backward(context, saved_,
+                                {.dy = dy.normed,
+                                 .dsum_in = dy.residual,
+                                 .dresidual = dy.normed,
+                                 .dbranch = {},
+                                 .dropout = {}})
+                      .status());
+  auto gradient = [&](int index) {
+    return index < 0 ? TensorView() : parameters_->Gradient(index);
+  };
+  TensorView dprojected;
+  if (projects()) dprojected = projected_->Prefix({tokens.elements(), hidden_size_});
+  RETURN_IF_ERROR(ops::Run(
+      context,
+      ops::EmbeddingBackward{.tokens = tokens,
+                             .segments = segments,
+                             .dy = dy.normed,
+                             .dtoken_table = projects() ? TensorView() : gradient(token_table_),
+                             .dprojected = dprojected,
+                             .dposition_table = gradient(position_table_),
+                             .dsegment_table = gradient(segment_table_),
+                             .dregister_table = gradient(register_table_),
+                             .position_offset = position_offset_}));
+  if (!projects()) return absl::OkStatus();
+  const TensorView embedded = embedded_->Prefix({tokens.elements(), embedding_size_});
+  RETURN_IF_ERROR(project_in_.BackwardWeight(context, embedded, dprojected));
+  // The embedded tokens are not needed any more: their memory takes their gradient.
+  RETURN_IF_ERROR(project_in_.BackwardInput(context, dprojected, embedded, /*accumulate=*/false));
+  return ops::Run(context, ops::EmbeddingBackward{.tokens = tokens,
+                                                  .segments = {},
+                                                  .dy = embedded,
+                                                  .dtoken_table = gradient(token_table_),
+                                                  .dprojected = {},
+                                                  .dposition_table = {},
+                                                  .dsegment_table = {},
+                                                  .dregister_table = {}});
 }
 
 }  // namespace sluice

@@ -18,15 +18,19 @@ struct ModelBuild {
   ParameterStore& parameters;
   DType dtype;        // of working weights and activations: bf16, fp32, or fp64 for the reference
   int64_t max_batch;  // rows of the largest batch
-  int64_t length;     // tokens of the longest row
+  int64_t length;     // tokens of the longest sequence
+  int64_t registers;  // R: register tokens before each sequence
   bool train;         // backward will be called
+  // What activations are reserved as: a head keeps none of them from chunk to chunk.
+  MemoryPurpose activations = MemoryPurpose::kActivations;
 
-  int64_t max_tokens() const { return max_batch * length; }
+  int64_t row_length() const { return registers + length; }
+  int64_t max_rows() const { return max_batch * row_length(); }  // N: rows of hidden states
   const TensorView* Activation(absl::string_view name, const Shape& shape) const {
-    return arena.Reserve(name, MemoryPurpose::kActivations, dtype, shape);
+    return arena.Reserve(name, activations, dtype, shape);
   }
   const TensorView* Statistic(absl::string_view name, const Shape& shape) const {
-    return arena.Reserve(name, MemoryPurpose::kActivations, AccumulatorDType(dtype), shape);
+    return arena.Reserve(name, activations, AccumulatorDType(dtype), shape);
   }
   const TensorView* Scratch(absl::string_view name, const Shape& shape) const {
     return arena.Reserve(name, MemoryPurpose::kScratch, dtype, shape);
@@ -35,15 +39,20 @@ struct ModelBuild {
 
 // One pass over one batch: what every layer needs to know about it.
 struct ForwardPass {
-  int64_t B = 0, T = 0;
+  int64_t B = 0;          // sequences
+  int64_t T = 0;          // rows of hidden states a sequence, registers included
+  int64_t registers = 0;  // R: the first rows of each sequence
   AttentionMask mask;
-  bool dropout_enabled = false;  // training
-  bool save_for_backward = false;
+  bool dropout_enabled = false;           // training
   uint64_t seed = 0;                      // of the run: keys the dropout
   const int64_t* sample_index = nullptr;  // (B)
   Observer* observer = nullptr;           // may be null
 
-  int64_t tokens() const { return B * T; }
+  int64_t rows() const { return B * T; }  // N
+  // Row of hidden states of the batch's token b·(T - R) + t.
+  int64_t RowOfToken(int64_t token) const {
+    return token + (token / (T - registers) + 1) * registers;
+  }
 };
 
 // The uses of dropout in a model, told apart: part of the reproducibility contract, never renumber.

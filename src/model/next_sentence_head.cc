@@ -61,7 +61,7 @@ absl::Status NextSentenceHead::Forward(ExecutionContext& context, const ForwardP
   const int64_t B = pass.B;
   CHECK_EQ(std::ssize(labels), B);
   for (int64_t b = 0; b < B; ++b) {
-    rows_->as<int32_t>()[b] = static_cast<int32_t>(b * pass.T);
+    rows_->as<int32_t>()[b] = static_cast<int32_t>(b * pass.T + pass.registers);
     labels_->as<int32_t>()[b] = labels[b];
   }
   const TensorView rows = rows_->Prefix({B});

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "model/masked_lm_head.h"
+#include "model/language_model_head.h"
 #include "model/model_build.h"
 #include "ops/linear.h"
 

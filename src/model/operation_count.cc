@@ -8,12 +8,18 @@ OperationsPerToken CountOperations(const ModelConfig& model, int64_t length, dou
   const auto I = static_cast<double>(model.intermediate_size);
   const auto H = static_cast<double>(model.num_attention_heads);
   const auto V = static_cast<double>(model.vocab_size);
-  const auto T = static_cast<double>(length);
+  const bool projected =
+      model.word_embed_proj_dim != 0 && model.word_embed_proj_dim != model.hidden_size;
+  const double E = projected ? static_cast<double>(model.word_embed_proj_dim) : C;
+  const bool is_bert = model.architecture == "bert";
+  const auto tokens = static_cast<double>(length);
+  const double T = tokens + static_cast<double>(model.attention.register_tokens);
+  const double rows_a_token = T / tokens;
   OperationsPerToken count;
-  count.projections = 2 * L * (4 * C * C + 2 * C * I);
-  count.attention = 4 * L * T * C;
-  count.gates = model.attention.variant == "gated" ? 2 * L * C * H : 0;
-  count.head = target_share * 2 * (C * C + C * V);
+  count.projections = rows_a_token * 2 * L * (4 * C * C + 2 * C * I) + (projected ? 2 * C * E : 0);
+  count.attention = rows_a_token * (is_bert ? 4 * L * T * C : 2 * L * (T + 1) * C);
+  count.gates = model.attention.variant == "gated" ? rows_a_token * 2 * L * C * H : 0;
+  count.head = target_share * 2 * (E * V + (is_bert ? C * C : 0) + (projected ? C * E : 0));
   return count;
 }
 

@@ -10,12 +10,13 @@
 namespace sluice {
 
 // Multiply and add count as two. Per token of a row of `length` tokens, forward only; backward
-// takes twice as much.
+// takes twice as much. Register rows count with the tokens that they stand before.
 struct OperationsPerToken {
-  double projections = 0;  // QKV, attention output, feed-forward: 2 · L · (4 C² + 2 C I)
-  double attention = 0;    // Q·Kᵀ and P·V: 4 · L · T · C
-  double gates = 0;        // 2 · L · C · H when gated
-  double head = 0;         // target share · 2 · (C² + C V)
+  double projections = 0;  // QKV, attention output, feed-forward: 2 · L · (4 C² + 2 C I); and 2 · C
+                           // E where the token table is projected
+  double attention = 0;  // Q·Kᵀ and P·V: 4 · L · T · C, causal 2 · L · (T + 1) · C
+  double gates = 0;      // 2 · L · C · H when gated
+  double head = 0;       // target share · 2 · (E V, + C² for BERT's transform, + C E projected)
   double forward() const { return projections + attention + gates + head; }
   double training() const { return 3 * forward(); }
 };

@@ -8,19 +8,44 @@
 namespace sluice::ops {
 namespace {
 
-void CheckShapes(const AttentionDims& dims, const TensorView& qkv, const TensorView& gate,
-                 GateSite gate_site) {
-  CHECK_EQ(qkv.rows(), dims.B * dims.T);
-  CHECK_EQ(qkv.dim(-1), 3 * dims.H * dims.D);
-  CHECK_EQ(gate.null(), gate_site == GateSite::kNone);
-  if (!gate.null()) CHECK_EQ(gate.elements(), dims.B * dims.T * dims.H);
+// What both directions have.
+template <typename Call>
+void CheckShapes(const Call& call) {
+  const auto [B, T_, H, D] = call.dims;
+  CHECK_EQ(call.qkv.rows(), B * T_);
+  CHECK_EQ(call.qkv.dim(-1), 3 * H * D);
+  CHECK_EQ(call.gate.null(), call.gate_site == GateSite::kNone);
+  if (!call.gate.null()) {
+    CHECK_EQ(call.gate.elements(), B * T_ * H * (call.gate_per_channel ? D : 1));
+    CHECK(call.gate.contiguous());
+  }
+  CHECK(call.clip.gamma <= 0 && call.clip.zeta >= 1) << call.clip.gamma << ", " << call.clip.zeta;
+  CHECK_EQ(call.sink_logit.null(), call.sink != SoftmaxSink::kLogit);
+  if (!call.sink_logit.null()) CHECK_EQ(call.sink_logit.elements(), H);
+  CHECK_EQ(call.sink_key.null(), call.sink_value.null());
+  if (!call.sink_key.null()) {
+    CHECK_EQ(call.sink_key.elements(), H * D);
+    CHECK_EQ(call.sink_value.elements(), H * D);
+  }
+  CHECK_GE(call.mask.registers, 0);
+  CHECK_LE(call.mask.registers, T_);
+}
+
+// A gradient has the shape of what it is the gradient of.
+void CheckGradient(const TensorView& gradient, const TensorView& of) {
+  CHECK_EQ(gradient.null(), of.null());
+  if (!of.null()) CHECK_EQ(gradient.elements(), of.elements());
+}
+
+int64_t SinkBatch(const AttentionDims& dims, bool sink_logit, bool sink_token) {
+  return sink_logit || sink_token ? dims.B : 0;
 }
 
 }  // namespace
 
 absl::Status Run(ExecutionContext& context, const AttentionForward& call) {
   const auto [B, T_, H, D] = call.dims;
-  CheckShapes(call.dims, call.qkv, call.gate, call.gate_site);
+  CheckShapes(call);
   CHECK_EQ(call.out.elements(), B * T_ * H * D);
   return Dispatch(
       context, "attention forward", call.qkv.dtype(),
@@ -40,6 +65,12 @@ absl::Status Run(ExecutionContext& context, const AttentionForward& call) {
             .qkv_stride = call.qkv.row_stride(),
             .scale = Accumulator<T>(1 / std::sqrt(static_cast<double>(call.dims.D))),
             .gate_site = call.gate_site,
+            .gate_per_channel = call.gate_per_channel,
+            .clip = call.clip,
+            .sink = call.sink,
+            .sink_logit = call.sink_logit.as<T>(),
+            .sink_key = call.sink_key.as<T>(),
+            .sink_value = call.sink_value.as<T>(),
             .mask = call.mask,
             .dropout = call.dropout,
             .workspace = context.workspace(AttentionForwardWorkspaceBytes(
@@ -50,7 +81,11 @@ absl::Status Run(ExecutionContext& context, const AttentionForward& call) {
 
 absl::Status Run(ExecutionContext& context, const AttentionBackward& call) {
   const auto [B, T_, H, D] = call.dims;
-  CheckShapes(call.dims, call.qkv, call.gate, call.gate_site);
+  CheckShapes(call);
+  CheckGradient(call.dgate, call.gate);
+  CheckGradient(call.dsink_logit, call.sink_logit);
+  CheckGradient(call.dsink_key, call.sink_key);
+  CheckGradient(call.dsink_value, call.sink_value);
   CHECK_EQ(call.dout.elements(), B * T_ * H * D);
   CHECK_EQ(call.dqkv.elements(), call.qkv.elements());
   CHECK_EQ(call.dqkv.row_stride(), call.qkv.row_stride());
@@ -78,18 +113,31 @@ absl::Status Run(ExecutionContext& context, const AttentionBackward& call) {
             .qkv_stride = call.qkv.row_stride(),
             .scale = Accumulator<T>(1 / std::sqrt(static_cast<double>(call.dims.D))),
             .gate_site = call.gate_site,
+            .gate_per_channel = call.gate_per_channel,
+            .clip = call.clip,
+            .sink = call.sink,
+            .sink_logit = call.sink_logit.as<T>(),
+            .sink_key = call.sink_key.as<T>(),
+            .sink_value = call.sink_value.as<T>(),
+            .dsink_logit = call.dsink_logit.as<Accumulator<T>>(),
+            .dsink_key = call.dsink_key.as<Accumulator<T>>(),
+            .dsink_value = call.dsink_value.as<Accumulator<T>>(),
             .mask = call.mask,
             .dropout = call.dropout,
             .workspace = context.workspace(AttentionBackwardWorkspaceBytes(
-                call.dims.T, call.dims.H, call.dims.D, ComputeThreads()))};
+                call.dims.T, call.dims.H, call.dims.D, ComputeThreads(),
+                SinkBatch(call.dims, !call.sink_logit.null(), !call.sink_key.null())))};
       },
       reference::AttentionBackward, [](const auto& args) { return cpu::AttentionBackward(args); });
 }
 
-void PlanAttention(ExecutionContext& context, const AttentionDims& dims, bool train) {
+void PlanAttention(ExecutionContext& context, const AttentionDims& dims, bool train,
+                   const AttentionVariant& variant) {
   context.NeedWorkspace(AttentionForwardWorkspaceBytes(dims.T, dims.H, dims.D, ComputeThreads()));
   if (!train) return;
-  context.NeedWorkspace(AttentionBackwardWorkspaceBytes(dims.T, dims.H, dims.D, ComputeThreads()));
+  context.NeedWorkspace(AttentionBackwardWorkspaceBytes(
+      dims.T, dims.H, dims.D, ComputeThreads(),
+      SinkBatch(dims, variant.sink == SoftmaxSink::kLogit, variant.sink_token)));
 }
 
 }  // namespace sluice::ops

@@ -16,10 +16,16 @@ struct AttentionDims {
 struct AttentionForward {
   AttentionDims dims;
   TensorView qkv;          // (B·T, 3·H·D): q, k and v of a token side by side
-  TensorView gate;         // (B·T, H) in the accumulator's dtype; null for vanilla
+  TensorView gate;         // (B·T, H), or (B·T, H·D) with gate_per_channel, in the accumulator's
+                           // dtype; null when gate_site is kNone
   TensorView out;          // (B·T, H·D), overwritten
   TensorView log_sum_exp;  // (B, H, T), saved; null when there will be no backward
   GateSite gate_site = GateSite::kNone;
+  bool gate_per_channel = false;
+  ClippedSoftmax clip = {};
+  SoftmaxSink sink = SoftmaxSink::kNone;
+  TensorView sink_logit = {};                 // (H); null unless sink is kLogit
+  TensorView sink_key = {}, sink_value = {};  // (H, D); null: no sink token
   AttentionMask mask = {};
   Dropout dropout = {};
 };
@@ -30,14 +36,23 @@ struct AttentionBackward {
   TensorView qkv, gate, log_sum_exp;  // as in forward
   TensorView dout;                    // (B·T, H·D)
   TensorView dqkv;                    // (B·T, 3·H·D), overwritten
-  TensorView dgate;                   // (B·T, H), overwritten; null for vanilla
+  TensorView dgate;                   // as gate, overwritten; null when gate_site is kNone
   GateSite gate_site = GateSite::kNone;
+  bool gate_per_channel = false;
+  ClippedSoftmax clip = {};
+  SoftmaxSink sink = SoftmaxSink::kNone;
+  TensorView sink_logit = {}, sink_key = {}, sink_value = {};  // as in forward
+  // Accumulator dtype, ADDED to; each null where its parameter is.
+  TensorView dsink_logit = {};                  // (H)
+  TensorView dsink_key = {}, dsink_value = {};  // (H, D)
   AttentionMask mask = {};
   Dropout dropout = {};
 };
 absl::Status Run(ExecutionContext& context, const AttentionBackward& call);
 
-// Planning: scratch for forward, and for backward when `train`.
-void PlanAttention(ExecutionContext& context, const AttentionDims& dims, bool train);
+// Planning: scratch for forward, and for backward when `train`. Of the variant, only the sink
+// matters.
+void PlanAttention(ExecutionContext& context, const AttentionDims& dims, bool train,
+                   const AttentionVariant& variant = {});
 
 }  // namespace sluice::ops

@@ -4,11 +4,18 @@
 #include "ops/dispatch.h"
 
 namespace sluice::ops {
+namespace {
+
+int64_t Rows(const TensorView& table) { return table.null() ? 0 : table.dim(0); }
+
+}  // namespace
 
 absl::Status Run(ExecutionContext& context, const EmbeddingForward& call) {
   const int64_t N = call.tokens.elements(), T_ = call.tokens.dim(-1), C = call.y.dim(-1);
-  CHECK_EQ(call.y.rows(), N);
-  CHECK_EQ(call.token_table.dim(-1), C);
+  const int64_t R = Rows(call.register_table);
+  CHECK_EQ(call.y.rows(), N / T_ * (R + T_));
+  CHECK_EQ(call.token_table.null(), !call.projected.null());
+  CHECK_EQ((call.token_table.null() ? call.projected : call.token_table).dim(-1), C);
   CHECK_GE(call.position_table.dim(0), call.position_offset + T_);
   return Dispatch(
       context, "embedding forward", call.y.dtype(),
@@ -16,12 +23,15 @@ absl::Status Run(ExecutionContext& context, const EmbeddingForward& call) {
         return EmbeddingForwardArgs<T>{.tokens = call.tokens.as<int32_t>(),
                                        .segments = call.segments.as<int32_t>(),
                                        .token_table = call.token_table.as<T>(),
+                                       .projected = call.projected.as<T>(),
                                        .position_table = call.position_table.as<T>(),
                                        .segment_table = call.segment_table.as<T>(),
+                                       .register_table = call.register_table.as<T>(),
                                        .y = call.y.as<T>(),
                                        .N = N,
                                        .T_ = T_,
                                        .C = C,
+                                       .R = R,
                                        .position_offset = call.position_offset};
       },
       reference::EmbeddingForward, [](const auto& args) { return cpu::EmbeddingForward(args); });
@@ -29,9 +39,10 @@ absl::Status Run(ExecutionContext& context, const EmbeddingForward& call) {
 
 absl::Status Run(ExecutionContext& context, const EmbeddingBackward& call) {
   const int64_t N = call.tokens.elements(), T_ = call.tokens.dim(-1), C = call.dy.dim(-1);
-  const int64_t V = call.dtoken_table.dim(0);
-  CHECK_EQ(call.dy.rows(), N);
-  CHECK_EQ(call.dtoken_table.dim(-1), C);
+  const int64_t V = Rows(call.dtoken_table), R = call.dy.rows() / (N / T_) - T_;
+  CHECK_EQ(call.dy.rows(), N / T_ * (R + T_));
+  if (!call.dtoken_table.null()) CHECK_EQ(call.dtoken_table.dim(-1), C);
+  if (!call.dregister_table.null()) CHECK_EQ(call.dregister_table.dim(0), R);
   return Dispatch(
       context, "embedding backward", call.dy.dtype(),
       [&]<typename T>() {
@@ -40,14 +51,17 @@ absl::Status Run(ExecutionContext& context, const EmbeddingBackward& call) {
             .segments = call.segments.as<int32_t>(),
             .dy = call.dy.as<T>(),
             .dtoken_table = call.dtoken_table.as<Accumulator<T>>(),
+            .dprojected = call.dprojected.as<T>(),
             .dposition_table = call.dposition_table.as<Accumulator<T>>(),
             .dsegment_table = call.dsegment_table.as<Accumulator<T>>(),
+            .dregister_table = call.dregister_table.as<Accumulator<T>>(),
             .workspace = context.workspace(EmbeddingBackwardWorkspaceBytes(N, V)),
             .N = N,
             .T_ = T_,
             .C = C,
             .V = V,
-            .S = call.dsegment_table.null() ? 0 : call.dsegment_table.dim(0),
+            .S = Rows(call.dsegment_table),
+            .R = R,
             .position_offset = call.position_offset};
       },
       reference::EmbeddingBackward, [](const auto& args) { return cpu::EmbeddingBackward(args); });

@@ -68,7 +68,6 @@ absl::Status Linear::ForwardLogits(ExecutionContext& context, const TensorView& 
   CHECK_EQ(x.dim(-1), in_features_);
   CHECK_EQ(logits.dim(-1), out_features_);
   CHECK_EQ(x.rows(), logits.rows());
-  CHECK(x.contiguous() && logits.contiguous());
   return Dispatch(
       context, "linear logits", x.dtype(),
       [&]<typename T>() {
@@ -79,7 +78,9 @@ absl::Status Linear::ForwardLogits(ExecutionContext& context, const TensorView& 
                                    .N = x.rows(),
                                    .K = in_features_,
                                    .M = out_features_,
-                                   .packed = &packed_};
+                                   .packed = &packed_,
+                                   .x_stride = x.row_stride(),
+                                   .logits_stride = logits.row_stride()};
       },
       reference::LinearLogits,
       [&](const auto& args) { return cpu::LinearLogits(context.linear_cache(), args); });

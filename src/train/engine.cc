@@ -26,8 +26,9 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const RunConfig& config,
                          .dtype = options.dtype,
                          .max_batch = options.max_batch,
                          .length = options.length,
+                         .registers = 0,
                          .train = options.train};
-  ASSIGN_OR_RETURN(engine->model_, Bert::Create(build, config.model, config.data.mlm_probability));
+  ASSIGN_OR_RETURN(engine->model_, LanguageModel::Create(build, config));
   engine->parameters_.Plan(engine->arena_, options.dtype, options.train);
   if (options.train) {
     engine->optimizer_ =
@@ -52,7 +53,7 @@ void Engine::WeightsLoaded() {
 
 absl::Status Engine::ForwardBackward(const Batch& batch, const ForwardOptions& options,
                                      ModelLosses& losses,
-                                     const Bert::GradientReady& gradient_ready) {
+                                     const LanguageModel::GradientReady& gradient_ready) {
   CHECK(options_.train && options.train);
   RETURN_IF_ERROR(model_->Forward(context_, batch, options, losses));
   return model_->Backward(context_, gradient_ready);

@@ -7,7 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "config/run_config.h"
-#include "model/bert.h"
+#include "model/language_model.h"
 #include "optim/adamw.h"
 
 namespace sluice {
@@ -38,7 +38,7 @@ class Engine {
   // Forward and backward of one micro-batch; adds to the flat gradient and to losses.
   absl::Status ForwardBackward(const Batch& batch, const ForwardOptions& options,
                                ModelLosses& losses,
-                               const Bert::GradientReady& gradient_ready = nullptr);
+                               const LanguageModel::GradientReady& gradient_ready = nullptr);
   // Forward without dropout; adds to losses.
   absl::Status Evaluate(const Batch& batch, ModelLosses& losses, Observer* observer = nullptr);
   // L2 norm of the flat gradient times gradient_scale.
@@ -51,7 +51,7 @@ class Engine {
   ExecutionContext& context() { return context_; }
   const Arena& arena() const { return arena_; }
   const ParameterStore& parameters() const { return parameters_; }
-  Bert& model() { return *model_; }
+  LanguageModel& model() { return *model_; }
   AdamWOptimizer& optimizer() { return *optimizer_; }
   const AdamWOptimizer& optimizer() const { return *optimizer_; }
 
@@ -64,7 +64,7 @@ class Engine {
   ExecutionContext context_;
   Arena arena_;
   ParameterStore parameters_;
-  std::unique_ptr<Bert> model_;
+  std::unique_ptr<LanguageModel> model_;
   std::unique_ptr<AdamWOptimizer> optimizer_;  // null without train
 };
 

@@ -205,7 +205,7 @@ absl::Status Trainer::RunMicroBatches(ModelLosses& losses) {
 absl::Status Trainer::ForwardBackward(const Batch& batch, bool last, ModelLosses& losses) {
   const bool look = gates_->enabled() && state_.step % config_.telemetry.gate_statistics_every == 0;
   if (look) gates_->BeginBatch(batch);
-  Bert::GradientReady ready;
+  LanguageModel::GradientReady ready;
   if (last) {
     ready = [this](int64_t begin, int64_t end) { return buckets_->MarkReady(begin, end); };
   }

@@ -166,9 +166,19 @@ void EmbeddingForward(benchmark::State& state) {
       segments(2 * kHidden), y(kRows * kHidden);
   const auto tokens = Tokens();
   Measure(state, 2 * kRows * kHidden * static_cast<int64_t>(sizeof(T)), [&] {
-    CHECK_OK(
-        cpu::EmbeddingForward<T>({tokens.data(), nullptr, tokens_table.data(), positions.data(),
-                                  segments.data(), y.data(), kRows, kTokensPerSample, kHidden, 0}));
+    CHECK_OK(cpu::EmbeddingForward<T>({.tokens = tokens.data(),
+                                       .segments = nullptr,
+                                       .token_table = tokens_table.data(),
+                                       .projected = nullptr,
+                                       .position_table = positions.data(),
+                                       .segment_table = segments.data(),
+                                       .register_table = nullptr,
+                                       .y = y.data(),
+                                       .N = kRows,
+                                       .T_ = kTokensPerSample,
+                                       .C = kHidden,
+                                       .R = 0,
+                                       .position_offset = 0}));
   });
 }
 
@@ -181,9 +191,22 @@ void EmbeddingBackward(benchmark::State& state) {
   const auto tokens = Tokens();
   const Buffer<char> workspace(EmbeddingBackwardWorkspaceBytes(kRows, kVocabulary));
   Measure(state, kRows * kHidden * static_cast<int64_t>(sizeof(T) + 2 * sizeof(float)), [&] {
-    CHECK_OK(cpu::EmbeddingBackward<T>({tokens.data(), nullptr, dy.data(), dtokens.data(),
-                                        dpositions.data(), dsegments.data(), workspace.data(),
-                                        kRows, kTokensPerSample, kHidden, kVocabulary, 2, 0}));
+    CHECK_OK(cpu::EmbeddingBackward<T>({.tokens = tokens.data(),
+                                        .segments = nullptr,
+                                        .dy = dy.data(),
+                                        .dtoken_table = dtokens.data(),
+                                        .dprojected = nullptr,
+                                        .dposition_table = dpositions.data(),
+                                        .dsegment_table = dsegments.data(),
+                                        .dregister_table = nullptr,
+                                        .workspace = workspace.data(),
+                                        .N = kRows,
+                                        .T_ = kTokensPerSample,
+                                        .C = kHidden,
+                                        .V = kVocabulary,
+                                        .S = 2,
+                                        .R = 0,
+                                        .position_offset = 0}));
   });
 }
 

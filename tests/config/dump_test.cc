@@ -43,11 +43,9 @@ TEST(DumpTest, WritesEveryKeyThatIsRead) {
     EXPECT_THAT(text, HasSubstr(last + ": ")) << field.key;
   }
   EXPECT_THAT(text, HasSubstr("name: run\nmodel:\n  architecture: bert\n"));
-  EXPECT_THAT(
-      text,
-      HasSubstr(
-          "  attention:\n    variant: gated\n    gate:\n      source: value\n"
-          "      site: query\n      bias: false\ndata:\n  source: shards\n  train: data/train\n"));
+  EXPECT_THAT(text, HasSubstr("  attention:\n    variant: gated\n    gate:\n      source: value\n"
+                              "      site: query\n      bias: false\n    register_tokens: "
+                              "0\ndata:\n  source: shards\n  train: data/train\n"));
   EXPECT_THAT(text, HasSubstr("  no_decay: [bias, LayerNorm.weight]\n"));
   EXPECT_THAT(text, Not(HasSubstr("validation_sequences:")));
   config.model.attention.variant = "vanilla";

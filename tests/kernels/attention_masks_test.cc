@@ -12,27 +12,10 @@ namespace {
 
 using testing::AttentionInputs;
 using testing::AttentionProblem;
+using testing::Documents;
 using testing::ExpectAttentionClose;
 using testing::ExpectAttentionMatchesReference;
 using testing::RunAttention;
-
-// Documents of the given lengths, over and over until a row is full.
-std::vector<int32_t> Documents(int64_t B, int64_t T, const std::vector<int>& lengths) {
-  std::vector<int32_t> documents;
-  for (int64_t b = 0; b < B; ++b) {
-    size_t which = static_cast<size_t>(b) % lengths.size();  // rows differ
-    int32_t id = 10;
-    for (int left = lengths[which]; static_cast<int64_t>(documents.size()) < (b + 1) * T; --left) {
-      if (left == 0) {
-        which = (which + 1) % lengths.size();
-        left = lengths[which];
-        ++id;
-      }
-      documents.push_back(id);
-    }
-  }
-  return documents;
-}
 
 TEST(AttentionMasksTest, EveryCombination) {
   uint64_t seed = 1;

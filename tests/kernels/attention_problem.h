@@ -23,32 +23,54 @@ struct AttentionProblem {
   std::vector<int32_t> lengths = {};    // empty: none
   std::vector<int32_t> documents = {};  // empty: none
   float dropout = 0;
+  bool per_channel = false;  // gates: (B, T, H, D)
+  ClippedSoftmax clip = {};
+  SoftmaxSink sink = SoftmaxSink::kNone;
+  bool sink_token = false;
+  int64_t registers = 0;
   int64_t stride = 0;             // of q, k, v; 0: 3·H·D, packed
   int64_t misalignment = 0;       // elements that every tensor starts away from a 64-byte boundary
   std::vector<double> gate = {};  // empty: random in (0, 1)
 
   int64_t qkv_stride() const { return stride == 0 ? 3 * H * D : stride; }
   int64_t tokens() const { return B * T; }
+  int64_t gates() const { return tokens() * H * (per_channel ? D : 1); }
+  int64_t sink_tokens() const { return sink_token ? 1 : 0; }
   std::string Name() const {
     return absl::StrCat("B", B, " T", T, " H", H, " D", D, " site", static_cast<int>(site),
                         causal ? " causal" : "", lengths.empty() ? "" : " lengths",
-                        documents.empty() ? "" : " documents", dropout > 0 ? " dropout" : "");
+                        documents.empty() ? "" : " documents", dropout > 0 ? " dropout" : "",
+                        per_channel ? " per channel" : "", clip.enabled() ? " clipped" : "",
+                        " sink", static_cast<int>(sink), sink_token ? " sink token" : "",
+                        " registers", registers);
+  }
+  // Whether query i of row b sees key number `key`; the sink token is number 0 where there is one.
+  bool Sees(int64_t b, int64_t i, int64_t key) const {
+    const int64_t length = lengths.empty() ? T : lengths[b], j = key - sink_tokens();
+    if (i >= length || j >= length) return false;
+    if (j < registers) return true;  // the sink token too: j is -1
+    if (i < registers) return !causal && documents.empty();
+    return (!causal || j <= i) &&
+           (documents.empty() || documents[b * T + i] == documents[b * T + j]);
   }
 };
 
 // Everything that forward and backward write; rows of dq, dk, dv are stored without gaps.
 template <typename T>
 struct AttentionResults {
-  std::vector<T> out, dq, dk, dv;                  // (B, T, H, D)
-  std::vector<Accumulator<T>> log_sum_exp, dgate;  // (B, H, T), (B, T, H)
+  std::vector<T> out, dq, dk, dv;                                   // (B, T, H, D)
+  std::vector<Accumulator<T>> log_sum_exp, dgate;                   // (B, H, T), as the gate
+  std::vector<Accumulator<T>> dsink_logit, dsink_key, dsink_value;  // (H), (H, D), (H, D)
 };
 
 // Inputs as doubles that storage type T holds exactly, so that the reference sees what T's kernel
 // sees.
 struct AttentionInputs {
   std::vector<double> q, k, v, dout;  // (B, T, H, D)
-  std::vector<double> gate;           // (B, T, H), exact in float
-  std::vector<int64_t> sample_index;  // (B)
+  std::vector<double> gate;           // (B, T, H) or (B, T, H, D), exact in float
+  std::vector<double> sink_logit, sink_key, sink_value;     // (H), (H, D), (H, D)
+  std::vector<double> dsink_logit, dsink_key, dsink_value;  // what the gradients are added to
+  std::vector<int64_t> sample_index;                        // (B)
   Dropout dropout;
   double scale;  // exact in float
 
@@ -62,9 +84,15 @@ struct AttentionInputs {
     inputs.dout = Widen(Cast<T>(RandomValues(count, seed + 3)));
     inputs.gate = problem.gate;
     if (inputs.gate.empty()) {
-      inputs.gate =
-          Widen(Cast<float>(RandomValues(problem.tokens() * problem.H, seed + 4, 0.02, 1)));
+      inputs.gate = Widen(Cast<float>(RandomValues(problem.gates(), seed + 4, 0.02, 1)));
     }
+    const int64_t H = problem.H, C = problem.H * problem.D;
+    inputs.sink_logit = Widen(Cast<T>(RandomValues(H, seed + 5, -1, 2)));
+    inputs.sink_key = Widen(Cast<T>(RandomValues(C, seed + 6, -2, 2)));
+    inputs.sink_value = Widen(Cast<T>(RandomValues(C, seed + 7)));
+    inputs.dsink_logit = Widen(Cast<float>(RandomValues(H, seed + 8)));
+    inputs.dsink_key = Widen(Cast<float>(RandomValues(C, seed + 9)));
+    inputs.dsink_value = Widen(Cast<float>(RandomValues(C, seed + 10)));
     for (int64_t b = 0; b < problem.B; ++b) inputs.sample_index.push_back(1000 + 7 * b);
     inputs.dropout = {.probability = problem.dropout,
                       .key = MakePhiloxKey(seed, RandomPurpose::kDropout, 1)};
@@ -91,24 +119,41 @@ class AttentionRun {
         dout_(inputs.q.size(), Offset<T>()),
         gate_(inputs.gate.size(), Offset<Accumulator<T>>()),
         dgate_(inputs.gate.size(), Offset<Accumulator<T>>()),
-        log_sum_exp_(inputs.gate.size(), Offset<Accumulator<T>>()) {
+        log_sum_exp_(problem.tokens() * problem.H, Offset<Accumulator<T>>()),
+        sink_logit_(Filled<T>(inputs.sink_logit)),
+        sink_key_(Filled<T>(inputs.sink_key)),
+        sink_value_(Filled<T>(inputs.sink_value)),
+        dsink_logit_(Filled<Accumulator<T>>(inputs.dsink_logit)),
+        dsink_key_(Filled<Accumulator<T>>(inputs.dsink_key)),
+        dsink_value_(Filled<Accumulator<T>>(inputs.dsink_value)) {
     for (size_t i = 0; i < inputs.dout.size(); ++i) dout_[i] = As<T>(inputs.dout[i]);
     for (size_t i = 0; i < inputs.gate.size(); ++i) gate_[i] = As<Accumulator<T>>(inputs.gate[i]);
   }
 
+  // Forward alone.
+  std::vector<T> Out() {
+    Forward();
+    return Values(out_);
+  }
   AttentionResults<T> Run() {
     Forward();
     Backward();
     for (const auto* buffer : {&q_, &k_, &v_, &dq_, &dk_, &dv_, &out_, &dout_}) {
       buffer->ExpectCanariesIntact();
     }
-    for (const auto* buffer : {&gate_, &dgate_, &log_sum_exp_}) buffer->ExpectCanariesIntact();
+    for (const auto* buffer :
+         {&gate_, &dgate_, &log_sum_exp_, &dsink_logit_, &dsink_key_, &dsink_value_}) {
+      buffer->ExpectCanariesIntact();
+    }
     AttentionResults<T> results = {.out = Values(out_),
                                    .dq = Gather(dq_),
                                    .dk = Gather(dk_),
                                    .dv = Gather(dv_),
                                    .log_sum_exp = Values(log_sum_exp_),
-                                   .dgate = {}};
+                                   .dgate = {},
+                                   .dsink_logit = Values(dsink_logit_),
+                                   .dsink_key = Values(dsink_key_),
+                                   .dsink_value = Values(dsink_value_)};
     if (problem_.site != GateSite::kNone) results.dgate = Values(dgate_);
     return results;
   }
@@ -129,10 +174,17 @@ class AttentionRun {
   static std::vector<V> Values(const PoisonedBuffer<V>& buffer) {
     return {buffer.values().begin(), buffer.values().end()};
   }
+  template <typename V>
+  PoisonedBuffer<V> Filled(const std::vector<double>& values) const {
+    PoisonedBuffer<V> buffer(values.size(), Offset<V>());
+    for (size_t i = 0; i < values.size(); ++i) buffer[i] = As<V>(values[i]);
+    return buffer;
+  }
   AttentionMask Mask() const {
     return {.causal = problem_.causal,
             .lengths = problem_.lengths.empty() ? nullptr : problem_.lengths.data(),
-            .documents = problem_.documents.empty() ? nullptr : problem_.documents.data()};
+            .documents = problem_.documents.empty() ? nullptr : problem_.documents.data(),
+            .registers = problem_.registers};
   }
   Dropout DropoutOf() const {
     Dropout dropout = inputs_.dropout;
@@ -180,6 +232,12 @@ class AttentionRun {
                                           .qkv_stride = problem_.qkv_stride(),
                                           .scale = static_cast<Accumulator<T>>(inputs_.scale),
                                           .gate_site = problem_.site,
+                                          .gate_per_channel = problem_.per_channel,
+                                          .clip = problem_.clip,
+                                          .sink = problem_.sink,
+                                          .sink_logit = IfLogit(sink_logit_),
+                                          .sink_key = IfToken(sink_key_),
+                                          .sink_value = IfToken(sink_value_),
                                           .mask = Mask(),
                                           .dropout = DropoutOf(),
                                           .workspace = workspace.data()};
@@ -192,8 +250,8 @@ class AttentionRun {
   }
 
   void Backward() {
-    const int64_t bytes =
-        AttentionBackwardWorkspaceBytes(problem_.T, problem_.H, problem_.D, ComputeThreads());
+    const int64_t bytes = AttentionBackwardWorkspaceBytes(
+        problem_.T, problem_.H, problem_.D, ComputeThreads(), HasLearnedSink() ? problem_.B : 0);
     PoisonedBuffer<float> workspace(bytes / static_cast<int64_t>(sizeof(float)));
     const AttentionBackwardArgs<T> args = {
         .q = q_.data(),
@@ -213,6 +271,15 @@ class AttentionRun {
         .qkv_stride = problem_.qkv_stride(),
         .scale = static_cast<Accumulator<T>>(inputs_.scale),
         .gate_site = problem_.site,
+        .gate_per_channel = problem_.per_channel,
+        .clip = problem_.clip,
+        .sink = problem_.sink,
+        .sink_logit = IfLogit(sink_logit_),
+        .sink_key = IfToken(sink_key_),
+        .sink_value = IfToken(sink_value_),
+        .dsink_logit = IfLogit(dsink_logit_),
+        .dsink_key = IfToken(dsink_key_),
+        .dsink_value = IfToken(dsink_value_),
         .mask = Mask(),
         .dropout = DropoutOf(),
         .workspace = workspace.data()};
@@ -223,6 +290,17 @@ class AttentionRun {
     }
     workspace.ExpectCanariesIntact();
   }
+  bool HasLearnedSink() const {
+    return problem_.sink == SoftmaxSink::kLogit || problem_.sink_token;
+  }
+  template <typename V>
+  V* IfLogit(PoisonedBuffer<V>& buffer) const {
+    return problem_.sink == SoftmaxSink::kLogit ? buffer.data() : nullptr;
+  }
+  template <typename V>
+  V* IfToken(PoisonedBuffer<V>& buffer) const {
+    return problem_.sink_token ? buffer.data() : nullptr;
+  }
   const Accumulator<T>* GatePointer() const {
     return problem_.site == GateSite::kNone ? nullptr : gate_.data();
   }
@@ -231,11 +309,31 @@ class AttentionRun {
   AttentionInputs inputs_;
   PoisonedBuffer<T> q_, k_, v_, dq_, dk_, dv_, out_, dout_;
   PoisonedBuffer<Accumulator<T>> gate_, dgate_, log_sum_exp_;
+  PoisonedBuffer<T> sink_logit_, sink_key_, sink_value_;
+  PoisonedBuffer<Accumulator<T>> dsink_logit_, dsink_key_, dsink_value_;
 };
 
 template <typename T>
 AttentionResults<T> RunAttention(const AttentionProblem& problem, const AttentionInputs& inputs) {
   return AttentionRun<T>(problem, inputs).Run();
+}
+
+// Documents of the given lengths, over and over until a row is full.
+inline std::vector<int32_t> Documents(int64_t B, int64_t T, const std::vector<int>& lengths) {
+  std::vector<int32_t> documents;
+  for (int64_t b = 0; b < B; ++b) {
+    size_t which = static_cast<size_t>(b) % lengths.size();  // rows differ
+    int32_t id = 10;
+    for (int left = lengths[which]; static_cast<int64_t>(documents.size()) < (b + 1) * T; --left) {
+      if (left == 0) {
+        which = (which + 1) % lengths.size();
+        left = lengths[which];
+        ++id;
+      }
+      documents.push_back(id);
+    }
+  }
+  return documents;
 }
 
 }  // namespace sluice::testing

@@ -5,6 +5,7 @@
 #include "gtest/gtest.h"
 #include "kernels/attention_instruction_sets.h"
 #include "kernels/attention_problem.h"
+#include "kernels/attention_sameness.h"
 #include "kernels/attention_tolerance.h"
 
 namespace sluice {
@@ -12,34 +13,13 @@ namespace {
 
 using testing::AttentionInputs;
 using testing::AttentionProblem;
-using testing::AttentionResults;
 using testing::ExpectAttentionMatchesReference;
 using testing::ExpectSameBits;
+using testing::ExpectSameResults;
 using testing::RunAttention;
+using testing::ScopedThreads;
 
 constexpr GateSite kSites[] = {GateSite::kNone, GateSite::kQuery, GateSite::kKey};
-
-template <typename T>
-void ExpectSameResults(const AttentionResults<T>& a, const AttentionResults<T>& b) {
-  ExpectSameBits<T>("out", a.out, b.out);
-  ExpectSameBits<T>("dq", a.dq, b.dq);
-  ExpectSameBits<T>("dk", a.dk, b.dk);
-  ExpectSameBits<T>("dv", a.dv, b.dv);
-  ExpectSameBits<float>("log_sum_exp", a.log_sum_exp, b.log_sum_exp);
-  ExpectSameBits<float>("dgate", a.dgate, b.dgate);
-}
-
-// Sets the thread count for a test and puts the old one back.
-class ScopedThreads {
- public:
-  explicit ScopedThreads(int threads) : before_(ComputeThreads()) { SetComputeThreads(threads); }
-  ~ScopedThreads() { SetComputeThreads(before_); }
-  ScopedThreads(const ScopedThreads&) = delete;
-  ScopedThreads& operator=(const ScopedThreads&) = delete;
-
- private:
-  int before_;
-};
 
 TEST(AttentionTest, EverySequenceLengthAroundTheTiles) {
   uint64_t seed = 100;

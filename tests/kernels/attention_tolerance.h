@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/attention_kinks.h"
 #include "kernels/attention_problem.h"
 #include "support/compare.h"
 
@@ -22,9 +23,11 @@ struct AttentionMagnitudes {
   double score = 0;        // largest Σ_d |q k| · scale: the error of s is relative to this
   double probability = 0;  // error of p relative to p: two scores (s and log-sum-exp) and the sum
   double q = 0, k = 0, v = 0, dout = 0;  // largest elements
-  double dot = 0;                        // largest Σ_d |dout v| · dropout scale: bounds ∂p
-  double column = 0;                     // largest Σ_i p[i, j]
-  double kept = 1;                       // dropout scale
+  double dot = 0;     // largest Σ_d |dout v| · dropout scale · stretch of the clip: bounds ∂p
+  double column = 0;  // largest Σ_i p[i, j] of a token j
+  double sink_token = 0;  // largest Σ_{b,i} p of a head's sink token
+  double sink_logit = 0;  // and of its sink logit
+  double kept = 1;        // dropout scale · stretch of the clip: p̃ <= kept · p
 };
 
 inline double LargestAbsolute(const std::vector<double>& values) {
@@ -33,43 +36,121 @@ inline double LargestAbsolute(const std::vector<double>& values) {
   return largest;
 }
 
+// Sums of the probabilities of each key over the queries that see it.
+inline void MeasureColumns(const AttentionProblem& problem, const AttentionInputs& inputs,
+                           const std::vector<double>& log_sum_exp, AttentionMagnitudes& m) {
+  const int64_t T = problem.T, H = problem.H, S = problem.sink_tokens();
+  std::vector<double> columns(problem.B * H * (T + S), 0.0), sinks(H, 0.0), logits(H, 0.0);
+  ForEachVisiblePair(problem, inputs, log_sum_exp,
+                     [&](int64_t bh, int64_t, int64_t key, double, double p) {
+                       if (key < S)
+                         sinks[bh % H] += p;
+                       else
+                         columns[bh * (T + S) + key] += p;
+                     });
+  for (int64_t row = 0; row < problem.B * H * T; ++row) {
+    if (!std::isfinite(log_sum_exp[row])) continue;
+    const int64_t h = row / T % H;
+    logits[h] += std::exp(inputs.sink_logit[h] - log_sum_exp[row]);
+  }
+  m.column = LargestAbsolute(columns);
+  m.sink_token = LargestAbsolute(sinks);
+  m.sink_logit = LargestAbsolute(logits);
+}
+
 inline AttentionMagnitudes MeasureMagnitudes(const AttentionProblem& problem,
                                              const AttentionInputs& inputs,
                                              const std::vector<double>& log_sum_exp) {
   AttentionMagnitudes m;
-  m.kept = inputs.dropout.enabled() ? inputs.dropout.scale() : 1;
-  const int64_t T = problem.T, H = problem.H, D = problem.D;
+  m.kept = (inputs.dropout.enabled() ? inputs.dropout.scale() : 1) *
+           (static_cast<double>(problem.clip.zeta) - problem.clip.gamma);
+  const int64_t T = problem.T, H = problem.H, D = problem.D, S = problem.sink_tokens();
   double largest_log_sum_exp = 0;
-  for (int64_t bh = 0; bh < problem.B * H; ++bh) {
-    std::vector<double> column(T, 0.0);
-    for (int64_t i = 0; i < T; ++i) {
-      const double shift = log_sum_exp[bh * T + i];
-      if (!std::isfinite(shift)) continue;
-      largest_log_sum_exp = std::max(largest_log_sum_exp, std::abs(shift));
-      for (int64_t j = 0; j < T; ++j) {
-        double score = 0, score_size = 0, dot_size = 0;
-        for (int64_t d = 0; d < D; ++d) {
-          const int64_t at_i = ((bh / H * T + i) * H + bh % H) * D + d;
-          const int64_t at_j = ((bh / H * T + j) * H + bh % H) * D + d;
-          score += inputs.q[at_i] * inputs.k[at_j] * inputs.scale;
-          score_size += std::abs(inputs.q[at_i] * inputs.k[at_j]) * inputs.scale;
-          dot_size += std::abs(inputs.dout[at_i] * inputs.v[at_j]);
-        }
-        m.score = std::max(m.score, score_size);
-        m.dot = std::max(m.dot, dot_size * m.kept);
-        column[j] += std::min(1.0, std::exp(score - shift));  // masked pairs only add slack
-      }
-    }
-    m.column = std::max(m.column, *std::max_element(column.begin(), column.end()));
+  ForEachVisiblePair(problem, inputs, log_sum_exp,
+                     [&](int64_t bh, int64_t i, int64_t key, double, double) {
+                       const int64_t at_i = ((bh / H * T + i) * H + bh % H) * D;
+                       const int64_t at_j = ((bh / H * T + key - S) * H + bh % H) * D;
+                       const double* k = key < S ? &inputs.sink_key[bh % H * D] : &inputs.k[at_j];
+                       const double* v = key < S ? &inputs.sink_value[bh % H * D] : &inputs.v[at_j];
+                       double score = 0, dot = 0;
+                       for (int64_t d = 0; d < D; ++d) {
+                         score += std::abs(inputs.q[at_i + d] * k[d]) * inputs.scale;
+                         dot += std::abs(inputs.dout[at_i + d] * v[d]);
+                       }
+                       m.score = std::max(m.score, score);
+                       m.dot = std::max(m.dot, dot * m.kept);
+                     });
+  for (const double value : log_sum_exp) {
+    if (std::isfinite(value)) largest_log_sum_exp = std::max(largest_log_sum_exp, std::abs(value));
   }
+  MeasureColumns(problem, inputs, log_sum_exp, m);
   m.q = LargestAbsolute(inputs.q);
   m.k = LargestAbsolute(inputs.k);
   m.v = LargestAbsolute(inputs.v);
+  if (problem.sink_token) {
+    m.k = std::max(m.k, LargestAbsolute(inputs.sink_key));
+    m.v = std::max(m.v, LargestAbsolute(inputs.sink_value));
+  }
   m.dout = LargestAbsolute(inputs.dout);
   const double t = static_cast<double>(T), d = static_cast<double>(D);
   m.probability =
-      2 * m.score * Roundings(d + 2) + Roundings(t + 6) + largest_log_sum_exp * Roundings(2);
+      2 * m.score * Roundings(d + 2) + Roundings(t + 8) + largest_log_sum_exp * Roundings(2);
   return m;
+}
+
+// A bound of this derivation; zeros are what masks and clipping make.
+inline Tolerance AttentionBound(double absolute, double relative, const char* derivation) {
+  return {.absolute = absolute + std::numeric_limits<float>::min(),
+          .relative = relative,
+          .zeros_expected = true,
+          .derivation = derivation};
+}
+
+// The gradients of sinks, summed over the whole batch. difference: error of the factor beside p in
+// the gradient of the scores.
+template <typename T>
+void ExpectSinksClose(const AttentionProblem& problem, const AttentionInputs& inputs,
+                      const AttentionMagnitudes& m, double difference,
+                      const AttentionResults<T>& actual, const AttentionResults<double>& expected) {
+  const std::string name = problem.Name() + (std::is_same_v<T, bf16> ? " bf16 " : " float ");
+  const double sum = Roundings(static_cast<double>(problem.tokens()) + 4);
+  // One rounding of the value that is added to, and of each row's part.
+  const double kept = 2 * UnitRoundoff<float>();
+  ExpectClose(name + "dsink_logit", actual.dsink_logit, expected.dsink_logit,
+              AttentionBound(m.sink_logit * (difference + m.dot * (m.probability + sum)) + kept,
+                             kept, "Σ p of the sink · (error of D + error of p + sum over B·T)"));
+  ExpectClose(
+      name + "dsink_key", actual.dsink_key, expected.dsink_key,
+      AttentionBound(m.q * inputs.scale * m.sink_token * (difference + 2 * m.dot * sum) + kept,
+                     kept, "max|q| · scale · Σ p of the sink · (error of dS + sum over B·T)"));
+  ExpectClose(name + "dsink_value", actual.dsink_value, expected.dsink_value,
+              AttentionBound(m.dout * m.kept * m.sink_token * (m.probability + sum) + kept, kept,
+                             "max|dout| · Σ p of the sink · (error of p + sum over B·T)"));
+}
+
+template <typename T>
+void ExpectGateGradientClose(const AttentionProblem& problem, const AttentionMagnitudes& m,
+                             double difference, const AttentionResults<T>& actual,
+                             const AttentionResults<double>& expected) {
+  const std::string name = problem.Name() + (std::is_same_v<T, bf16> ? " bf16 " : " float ");
+  const double t = static_cast<double>(problem.T), d = static_cast<double>(problem.D);
+  const double kept = UnitRoundoff<float>();
+  const double dvalues = m.dout * m.kept * m.column * (m.probability + Roundings(t + 6));
+  if (problem.site == GateSite::kQuery && problem.per_channel) {
+    ExpectClose(name + "dgate", actual.dgate, expected.dgate,
+                AttentionBound(m.dout * m.v * m.kept * (m.probability + Roundings(t + 6)), kept,
+                               "max|dout| · max|v| · (error of p + sum over T)"));
+  } else if (problem.site == GateSite::kQuery) {
+    ExpectClose(name + "dgate", actual.dgate, expected.dgate,
+                AttentionBound(difference, kept, "max Σ|dout v| · (error of p + sums over D, T)"));
+  } else if (problem.site == GateSite::kKey && problem.per_channel) {
+    ExpectClose(name + "dgate", actual.dgate, expected.dgate,
+                AttentionBound(m.v * dvalues, kept, "max|v| · error of dv"));
+  } else if (problem.site == GateSite::kKey) {
+    ExpectClose(name + "dgate", actual.dgate, expected.dgate,
+                AttentionBound(d * m.v * (dvalues + m.dout * m.kept * m.column * Roundings(d + 2)),
+                               kept, "D · max|v| · (error of dv + sum over D)"));
+  }
 }
 
 // Compares everything that a run wrote with what the reference wrote.
@@ -79,37 +160,25 @@ void ExpectAttentionClose(const AttentionProblem& problem, const AttentionInputs
                           const AttentionResults<double>& expected) {
   const AttentionMagnitudes m = MeasureMagnitudes(problem, inputs, expected.log_sum_exp);
   const double t = static_cast<double>(problem.T), d = static_cast<double>(problem.D);
-  const double tiny = std::numeric_limits<float>::min();
   // Error of ⟨dout, v⟩ - Σ p ⟨dout, v⟩, the factor beside p in the gradient of the scores.
   const double difference = m.dot * (3 * m.probability + 2 * Roundings(d + 4) + Roundings(t + 4));
-  const auto bound = [&](double absolute, double relative, const char* derivation) {
-    return Tolerance{.absolute = absolute + tiny,
-                     .relative = relative,
-                     .zeros_expected = true,
-                     .derivation = derivation};
-  };
   const double stored = UnitRoundoff<T>(), kept = UnitRoundoff<float>();
   const std::string name = problem.Name() + (std::is_same_v<T, bf16> ? " bf16 " : " float ");
   ExpectClose(name + "out", actual.out, expected.out,
-              bound(m.v * m.kept * (m.probability + Roundings(t + 6)), stored,
-                    "max|v| · (error of p + sum over T)"));
+              AttentionBound(m.v * m.kept * (m.probability + Roundings(t + 6)), stored,
+                             "max|v| · (error of p + sum over T)"));
   ExpectClose(name + "dq", actual.dq, expected.dq,
-              bound(m.k * inputs.scale * (difference + 2 * m.dot * Roundings(t + 4)), stored,
-                    "max|k| · scale · (error of dS + sum over T)"));
-  ExpectClose(name + "dk", actual.dk, expected.dk,
-              bound(m.q * inputs.scale * m.column * (difference + 2 * m.dot * Roundings(t + 4)),
-                    stored, "max|q| · scale · column sum · (error of dS + sum over T)"));
-  const double dvalues = m.dout * m.kept * m.column * (m.probability + Roundings(t + 6));
+              AttentionBound(m.k * inputs.scale * (difference + 2 * m.dot * Roundings(t + 4)),
+                             stored, "max|k| · scale · (error of dS + sum over T)"));
+  ExpectClose(
+      name + "dk", actual.dk, expected.dk,
+      AttentionBound(m.q * inputs.scale * m.column * (difference + 2 * m.dot * Roundings(t + 4)),
+                     stored, "max|q| · scale · column sum · (error of dS + sum over T)"));
   ExpectClose(name + "dv", actual.dv, expected.dv,
-              bound(dvalues, stored, "max|dout| · column sum · (error of p + sum over T)"));
-  if (problem.site == GateSite::kQuery) {
-    ExpectClose(name + "dgate", actual.dgate, expected.dgate,
-                bound(difference, kept, "max Σ|dout v| · (error of p + sums over D, T)"));
-  } else if (problem.site == GateSite::kKey) {
-    ExpectClose(name + "dgate", actual.dgate, expected.dgate,
-                bound(d * m.v * (dvalues + m.dout * m.kept * m.column * Roundings(d + 2)), kept,
-                      "D · max|v| · (error of dv + sum over D)"));
-  }
+              AttentionBound(m.dout * m.kept * m.column * (m.probability + Roundings(t + 6)),
+                             stored, "max|dout| · column sum · (error of p + sum over T)"));
+  ExpectGateGradientClose(problem, m, difference, actual, expected);
+  ExpectSinksClose(problem, inputs, m, difference, actual, expected);
   std::vector<double> actual_sums, expected_sums;  // where finite; -infinity must be where expected
   for (size_t i = 0; i < expected.log_sum_exp.size(); ++i) {
     if (std::isfinite(expected.log_sum_exp[i])) {
@@ -119,16 +188,28 @@ void ExpectAttentionClose(const AttentionProblem& problem, const AttentionInputs
       EXPECT_EQ(static_cast<double>(actual.log_sum_exp[i]), expected.log_sum_exp[i]) << i;
     }
   }
-  ExpectClose(
-      name + "log_sum_exp", actual_sums, expected_sums,
-      bound(m.score * Roundings(d + 2) + Roundings(t + 4), 2 * kept, "error of s + sum over T"));
+  ExpectClose(name + "log_sum_exp", actual_sums, expected_sums,
+              AttentionBound(m.score * Roundings(d + 2) + Roundings(t + 4), 2 * kept,
+                             "error of s + sum over T"));
+}
+
+// Inputs whose clipped entries are clipped for the kernel and for the reference, whatever the error
+// of a probability.
+template <typename T>
+AttentionInputs InputsAwayFromKinks(const AttentionProblem& problem, uint64_t seed) {
+  if (!problem.clip.enabled()) return AttentionInputs::Make<T>(problem, seed);
+  const AttentionInputs first = AttentionInputs::Make<T>(problem, seed);
+  const AttentionMagnitudes m =
+      MeasureMagnitudes(problem, first, RunAttention<double>(problem, first).log_sum_exp);
+  // Twice: other inputs have somewhat other errors.
+  return MakeAwayFromKinks<T>(problem, seed, /*absolute=*/0, 2 * (m.probability + Roundings(4)));
 }
 
 // Runs both and compares.
 template <typename T>
 void ExpectAttentionMatchesReference(const AttentionProblem& problem, uint64_t seed) {
   SCOPED_TRACE(problem.Name() + " seed " + std::to_string(seed));
-  const AttentionInputs inputs = AttentionInputs::Make<T>(problem, seed);
+  const AttentionInputs inputs = InputsAwayFromKinks<T>(problem, seed);
   ExpectAttentionClose(problem, inputs, RunAttention<T>(problem, inputs),
                        RunAttention<double>(problem, inputs));
 }

@@ -36,21 +36,26 @@ struct Case {
   int64_t B, T_, C, V;
   int64_t position_offset;
   Segments segments;
+  int64_t R = 0;           // register rows
+  bool projected = false;  // rows given in the place of the token table
 };
 
 constexpr int64_t kSegmentCount = 3;
 
 std::vector<Case> Cases() {
-  return {{1, 1, 1, 2, 0, Segments::kNoTable},      {3, 1, 2, 5, 2, Segments::kGiven},
-          {2, 5, 15, 7, 0, Segments::kGiven},       {2, 7, 16, 1, 2, Segments::kAllZero},
-          {4, 33, 17, 40, 0, Segments::kGiven},     {3, 40, 3, 30522, 0, Segments::kGiven},
-          {2, 70, 2, 50272, 2, Segments::kNoTable}, {2, 9, 600, 11, 0, Segments::kGiven},
-          {0, 4, 8, 6, 0, Segments::kGiven}};
+  return {{1, 1, 1, 2, 0, Segments::kNoTable},        {3, 1, 2, 5, 2, Segments::kGiven},
+          {2, 5, 15, 7, 0, Segments::kGiven},         {2, 7, 16, 1, 2, Segments::kAllZero},
+          {4, 33, 17, 40, 0, Segments::kGiven},       {3, 40, 3, 30522, 0, Segments::kGiven},
+          {2, 70, 2, 50272, 2, Segments::kNoTable},   {2, 9, 600, 11, 0, Segments::kGiven},
+          {0, 4, 8, 6, 0, Segments::kGiven},          {3, 5, 17, 9, 0, Segments::kGiven, 1},
+          {2, 1, 33, 4, 2, Segments::kNoTable, 4},    {3, 6, 19, 8, 2, Segments::kNoTable, 0, true},
+          {2, 7, 40, 8, 0, Segments::kGiven, 3, true}};
 }
 
 std::string Name(const Case& c) {
   return "B " + std::to_string(c.B) + " T " + std::to_string(c.T_) + " C " + std::to_string(c.C) +
-         " V " + std::to_string(c.V);
+         " V " + std::to_string(c.V) + " R " + std::to_string(c.R) +
+         (c.projected ? " projected" : "");
 }
 
 template <typename T>
@@ -58,8 +63,10 @@ struct Problem {
   Case shape;
   std::vector<int32_t> tokens, segments;
   std::vector<T> token_table, position_table, segment_table, dy;
+  std::vector<T> register_table, projected;
 
   int64_t N() const { return shape.B * shape.T_; }
+  int64_t rows() const { return shape.B * (shape.R + shape.T_); }
   const int32_t* segments_or_null() const {
     return shape.segments == Segments::kGiven ? segments.data() : nullptr;
   }
@@ -76,7 +83,9 @@ Problem<T> MakeProblem(const Case& c) {
                   .token_table = Cast<T>(RandomValues(c.V * c.C, 1)),
                   .position_table = Cast<T>(RandomValues((c.position_offset + c.T_) * c.C, 2)),
                   .segment_table = Cast<T>(RandomValues(kSegmentCount * c.C, 3)),
-                  .dy = Cast<T>(RandomValues(N * c.C, 4))};
+                  .dy = Cast<T>(RandomValues(c.B * (c.R + c.T_) * c.C, 4)),
+                  .register_table = Cast<T>(RandomValues(c.R * c.C, 5)),
+                  .projected = Cast<T>(RandomValues(N * c.C, 6))};
   for (int64_t n = 0; n < N; ++n) {
     const int64_t spread = n == 1 ? c.V - 1 : n * 7919 % c.V;
     p.tokens[n] = static_cast<int32_t>(n % 3 == 2 ? c.V / 2 : spread);
@@ -93,22 +102,27 @@ Problem<double> Widened(const Problem<T>& p) {
           Widen(p.token_table),
           Widen(p.position_table),
           Widen(p.segment_table),
-          Widen(p.dy)};
+          Widen(p.dy),
+          Widen(p.register_table),
+          Widen(p.projected)};
 }
 
 template <typename T>
 PoisonedBuffer<T> Forward(const Problem<T>& p) {
-  PoisonedBuffer<T> y(p.N() * p.shape.C, sizeof(T));
+  PoisonedBuffer<T> y(p.rows() * p.shape.C, sizeof(T));
   const EmbeddingForwardArgs<T> args = {
       .tokens = p.tokens.data(),
       .segments = p.segments_or_null(),
-      .token_table = p.token_table.data(),
+      .token_table = p.shape.projected ? nullptr : p.token_table.data(),
+      .projected = p.shape.projected ? p.projected.data() : nullptr,
       .position_table = p.position_table.data(),
       .segment_table = p.shape.segments == Segments::kNoTable ? nullptr : p.segment_table.data(),
+      .register_table = p.shape.R > 0 ? p.register_table.data() : nullptr,
       .y = y.data(),
       .N = p.N(),
       .T_ = p.shape.T_,
       .C = p.shape.C,
+      .R = p.shape.R,
       .position_offset = p.shape.position_offset};
   if constexpr (std::is_same_v<T, double>) {
     reference::EmbeddingForward(args);
@@ -119,36 +133,42 @@ PoisonedBuffer<T> Forward(const Problem<T>& p) {
   return y;
 }
 
-template <typename A>
+template <typename T>
 struct Gradients {
-  PoisonedBuffer<A> token, position, segment;
+  PoisonedBuffer<Accumulator<T>> token, position, segment, registers;
+  PoisonedBuffer<T> projected;
 };
 
 constexpr float kBefore = 0.5f;
 
 template <typename T>
-Gradients<Accumulator<T>> Backward(const Problem<T>& p) {
+Gradients<T> Backward(const Problem<T>& p) {
   using A = Accumulator<T>;
-  const auto& [B, T_, C, V, position_offset, segments] = p.shape;
+  const auto& [B, T_, C, V, position_offset, segments, R, projected] = p.shape;
   const bool segment_table = segments != Segments::kNoTable;
-  Gradients<A> gradients = {
+  Gradients<T> gradients = {
       PoisonedBuffer<A>(V * C, sizeof(A), A(kBefore)),
       PoisonedBuffer<A>((position_offset + T_) * C, 2 * sizeof(A), A(kBefore)),
-      PoisonedBuffer<A>(segment_table ? kSegmentCount * C : 0, 3 * sizeof(A), A(kBefore))};
+      PoisonedBuffer<A>(segment_table ? kSegmentCount * C : 0, 3 * sizeof(A), A(kBefore)),
+      PoisonedBuffer<A>(R * C, sizeof(A), A(kBefore)),
+      PoisonedBuffer<T>(projected ? p.N() * C : 0, sizeof(T))};
   PoisonedBuffer<uint8_t> workspace(EmbeddingBackwardWorkspaceBytes(p.N(), V));
   const EmbeddingBackwardArgs<T> args = {
       .tokens = p.tokens.data(),
       .segments = p.segments_or_null(),
       .dy = p.dy.data(),
-      .dtoken_table = gradients.token.data(),
+      .dtoken_table = projected ? nullptr : gradients.token.data(),
+      .dprojected = projected ? gradients.projected.data() : nullptr,
       .dposition_table = gradients.position.data(),
       .dsegment_table = segment_table ? gradients.segment.data() : nullptr,
+      .dregister_table = R > 0 ? gradients.registers.data() : nullptr,
       .workspace = workspace.data(),
       .N = p.N(),
       .T_ = T_,
       .C = C,
       .V = V,
       .S = kSegmentCount,
+      .R = R,
       .position_offset = position_offset};
   if constexpr (std::is_same_v<T, double>) {
     reference::EmbeddingBackward(args);
@@ -159,6 +179,8 @@ Gradients<Accumulator<T>> Backward(const Problem<T>& p) {
   gradients.token.ExpectCanariesIntact();
   gradients.position.ExpectCanariesIntact();
   gradients.segment.ExpectCanariesIntact();
+  gradients.registers.ExpectCanariesIntact();
+  gradients.projected.ExpectCanariesIntact();
   return gradients;
 }
 
@@ -179,12 +201,16 @@ TYPED_TEST(EmbeddingTest, MatchesReference) {
                   Tolerance::ForSum<float>(c.B + 1, static_cast<double>(c.B) + 1, 0));
       ExpectClose("dsegment_table", actual.segment, expected.segment,
                   Tolerance::ForSum<float>(64 + p.N() / 64 + 2, rows + 1, 0));
+      ExpectClose("dregister_table", actual.registers, expected.registers,
+                  Tolerance::ForSum<float>(c.B + 1, static_cast<double>(c.B) + 1, 0));
+      ExpectClose("dprojected", actual.projected, expected.projected,
+                  Tolerance::ForSum<T>(1, 1, 0));
     }
   });
 }
 
 TEST(EmbeddingReferenceTest, BackwardIsTheGradientOfForward) {
-  auto p = MakeProblem<double>({2, 3, 4, 5, 1, Segments::kGiven});
+  auto p = MakeProblem<double>({2, 3, 4, 5, 1, Segments::kGiven, 2});
   const auto loss = [&] {
     const auto y = Forward(p);
     double total = 0;
@@ -200,10 +226,16 @@ TEST(EmbeddingReferenceTest, BackwardIsTheGradientOfForward) {
   ExpectGradient("token_table", p.token_table, values(gradients.token), loss);
   ExpectGradient("position_table", p.position_table, values(gradients.position), loss);
   ExpectGradient("segment_table", p.segment_table, values(gradients.segment), loss);
+  ExpectGradient("register_table", p.register_table, values(gradients.registers), loss);
+
+  p = MakeProblem<double>({2, 3, 4, 5, 1, Segments::kNoTable, 1, /*projected=*/true});
+  const auto of_projected = Backward(p);
+  const auto span = of_projected.projected.values();
+  ExpectGradient("projected", p.projected, std::vector<double>(span.begin(), span.end()), loss);
 }
 
 TYPED_TEST(EmbeddingTest, ThreadsDoNotChangeABit) {
-  const auto p = MakeProblem<TypeParam>({5, 101, 200, 97, 2, Segments::kGiven});
+  const auto p = MakeProblem<TypeParam>({5, 101, 200, 97, 2, Segments::kGiven, 3});
   const auto y = Forward(p);
   const auto first = Backward(p);
   for (const int threads : {1, 2, 3, 3}) {
@@ -214,6 +246,7 @@ TYPED_TEST(EmbeddingTest, ThreadsDoNotChangeABit) {
     ExpectSameBits("token", again.token.values(), first.token.values());
     ExpectSameBits("position", again.position.values(), first.position.values());
     ExpectSameBits("segment", again.segment.values(), first.segment.values());
+    ExpectSameBits("registers", again.registers.values(), first.registers.values());
   }
 }
 

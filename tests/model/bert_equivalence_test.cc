@@ -1,6 +1,6 @@
 // The same numbers whichever way a batch is cut, and the same bits when nothing changes.
 #include "core/parallel.h"
-#include "small_bert.h"
+#include "small_model.h"
 #include "support/compare.h"
 
 namespace sluice {

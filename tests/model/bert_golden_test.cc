@@ -2,7 +2,7 @@
 // fp32, for every gate. tests/golden/make_goldens.py wrote the goldens.
 #include <cmath>
 
-#include "small_bert.h"
+#include "small_model.h"
 #include "support/compare.h"
 #include "support/golden_file.h"
 
@@ -50,7 +50,7 @@ TEST_P(BertGoldenTest, LossLogitsAndGradientsEqualPyTorchs) {
   batch.segments = Int32(golden->At("token_type_ids"));
   batch.lengths = Int32(golden->At("lengths"));
   batch.target_positions = Int32(golden->At("masked_positions"));
-  batch.targets = Int32(golden->At("masked_targets"));
+  batch.targets = Int32(golden->At("targets"));
   for (int64_t b = 0; b < batch.B; ++b) batch.sample_index.push_back(b);
 
   auto engine = testing::MakeEngine(config, DType::kFloat32, batch.B, batch.T);

@@ -1,7 +1,7 @@
 #include <cmath>
 #include <map>
 
-#include "small_bert.h"
+#include "small_model.h"
 
 namespace sluice {
 namespace {

@@ -104,9 +104,13 @@ TEST_F(TrainerErrorsTest, ASignalStopsTheRunWithACheckpointToGoOnFrom) {
     auto trainer = Trainer::Create({.config = config, .run_folder = Run("stopped")}, communicator);
     ASSERT_TRUE(trainer.ok()) << trainer.status();
     if (communicator.rank() == 1) {
-      // Once training runs, from a thread of its own, as `kill` would.
+      // Once the trainer listens, from a thread of its own, as `kill` would.
       std::thread([pid = getpid()] {
-        std::this_thread::sleep_for(std::chrono::milliseconds(700));
+        struct sigaction current = {};
+        do {
+          std::this_thread::sleep_for(std::chrono::milliseconds(20));
+          sigaction(SIGTERM, nullptr, &current);
+        } while (current.sa_handler == SIG_DFL);
         kill(pid, SIGTERM);
       }).detach();
     }

@@ -1,12 +1,14 @@
-// BERT (Devlin et al. 2018) with any attention variant: embeddings, post-LN blocks,
-// masked-language-model head, and, when asked for, the next-sentence head. Parameter names are
-// Hugging Face's BertForMaskedLM / BertForPreTraining; the gate of layer n is
-// bert.encoder.layer.n.attention.self.gate.{weight,bias}.
+// A transformer with any attention variant: embeddings, layers, language-model head, and, for BERT
+// when asked for, the next-sentence head. What tells BERT, OPT and the Bigram-Backcopy model apart
+// is data (architecture.h). Parameter names are Hugging Face's BertForMaskedLM, BertForPreTraining
+// and OPTForCausalLM; the gate of a layer is ….attention.self.gate.{weight,bias} or
+// ….self_attn.gate.{weight,bias}.
 //
-//   Bert bert(build, BertConfigOf(model_config)…);  arena.Allocate(…);  bert.Bind();
-//   InitializeParameters(seed, parameters); bert.WeightsChanged();
-//   RETURN_IF_ERROR(bert.Forward(context, batch, options, losses));
-//   RETURN_IF_ERROR(bert.Backward(context, gradient_ready));
+//   ASSIGN_OR_RETURN(auto model, LanguageModel::Create(build, config));
+//   arena.Allocate(…);  model->Bind(parameters);
+//   InitializeParameters(seed, parameters);  model->WeightsChanged();
+//   RETURN_IF_ERROR(model->Forward(context, batch, options, losses));
+//   RETURN_IF_ERROR(model->Backward(context, gradient_ready));
 #pragma once
 
 #include <functional>
@@ -16,8 +18,9 @@
 #include "absl/status/statusor.h"
 #include "config/run_config.h"
 #include "data/batch.h"
+#include "model/architecture.h"
 #include "model/input_embedding.h"
-#include "model/masked_lm_head.h"
+#include "model/language_model_head.h"
 #include "model/next_sentence_head.h"
 #include "model/transformer_block.h"
 
@@ -32,19 +35,16 @@ struct ForwardOptions {
   bool train = false;  // dropout on; a Backward will follow
   uint64_t seed = 0;   // of the run
   double next_sentence_weight =
-      1;  // of its summed loss beside the masked language model's, for the gradient
+      1;  // of its summed loss beside the language model's, for the gradient
   Observer* observer = nullptr;
 };
 
-// The attention variant that a configuration names; UsageError lists the known ones.
-absl::StatusOr<ops::AttentionVariant> ParseAttentionVariant(const AttentionConfig& config);
-
-class Bert {
+class LanguageModel {
  public:
-  // Adds parameters and plans memory. UsageError for a configuration that is not a BERT.
-  static absl::StatusOr<std::unique_ptr<Bert>> Create(const ModelBuild& build,
-                                                      const ModelConfig& config,
-                                                      double mlm_probability);
+  // Adds parameters and plans memory. build.registers is read from the configuration. UsageError
+  // for a configuration that is none of the known models.
+  static absl::StatusOr<std::unique_ptr<LanguageModel>> Create(ModelBuild build,
+                                                               const RunConfig& config);
 
   // After the arena has been allocated; `parameters` must outlive the model.
   void Bind(const ParameterStore& parameters);
@@ -65,31 +65,40 @@ class Bert {
   // prediction. At most max_predictions().
   absl::StatusOr<TensorView> Predict(ExecutionContext& context, const Batch& batch,
                                      const std::vector<int32_t>& positions);
-  int64_t max_predictions() const { return masked_lm_head_->chunk_rows(); }
+  int64_t max_predictions() const { return head_->chunk_rows(); }
+  const Architecture& architecture() const { return architecture_; }
 
  private:
-  Bert(const ModelBuild& build, const ModelConfig& config, double mlm_probability,
-       const TransformerBlockConfig& block_config);
+  LanguageModel(const ModelBuild& build, const RunConfig& config, const Architecture& architecture,
+                const TransformerBlockConfig& block);
+  void PlanActivations(const ModelBuild& build, const TransformerBlockConfig& block);
+  void BeginPass(const Batch& batch, const ForwardOptions& options);
   absl::StatusOr<TensorView> Encode(ExecutionContext& context, const Batch& batch,
                                     const ForwardOptions& options);
   const BlockActivations& Saved(int layer) const {
     return activations_[layer % activations_.size()];
   }
 
+  Architecture architecture_;
   ModelConfig config_;
-  std::unique_ptr<MaskedLmHead> masked_lm_head_;
+  int64_t registers_;
+  std::unique_ptr<LanguageModelHead> head_;
   std::unique_ptr<NextSentenceHead> next_sentence_head_;  // null: none
   std::vector<TransformerBlock> blocks_;                  // layer 0 first
   std::unique_ptr<InputEmbedding> embedding_;
   std::vector<BlockActivations>
-      activations_;                     // one a layer when training, else two that take turns
-  BlockScratch scratch_;                // training only
-  const TensorView* stream_ = nullptr;  // (N, C): gradient of the residual stream, training only
+      activations_;       // one a layer when training, else two that take turns
+  BlockScratch scratch_;  // training only
+  // Training only, (N, C): gradient of the normed stream, and of the residual in pre-LN models.
+  const TensorView* dnormed_ = nullptr;
+  const TensorView* dresidual_ = nullptr;
   int64_t flat_elements_ = 0;
 
   // Of the last Forward, for Backward.
   ForwardPass pass_;
   TensorView tokens_, segments_, embedded_;
+  std::vector<int32_t> row_lengths_;    // (B): batch.lengths with the registers
+  std::vector<int32_t> row_documents_;  // (B, R + T)
 };
 
 }  // namespace sluice

@@ -30,9 +30,20 @@ inline RunConfig SmallBertConfig(const std::string& variant = "vanilla",
   return config;
 }
 
+// The same sizes as a pre-LN decoder.
+inline RunConfig SmallDecoderConfig(const std::string& architecture,
+                                    const std::string& variant = "vanilla") {
+  RunConfig config = SmallBertConfig(variant);
+  config.model.architecture = architecture;
+  config.model.hidden_act = "relu";
+  config.model.layer_norm_eps = 1e-5;
+  return config;
+}
+
 struct BatchShape {
   int64_t B = 3, T = 7, vocab_size = 53, targets = 6;
   bool lengths = false, documents = false, segments = false, next_sentence = false;
+  bool causal = false;  // every position but the last of a row is a target: the next token
 };
 
 // `first_sample` is the global index of the first row: rows of one data set can be cut into batches
@@ -55,11 +66,16 @@ inline Batch RandomBatch(const BatchShape& shape, uint64_t seed, int64_t first_s
       batch.tokens.push_back(draw(sample, t, 0) % shape.vocab_size);
       if (shape.segments) batch.segments.push_back(t >= shape.T / 2);
       if (shape.documents) batch.documents.push_back(t >= 2 + sample % 3);
+      if (shape.causal) continue;
       // About two targets a row, a different number in each.
       if (t < length && (draw(sample, t, 1) % 10 < 3 || t == sample % shape.T)) {
         batch.target_positions.push_back(static_cast<int32_t>(b * shape.T + t));
         batch.targets.push_back(draw(sample, t, 2) % shape.vocab_size);
       }
+    }
+    for (int64_t t = 0; shape.causal && t + 1 < length; ++t) {
+      batch.target_positions.push_back(static_cast<int32_t>(b * shape.T + t));
+      batch.targets.push_back(batch.tokens[b * shape.T + t + 1]);
     }
   }
   return batch;

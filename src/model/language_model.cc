@@ -1,0 +1,201 @@
+#include "model/language_model.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "core/check.h"
+#include "core/error.h"
+#include "core/status.h"
+#include "ops/elementwise.h"
+
+namespace sluice {
+namespace {
+
+// Views on a batch are read only; TensorView has no const form.
+TensorView View(const std::vector<int32_t>& values, const Shape& shape) {
+  if (values.empty()) return TensorView();
+  CHECK_EQ(std::ssize(values), shape.elements());
+  return TensorView::Of(const_cast<int32_t*>(values.data()), shape);
+}
+
+TransformerBlockConfig BlockConfig(const ModelConfig& config, const Architecture& architecture,
+                                   const ops::AttentionVariant& variant) {
+  return {.norm_placement = architecture.norm_placement,
+          .attention = {.hidden_size = config.hidden_size,
+                        .num_attention_heads = config.num_attention_heads,
+                        .attention_probs_dropout_prob = config.attention_probs_dropout_prob,
+                        .variant = variant,
+                        .projections = architecture.attention_projections,
+                        .output = architecture.attention_output,
+                        .biases = architecture.projection_biases},
+          .feed_forward = {.hidden_size = config.hidden_size,
+                           .intermediate_size = config.intermediate_size,
+                           .activation = architecture.activation,
+                           .initialization = architecture.feed_forward,
+                           .biases = architecture.projection_biases},
+          .hidden_dropout_prob = config.hidden_dropout_prob,
+          .layer_norm_eps = static_cast<float>(config.layer_norm_eps)};
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<LanguageModel>> LanguageModel::Create(ModelBuild build,
+                                                                     const RunConfig& config) {
+  ASSIGN_OR_RETURN(const Architecture architecture, DescribeArchitecture(config.model));
+  ASSIGN_OR_RETURN(const ops::AttentionVariant variant,
+                   ParseAttentionVariant(config.model.attention, config.data.sequence_length));
+  build.registers = config.model.attention.register_tokens;
+  return std::unique_ptr<LanguageModel>(new LanguageModel(
+      build, config, architecture, BlockConfig(config.model, architecture, variant)));
+}
+
+// Parts add their parameters in the order in which backward finishes them: heads, last block …
+// first block, embeddings.
+LanguageModel::LanguageModel(const ModelBuild& build, const RunConfig& config,
+                             const Architecture& architecture, const TransformerBlockConfig& block)
+    : architecture_(architecture), config_(config.model), registers_(build.registers) {
+  const double target_share = architecture.causal ? 1 : config.data.mlm_probability;
+  head_ = std::make_unique<LanguageModelHead>(build, architecture, config_, target_share);
+  if (config_.next_sentence_head) {
+    next_sentence_head_ = std::make_unique<NextSentenceHead>(
+        build, config_.hidden_size, architecture.head.Weight(config_.hidden_size));
+  }
+  const int layers = static_cast<int>(config_.num_hidden_layers);
+  blocks_.reserve(layers);
+  for (int layer = layers - 1; layer >= 0; --layer) {
+    blocks_.emplace_back(build, architecture.layer_names(layer), layer, block);
+  }
+  std::reverse(blocks_.begin(), blocks_.end());
+  embedding_ = std::make_unique<InputEmbedding>(build, architecture, config_);
+  PlanActivations(build, block);
+}
+
+void LanguageModel::PlanActivations(const ModelBuild& build, const TransformerBlockConfig& block) {
+  const int layers = static_cast<int>(config_.num_hidden_layers);
+  const int kept = build.train ? layers : std::min(layers, 2);
+  for (int layer = 0; layer < kept; ++layer) {
+    activations_.push_back(
+        TransformerBlock::PlanActivations(build, absl::StrCat("layer.", layer), block));
+  }
+  if (!build.train) return;
+  const Shape shape{build.max_rows(), config_.hidden_size};
+  scratch_ = TransformerBlock::PlanScratch(build, block);
+  dnormed_ = build.Scratch("stream gradient", shape);
+  if (block.norm_placement == NormPlacement::kPreNorm) {
+    dresidual_ = build.Scratch("residual gradient", shape);
+  }
+}
+
+void LanguageModel::Bind(const ParameterStore& parameters) {
+  head_->Bind(parameters, embedding_->token_table());
+  if (next_sentence_head_ != nullptr) next_sentence_head_->Bind(parameters);
+  for (TransformerBlock& block : blocks_) block.Bind(parameters);
+  embedding_->Bind(parameters);
+  flat_elements_ = parameters.flat_elements();
+}
+
+void LanguageModel::WeightsChanged() {
+  head_->WeightsChanged();
+  if (next_sentence_head_ != nullptr) next_sentence_head_->WeightsChanged();
+  for (TransformerBlock& block : blocks_) block.WeightsChanged();
+  embedding_->WeightsChanged();
+}
+
+// Lengths and documents of the rows that attention sees, registers included.
+void LanguageModel::BeginPass(const Batch& batch, const ForwardOptions& options) {
+  const int64_t R = registers_, T = batch.T;
+  row_lengths_.resize(batch.lengths.size());
+  for (size_t b = 0; b < batch.lengths.size(); ++b) {
+    row_lengths_[b] = batch.lengths[b] + static_cast<int32_t>(R);
+  }
+  row_documents_.resize(batch.documents.empty() ? 0 : batch.B * (R + T));
+  for (int64_t b = 0; b < batch.B && !batch.documents.empty(); ++b) {
+    const auto row = row_documents_.begin() + b * (R + T);
+    const auto documents = batch.documents.begin() + b * T;
+    std::fill_n(row, R, documents[0]);
+    std::copy_n(documents, T, row + R);
+  }
+  pass_ =
+      ForwardPass{.B = batch.B,
+                  .T = R + T,
+                  .registers = R,
+                  .mask = {.causal = architecture_.causal,
+                           .lengths = row_lengths_.empty() ? nullptr : row_lengths_.data(),
+                           .documents = row_documents_.empty() ? nullptr : row_documents_.data()},
+                  .dropout_enabled = options.train,
+                  .seed = options.seed,
+                  .sample_index = batch.sample_index.empty() ? nullptr : batch.sample_index.data(),
+                  .observer = options.observer};
+  CHECK(!options.train || pass_.sample_index != nullptr);
+  tokens_ = View(batch.tokens, {batch.B, T});
+  segments_ = architecture_.token_types ? View(batch.segments, {batch.B, T}) : TensorView();
+}
+
+absl::StatusOr<TensorView> LanguageModel::Encode(ExecutionContext& context, const Batch& batch,
+                                                 const ForwardOptions& options) {
+  BeginPass(batch, options);
+  ASSIGN_OR_RETURN(Stream stream, embedding_->Forward(context, pass_, tokens_, segments_));
+  embedded_ = stream.normed;
+  for (int layer = 0; layer < static_cast<int>(blocks_.size()); ++layer) {
+    ASSIGN_OR_RETURN(stream, blocks_[layer].Forward(context, pass_, stream, Saved(layer)));
+  }
+  return stream.normed;
+}
+
+absl::Status LanguageModel::Forward(ExecutionContext& context, const Batch& batch,
+                                    const ForwardOptions& options, ModelLosses& losses) {
+  ASSIGN_OR_RETURN(const TensorView hidden, Encode(context, batch, options));
+  TensorView dhidden;
+  if (options.train) {
+    CHECK(dnormed_ != nullptr) << "planned without backward";
+    dhidden = dnormed_->Prefix(hidden.shape());
+    ops::Zero(context, dhidden);
+  }
+  RETURN_IF_ERROR(head_->Forward(context,
+                                 {.pass = pass_,
+                                  .hidden = hidden,
+                                  .positions = batch.target_positions,
+                                  .targets = batch.targets,
+                                  .dhidden = dhidden},
+                                 losses.language_model));
+  if (next_sentence_head_ == nullptr) return absl::OkStatus();
+  if (batch.next_sentence_labels.empty()) {
+    return DataError("model.next_sentence_head is on, but the data has no sentence pairs");
+  }
+  return next_sentence_head_->Forward(context, pass_, hidden, batch.next_sentence_labels,
+                                      options.next_sentence_weight, dhidden, losses.next_sentence);
+}
+
+absl::Status LanguageModel::Backward(ExecutionContext& context,
+                                     const GradientReady& gradient_ready) {
+  CHECK(pass_.dropout_enabled) << "Backward without a training Forward";
+  auto ready = [&](int64_t begin, int64_t end) {
+    return gradient_ready ? gradient_ready(begin, end) : absl::OkStatus();
+  };
+  RETURN_IF_ERROR(ready(0, blocks_.back().gradient_begin()));
+  const Shape shape{pass_.rows(), config_.hidden_size};
+  const int layers = static_cast<int>(blocks_.size());
+  const Stream gradient = {
+      .normed = dnormed_->Prefix(shape),
+      .residual = dresidual_ == nullptr ? TensorView() : dresidual_->Prefix(shape)};
+  for (int layer = layers - 1; layer >= 0; --layer) {
+    const TensorView x =
+        layer == 0 ? embedded_ : Saved(layer - 1).feed_forward_residual.y->Prefix(shape);
+    RETURN_IF_ERROR(blocks_[layer].Backward(context, pass_, Saved(layer), scratch_,
+                                            {.x = x,
+                                             .dnormed = gradient.normed,
+                                             .dresidual = gradient.residual,
+                                             .last = layer + 1 == layers}));
+    RETURN_IF_ERROR(ready(blocks_[layer].gradient_begin(), blocks_[layer].gradient_end()));
+  }
+  RETURN_IF_ERROR(embedding_->Backward(context, pass_, tokens_, segments_, gradient));
+  return ready(embedding_->gradient_begin(), flat_elements_);
+}
+
+absl::StatusOr<TensorView> LanguageModel::Predict(ExecutionContext& context, const Batch& batch,
+                                                  const std::vector<int32_t>& positions) {
+  ASSIGN_OR_RETURN(const TensorView hidden, Encode(context, batch, ForwardOptions{}));
+  return head_->Logits(context, pass_, hidden, positions);
+}
+
+}  // namespace sluice
