@@ -13,6 +13,11 @@ namespace sluice {
 
 absl::StatusOr<VocabularyFile> VocabularyFile::Read(const std::string& path) {
   ASSIGN_OR_RETURN(const std::string bytes, ReadWholeFile(path));
+  return FromBytes(bytes, path);
+}
+
+absl::StatusOr<VocabularyFile> VocabularyFile::FromBytes(const std::string& bytes,
+                                                         const std::string& path) {
   VocabularyFile vocabulary;
   vocabulary.sha256_ = Sha256Text(bytes);
   absl::string_view text = bytes;

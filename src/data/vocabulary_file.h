@@ -15,6 +15,9 @@ class VocabularyFile {
  public:
   // DataError: cannot be read, is empty, or repeats a piece (with both line numbers).
   static absl::StatusOr<VocabularyFile> Read(const std::string& path);
+  // The same from a file's bytes; `name` stands for it in errors.
+  static absl::StatusOr<VocabularyFile> FromBytes(const std::string& bytes,
+                                                  const std::string& name);
 
   int64_t size() const { return static_cast<int64_t>(pieces_.size()); }
   const std::string& piece(int64_t id) const { return pieces_[static_cast<size_t>(id)]; }
