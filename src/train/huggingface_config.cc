@@ -167,7 +167,9 @@ absl::StatusOr<RunConfig> ConfigFromHuggingFace(const std::string& path) {
     document["data"]["sequence_length"] =
         std::min(DataConfig().sequence_length, positions.get<int64_t>());
   }
-  absl::StatusOr<RunConfig> config = ParseRunConfig(document.dump(1), path, ConfigUse::kInspection);
+  // One line, and a name of its own: lines of this text are none of the file's.
+  absl::StatusOr<RunConfig> config =
+      ParseRunConfig(document.dump(), "its configuration", ConfigUse::kInspection);
   if (config.ok() && config->model.vocab_size > 0) return config;
   return Unsupported(path, config.ok() ? "vocab_size: 0" : config.status().message());
 }

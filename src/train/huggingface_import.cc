@@ -1,6 +1,7 @@
 #include "train/huggingface_import.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
@@ -78,6 +79,12 @@ absl::Status ReadWeights(const SafetensorsFolder& file, const HuggingFaceTensors
   RETURN_IF_ERROR(CheckFit(file, tensors, weights));
   for (const TensorDestination& weight : weights) {
     RETURN_IF_ERROR(file.Read(tensors.file_name.at(weight.name), weight.values));
+    const auto wrong =
+        std::ranges::find_if(weight.values, [](float x) { return !std::isfinite(x); });
+    if (wrong == weight.values.end()) continue;
+    return CheckpointError("a weight is not finite", file.path(),
+                           absl::StrCat(tensors.file_name.at(weight.name), ": element ",
+                                        wrong - weight.values.begin(), " is ", *wrong));
   }
   return CheckCopies(file, tensors, weights);
 }
