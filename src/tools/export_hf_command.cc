@@ -31,7 +31,7 @@ void Print(const ExportArguments& arguments, const ExportReport& report) {
               static_cast<long>(report.step), static_cast<long>(report.tensors),
               static_cast<long>(report.parameters));
   if (report.own_parameters.empty()) return;
-  std::printf("transformers has no gates: without them it calls %zu tensors unexpected, first %s\n",
+  std::printf("transformers has no gates and calls %zu of the tensors unexpected: %s, ...\n",
               report.own_parameters.size(), report.own_parameters.front().c_str());
 }
 

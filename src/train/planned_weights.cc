@@ -9,7 +9,7 @@ namespace sluice {
 
 absl::StatusOr<PlannedWeights> PlannedWeights::Of(const RunConfig& config) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine,
-                   Engine::Create(config, {.dtype = DType::kFloat32, .max_batch = 1, .length = 8}));
+                   Engine::Create(config, {.dtype = DType::kFloat32, .max_batch = 1, .length = 1}));
   PlannedWeights weights;
   for (const Parameter& parameter : engine->parameters().parameters()) {
     weights.weights_.push_back(
