@@ -37,12 +37,12 @@ done
 # Makes .venv unless it is there and complete.
 make_oracle_environment() {
   local python=$root/.venv/bin/python
-  if ! "$python" -c 'import torch, transformers, tokenizers, numpy' 2>/dev/null; then
-    say "making .venv with torch, transformers, tokenizers and numpy"
+  if ! "$python" -c 'import torch, transformers, tokenizers, safetensors, numpy' 2>/dev/null; then
+    say "making .venv with torch, transformers, tokenizers, safetensors and numpy"
     python3 -m venv "$root/.venv" || stop "python3 -m venv failed; run launch/install_dependencies.sh --oracle"
     "$python" -m pip install --quiet --disable-pip-version-check \
-      torch transformers tokenizers numpy </dev/null ||
-      stop "pip could not install torch, transformers, tokenizers and numpy (above)"
+      torch transformers tokenizers safetensors numpy </dev/null ||
+      stop "pip could not install torch, transformers, tokenizers, safetensors and numpy (above)"
   fi
   export SLUICE_ORACLE_PYTHON=$python
 }

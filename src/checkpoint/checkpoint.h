@@ -41,6 +41,9 @@ struct CheckpointState {
   std::optional<int64_t> best_step;
   std::map<std::string, int64_t> counters;  // the trainer's own, e.g. tokens_seen
   std::string sluice_version;
+  // Set when the weights were imported, not trained: what from, e.g. "hugging_face". Then of
+  // config.yaml only what the weights compute is known, and the moments are zero.
+  std::optional<std::string> imported_from;
   friend bool operator==(const CheckpointState&, const CheckpointState&) = default;
 };
 
@@ -52,6 +55,8 @@ struct CheckpointContents {
   std::string config_yaml;  // the resolved configuration
   // Copied under their own names, so that a checkpoint can be used alone: the vocabulary.
   std::vector<std::string> files;
+  // Likewise, by name, where there is no file to copy.
+  std::map<std::string, std::string> texts;
 };
 
 }  // namespace sluice

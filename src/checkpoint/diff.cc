@@ -130,7 +130,8 @@ std::map<std::string, std::string> ComparedState(const CheckpointState& state) {
       {"seed", absl::StrCat(state.seed)},
       {"loss_scale", YamlReal(state.loss_scale)},
       {"best_metric", state.best_metric ? YamlReal(*state.best_metric) : "none"},
-      {"best_step", state.best_step ? absl::StrCat(*state.best_step) : "none"}};
+      {"best_step", state.best_step ? absl::StrCat(*state.best_step) : "none"},
+      {"imported_from", state.imported_from.value_or("none")}};
   for (const auto& [name, value] : state.counters) {
     values[absl::StrCat("counters.", name)] = absl::StrCat(value);
   }

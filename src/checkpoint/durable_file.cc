@@ -73,9 +73,13 @@ absl::Status FileError(absl::string_view what, const std::string& path) {
 }
 
 absl::Status WriteDurably(const std::string& path, absl::string_view bytes) {
+  return WriteDurably(path, std::vector<absl::string_view>{bytes});
+}
+
+absl::Status WriteDurably(const std::string& path, const std::vector<absl::string_view>& pieces) {
   Descriptor file(path, O_WRONLY | O_CREAT | O_TRUNC);
   if (!file.valid()) return FileError("cannot create file", path);
-  RETURN_IF_ERROR(file.Write(bytes));
+  for (absl::string_view piece : pieces) RETURN_IF_ERROR(file.Write(piece));
   return file.SyncAndClose();
 }
 

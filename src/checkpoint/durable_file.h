@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -15,6 +16,8 @@ namespace sluice::checkpoint_internal {
 absl::Status FileError(absl::string_view what, const std::string& path);
 
 absl::Status WriteDurably(const std::string& path, absl::string_view bytes);
+// The pieces one after the other.
+absl::Status WriteDurably(const std::string& path, const std::vector<absl::string_view>& pieces);
 absl::Status CopyDurably(const std::string& from, const std::string& to);
 absl::Status SyncFile(const std::string& path);
 absl::Status SyncFolder(const std::string& path);

@@ -28,6 +28,9 @@ std::string StateText(const CheckpointSummary& summary) {
     absl::StrAppendFormat(&text, "%-16s%.6g%s\n", "best metric", *state.best_metric,
                           state.best_step ? absl::StrCat(" at step ", *state.best_step) : "");
   }
+  if (state.imported_from) {
+    absl::StrAppendFormat(&text, "%-16s%s\n", "imported from", *state.imported_from);
+  }
   for (const auto& [name, value] : state.counters) {
     absl::StrAppendFormat(&text, "%-16s%d\n", name, value);
   }
@@ -82,6 +85,7 @@ Json StateJson(const CheckpointState& state) {
                {"counters", Json::object()}};
   if (state.best_metric) json["best_metric"] = Number(*state.best_metric);
   if (state.best_step) json["best_step"] = *state.best_step;
+  if (state.imported_from) json["imported_from"] = *state.imported_from;
   for (const auto& [name, value] : state.counters) json["counters"][name] = value;
   return json;
 }

@@ -17,6 +17,9 @@ std::string StateToYaml(const CheckpointState& state) {
     absl::StrAppend(&text, "best_metric: ", YamlReal(*state.best_metric), "\n");
   if (state.best_step) absl::StrAppend(&text, "best_step: ", *state.best_step, "\n");
   absl::StrAppend(&text, "sluice_version: ", YamlQuoted(state.sluice_version), "\n");
+  if (state.imported_from) {
+    absl::StrAppend(&text, "imported_from: ", YamlQuoted(*state.imported_from), "\n");
+  }
   absl::StrAppend(&text, "counters:", state.counters.empty() ? " {}" : "", "\n");
   for (const auto& [name, value] : state.counters) {
     absl::StrAppend(&text, "  ", YamlQuoted(name), ": ", value, "\n");
@@ -45,6 +48,9 @@ absl::StatusOr<CheckpointState> StateFromYaml(const std::string& text, const std
   }
   if (fields.Has("best_step")) RETURN_IF_ERROR(fields.Read("best_step", state.best_step.emplace()));
   RETURN_IF_ERROR(fields.Read("sluice_version", state.sluice_version));
+  if (fields.Has("imported_from")) {
+    RETURN_IF_ERROR(fields.Read("imported_from", state.imported_from.emplace()));
+  }
   RETURN_IF_ERROR(fields.Read("counters", state.counters));
   RETURN_IF_ERROR(fields.ExpectNoOthers());
   if (state.step < 0 || state.next_sample < 0 || state.epoch < 0 || state.world_size < 1) {

@@ -14,6 +14,7 @@
 #include "checkpoint/durable_file.h"
 #include "checkpoint/gate_file.h"
 #include "checkpoint/manifest.h"
+#include "checkpoint/new_folder.h"
 #include "checkpoint/state_file.h"
 #include "checkpoint/temporary_name.h"
 #include "core/check.h"
@@ -90,6 +91,11 @@ class FolderWriter {
       RETURN_IF_ERROR(CopyDurably(file, PathOf(name)));
       Done(name);
     }
+    for (const auto& [name, text] : contents_.texts) {
+      CHECK(std::ranges::find(written_, name) == written_.end()) << name << " twice";
+      RETURN_IF_ERROR(WriteDurably(PathOf(name), text));
+      Done(name);
+    }
     RETURN_IF_ERROR(checkpoint_internal::WriteManifest(folder_, contents_.state.step, written_));
     Done(kManifestFile);
     return SyncFolder(folder_);
@@ -157,6 +163,15 @@ absl::Status WriteCheckpoint(const std::string& checkpoints_folder,
   }
   RemoveTree(temporary);
   return status;
+}
+
+absl::Status WriteCheckpointAs(const std::string& folder, const CheckpointContents& contents) {
+  RETURN_IF_ERROR(CheckFinite(contents.model));
+  RETURN_IF_ERROR(CheckFinite(contents.optimizer));
+  const WriteCheckpointOptions options;
+  return WriteNewFolder(folder, [&](const std::string& temporary) {
+    return FolderWriter(temporary, contents, options).WriteAll();
+  });
 }
 
 }  // namespace sluice

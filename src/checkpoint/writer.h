@@ -32,4 +32,8 @@ absl::Status WriteCheckpoint(const std::string& checkpoints_folder,
                              const CheckpointContents& contents,
                              const WriteCheckpointOptions& options = {});
 
+// Writes the checkpoint as `folder` itself, which must not exist yet, or be an empty folder
+// (new_folder.h): for checkpoints that belong to no run.
+absl::Status WriteCheckpointAs(const std::string& folder, const CheckpointContents& contents);
+
 }  // namespace sluice

@@ -44,7 +44,16 @@ void LayeredConfig::ApplyFile(const std::string& path, const std::string& extend
                                " extends ", path));
     return;
   }
-  const absl::StatusOr<std::string> text = ReadConfigFile(path);
+  ApplyDocument(ReadConfigFile(path), {path, canonical}, extended_at);
+}
+
+void LayeredConfig::ApplyText(const std::string& text, const std::string& name) {
+  ApplyDocument(text, {name, name}, "");
+}
+
+void LayeredConfig::ApplyDocument(const absl::StatusOr<std::string>& text, const OpenFile& file,
+                                  const std::string& extended_at) {
+  const std::string& path = file.shown;
   const absl::StatusOr<YAML::Node> root =
       text.ok() ? ParseYamlFile(*text, path) : absl::StatusOr<YAML::Node>(text.status());
   if (!root.ok()) {
@@ -61,7 +70,7 @@ void LayeredConfig::ApplyFile(const std::string& path, const std::string& extend
                   empty ? "" : absl::StrCat("found ", ShowNode(*root)));
     return;
   }
-  open_files_.push_back({path, canonical});
+  open_files_.push_back(file);
   ApplyExtends(*root);
   ApplySection(*root, "");
   open_files_.pop_back();

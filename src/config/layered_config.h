@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "config/problems.h"
 #include "config/provenance.h"
 #include "config/run_config.h"
@@ -16,6 +17,9 @@ class LayeredConfig {
  public:
   // Applies the file, and before it those that it extends. Problems are collected.
   void ApplyFile(const std::string& path);
+
+  // Applies text that is no file; `name` stands for it in problems.
+  void ApplyText(const std::string& text, const std::string& name);
 
   // Applies "key.path=value", the `number`th override, counted from 1.
   void ApplyOverride(int number, const std::string& text);
@@ -34,6 +38,8 @@ class LayeredConfig {
   };
 
   void ApplyFile(const std::string& path, const std::string& extended_at);
+  void ApplyDocument(const absl::StatusOr<std::string>& text, const OpenFile& file,
+                     const std::string& extended_at);
   void ApplyExtends(const YAML::Node& root);
   void ApplySection(const YAML::Node& section, const std::string& path);
   void ApplyEntry(const std::string& path, const YAML::Node& value, const std::string& where);

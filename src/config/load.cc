@@ -21,15 +21,12 @@ std::string NameFromPath(const std::string& path) {
   return name;
 }
 
-}  // namespace
-
-absl::StatusOr<RunConfig> LoadRunConfig(const std::string& path,
-                                        const std::vector<std::string>& overrides, ConfigUse use) {
+// What `apply` puts together, checked.
+template <typename Apply>
+absl::StatusOr<RunConfig> Assemble(const std::string& path, ConfigUse use, const Apply& apply) {
   try {
     LayeredConfig layers;
-    layers.ApplyFile(path);
-    int number = 0;
-    for (const std::string& text : overrides) layers.ApplyOverride(++number, text);
+    apply(layers);
     RunConfig& config = layers.config();
     if (config.name.empty()) config.name = NameFromPath(path);
     if (layers.complete()) FindProblems(config, layers.provenance(), use, &layers.problems());
@@ -38,6 +35,22 @@ absl::StatusOr<RunConfig> LoadRunConfig(const std::string& path,
   } catch (const YAML::Exception& error) {  // a node that yaml-cpp itself refuses to touch
     return UsageError("cannot understand the configuration", path, error.what());
   }
+}
+
+}  // namespace
+
+absl::StatusOr<RunConfig> LoadRunConfig(const std::string& path,
+                                        const std::vector<std::string>& overrides, ConfigUse use) {
+  return Assemble(path, use, [&](LayeredConfig& layers) {
+    layers.ApplyFile(path);
+    int number = 0;
+    for (const std::string& text : overrides) layers.ApplyOverride(++number, text);
+  });
+}
+
+absl::StatusOr<RunConfig> ParseRunConfig(const std::string& text, const std::string& name,
+                                         ConfigUse use) {
+  return Assemble(name, use, [&](LayeredConfig& layers) { layers.ApplyText(text, name); });
 }
 
 }  // namespace sluice

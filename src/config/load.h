@@ -30,4 +30,8 @@ absl::StatusOr<RunConfig> LoadRunConfig(const std::string& path,
                                         const std::vector<std::string>& overrides = {},
                                         ConfigUse use = ConfigUse::kTraining);
 
+// The same for text that is no file of its own; `name` stands for it in errors.
+absl::StatusOr<RunConfig> ParseRunConfig(const std::string& text, const std::string& name,
+                                         ConfigUse use = ConfigUse::kTraining);
+
 }  // namespace sluice

@@ -5,6 +5,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "core/check.h"
@@ -42,19 +43,23 @@ absl::StatusOr<std::vector<std::string>> ReadLines(absl::string_view text,
 
 absl::StatusOr<VocabularyFile> VocabularyFile::Read(const std::vector<std::string>& paths,
                                                     const std::string& kind) {
+  std::vector<std::string> files;
+  for (const std::string& path : paths) {
+    ASSIGN_OR_RETURN(files.emplace_back(), ReadWholeFile(path));
+  }
+  return FromBytes(files, kind, paths.front());
+}
+
+absl::StatusOr<VocabularyFile> VocabularyFile::FromBytes(const std::vector<std::string>& files,
+                                                         const std::string& kind,
+                                                         const std::string& name) {
+  CHECK_EQ(files.size(), VocabularyFileNames(kind).size());
   VocabularyFile vocabulary;
   vocabulary.is_byte_pair_ = kind == "bpe";
-  CHECK_EQ(paths.size(), VocabularyFileNames(kind).size());
-  std::string first, all;
-  for (const std::string& path : paths) {
-    ASSIGN_OR_RETURN(const std::string bytes, ReadWholeFile(path));
-    all += bytes;
-    if (path == paths.front()) first = bytes;
-  }
-  vocabulary.sha256_ = Sha256Text(all);
+  vocabulary.sha256_ = Sha256Text(absl::StrJoin(files, ""));
   ASSIGN_OR_RETURN(vocabulary.pieces_, vocabulary.is_byte_pair_
-                                           ? ParseVocabularyJson(first, paths.front())
-                                           : ReadLines(first, paths.front()));
+                                           ? ParseVocabularyJson(files.front(), name)
+                                           : ReadLines(files.front(), name));
   return vocabulary;
 }
 

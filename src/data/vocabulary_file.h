@@ -20,6 +20,9 @@ class VocabularyFile {
   // empty, repeats a piece (with both line numbers), or is no vocab.json.
   static absl::StatusOr<VocabularyFile> Read(const std::vector<std::string>& paths,
                                              const std::string& kind);
+  // The same from the files' bytes; `name` stands for them in errors.
+  static absl::StatusOr<VocabularyFile> FromBytes(const std::vector<std::string>& files,
+                                                  const std::string& kind, const std::string& name);
 
   int64_t size() const { return static_cast<int64_t>(pieces_.size()); }
   const std::string& piece(int64_t id) const { return pieces_[static_cast<size_t>(id)]; }

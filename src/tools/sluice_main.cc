@@ -1,4 +1,5 @@
-// sluice: train, evaluate, inspect, predict, bench, info. `sluice COMMAND --help` explains each.
+// sluice: train, evaluate, inspect, predict, export-hf, import-hf, bench, info. `sluice COMMAND
+// --help` explains each.
 #include <cstdio>
 #include <cstdlib>
 
@@ -37,6 +38,8 @@ int Main(int argc, char** argv) {
   AddEvaluateCommand(program, chosen);
   AddInspectCommand(program, chosen);
   AddPredictCommand(program, chosen);
+  AddExportHfCommand(program, chosen);
+  AddImportHfCommand(program, chosen);
   AddBenchCommand(program, chosen);
   AddInfoCommand(program, chosen);
   if (const int code = Parse(program, argc, argv); code != 0) return code < 0 ? 0 : code;

@@ -39,16 +39,28 @@ bool MayChange(const std::string& key) {
   return false;
 }
 
-absl::Status CheckSameRun(const std::string& folder, const RunConfig& config) {
+// What imported weights say of a configuration: the function that they compute, not how they came
+// to be or how they will be trained.
+bool ImportKnows(const std::string& key) {
+  return absl::StartsWith(key, "model.") && !absl::StartsWith(key, "model.initializ") &&
+         !absl::EndsWith(key, "dropout_prob");
+}
+
+absl::Status CheckSameRun(const std::string& folder, const CheckpointState& state,
+                          const RunConfig& config) {
   ASSIGN_OR_RETURN(const RunConfig saved,
                    LoadRunConfig(folder + "/config.yaml", {}, ConfigUse::kInspection));
   std::string differences;
   for (const KeyDifference& difference : ConfigDifference(saved, config)) {
     if (MayChange(difference.key)) continue;
+    if (state.imported_from.has_value() && !ImportKnows(difference.key)) continue;
     absl::StrAppend(&differences, differences.empty() ? "" : "; ", difference.key, " was ",
                     difference.a, ", is ", difference.b);
   }
   if (differences.empty()) return absl::OkStatus();
+  if (state.imported_from.has_value()) {
+    return UsageError("the imported checkpoint is of another model", folder, differences);
+  }
   return UsageError(
       "the checkpoint was trained with other settings (use another --run-folder, or --resume none)",
       folder, differences);
@@ -122,9 +134,9 @@ absl::StatusOr<std::string> FindCheckpointToResume(const std::string& resume,
 
 absl::StatusOr<TrainingState> LoadTraining(const std::string& folder, const RunConfig& config,
                                            const TokenizerIdentity& tokenizer, Engine& engine) {
-  RETURN_IF_ERROR(CheckSameRun(folder, config));
-  RETURN_IF_ERROR(CheckSameVocabulary(folder, tokenizer));
   ASSIGN_OR_RETURN(const CheckpointState saved, ReadCheckpointState(folder));
+  RETURN_IF_ERROR(CheckSameRun(folder, saved, config));
+  RETURN_IF_ERROR(CheckSameVocabulary(folder, tokenizer));
   RETURN_IF_ERROR(ReadCheckpointModel(folder, ModelDestinations(engine.parameters())));
   RETURN_IF_ERROR(ReadCheckpointOptimizer(
       folder, OptimizerDestinations(engine.parameters(), engine.optimizer())));

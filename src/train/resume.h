@@ -33,7 +33,8 @@ absl::StatusOr<std::string> FindCheckpointToResume(const std::string& resume,
 // its vocabulary is not `tokenizer`'s, the training data's (not asked when that has none);
 // UsageError when a key that decides what is computed (model, data, optimizer, seed, batch) differs
 // from the run's, naming each. Keys that may change: name, steps, evaluation, logging,
-// checkpointing, telemetry, runtime, prefetching, schedule.
+// checkpointing, telemetry, runtime, prefetching, schedule; from imported weights
+// (CheckpointState::imported_from), all but the model's own.
 absl::StatusOr<TrainingState> LoadTraining(const std::string& folder, const RunConfig& config,
                                            const TokenizerIdentity& tokenizer, Engine& engine);
 

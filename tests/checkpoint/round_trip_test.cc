@@ -110,6 +110,24 @@ TEST_F(RoundTripTest, ACheckpointOfTheSameStepIsReplaced) {
   EXPECT_FALSE(std::filesystem::exists(written_ + "/vocab.txt"));
 }
 
+TEST_F(RoundTripTest, ACheckpointThatBelongsToNoRun) {
+  const std::string alone = folder_.path() + "/some/name";
+  CheckpointContents& contents = sample_.Contents();
+  contents.files.clear();
+  contents.texts = {{"vocab.txt", "[PAD]\n[CLS]\n"}};
+  ASSERT_TRUE(WriteCheckpointAs(alone, contents).ok());
+  EXPECT_TRUE(VerifyCheckpoint(alone).ok());
+  for (const std::string& name : testing::NamesIn(written_)) {
+    EXPECT_EQ(FileBytes(alone + "/" + name), FileBytes(written_ + "/" + name)) << name;
+  }
+  EXPECT_EQ(testing::NamesIn(alone), testing::NamesIn(written_));
+  EXPECT_EQ(ExitCodeOf(WriteCheckpointAs(alone, contents)), ExitCode::kUsage);
+  sample_.model[0].values[5] = NAN;
+  const std::string diverged = folder_.path() + "/diverged";
+  EXPECT_EQ(ExitCodeOf(WriteCheckpointAs(diverged, contents)), ExitCode::kDiverged);
+  EXPECT_FALSE(std::filesystem::exists(diverged));
+}
+
 TEST_F(RoundTripTest, EveryMismatchIsNamedAndNothingIsWritten) {
   std::vector<SampleCheckpoint::Tensor> wanted = sample_.model;
   wanted[0].dims = {33, 700};

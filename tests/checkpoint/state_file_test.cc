@@ -17,6 +17,10 @@ TEST(StateFileTest, RoundTripKeepsEveryBit) {
   const absl::StatusOr<CheckpointState> read = StateFromYaml(StateToYaml(state), "state.yaml");
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_EQ(*read, state);
+  CheckpointState imported = state;
+  imported.imported_from = "hugging_face";
+  EXPECT_EQ(StateFromYaml(StateToYaml(imported), "state.yaml").value(), imported);
+  EXPECT_NE(imported, state);
   const CheckpointState fresh;
   EXPECT_EQ(StateFromYaml(StateToYaml(fresh), "state.yaml").value(), fresh);
 }

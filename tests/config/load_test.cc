@@ -45,6 +45,21 @@ training:
   EXPECT_EQ(config->training.steps, 2000000);
 }
 
+TEST(LoadTest, TextThatIsNoFile) {
+  const auto config = ParseRunConfig(
+      R"({"model": {"hidden_size": 24, "num_attention_heads": 3, "layer_norm_eps": 1e-07,
+      "attention": {"variant": "gated", "gate": {"bias": true}}}})",
+      "there/config.json", ConfigUse::kInspection);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->name, "config");
+  EXPECT_EQ(config->model.hidden_size, 24);
+  EXPECT_EQ(config->model.layer_norm_eps, 1e-7);
+  EXPECT_TRUE(config->model.attention.gate.bias);
+  const absl::Status status = ParseRunConfig("model: {hidden_sise: 24}", "here").status();
+  EXPECT_THAT(std::string(status.message()), testing::HasSubstr("here:1: model.hidden_sise"));
+  EXPECT_THAT(std::string(status.message()), testing::HasSubstr("data.train"));
+}
+
 TEST(LoadTest, NamesARunAfterItsFile) {
   TemporaryFolder folder;
   const absl::StatusOr<RunConfig> config =
