@@ -14,10 +14,8 @@ namespace {
 
 using testing::AttentionInputs;
 using testing::AttentionProblem;
-using testing::AttentionResults;
 using testing::Documents;
 using testing::ExpectAttentionClose;
-using testing::ExpectSameBits;
 using testing::ExpectSameResults;
 using testing::RunAttention;
 

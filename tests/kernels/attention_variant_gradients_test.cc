@@ -84,12 +84,12 @@ constexpr ClippedSoftmax kClip = {.gamma = -0.06f, .zeta = 1.1f};
 
 AttentionProblem Masked(AttentionProblem problem, int masks) {
   problem.B = 2;
-  problem.T = 6;
+  problem.T = 5;
   problem.H = 2;
-  problem.D = 3;
+  problem.D = 2;
   problem.causal = (masks & 1) != 0;
-  if ((masks & 2) != 0) problem.lengths = {6, 4};
-  if ((masks & 4) != 0) problem.documents = {1, 1, 1, 2, 2, 2, 7, 7, 7, 7, 7, 8};
+  if ((masks & 2) != 0) problem.lengths = {5, 4};
+  if ((masks & 4) != 0) problem.documents = {1, 1, 1, 2, 2, 7, 7, 7, 7, 8};
   problem.dropout = (masks & 8) != 0 ? 0.3f : 0;
   return problem;
 }

@@ -97,7 +97,7 @@ TEST(AttentionVariantsTest, AllAtOnceUnderEveryMask) {
                                         .sink = SoftmaxSink::kLogit,
                                         .sink_token = true,
                                         .registers = 2};
-      const auto seed = static_cast<uint64_t>(400'000 + masks);
+      const uint64_t seed = 400'000 + static_cast<uint64_t>(masks);
       ExpectAttentionMatchesReference<float>(Shaped(problem, 140, 12, masks), seed);
       ExpectAttentionMatchesReference<bf16>(Shaped(problem, 140, 12, masks), seed);
     }
