@@ -32,11 +32,13 @@ int KeysDirectlyIn(const std::string& section) {
 }
 
 TEST(FieldsTest, EveryMemberHasAKey) {
-  static_assert(CountMembers<GateConfig>() == 3);  // the counting itself
+  static_assert(CountMembers<GateConfig>() == 6);  // the counting itself
   EXPECT_EQ(KeysDirectlyIn(""), CountMembers<RunConfig>());
   EXPECT_EQ(KeysDirectlyIn("model"), CountMembers<ModelConfig>());
   EXPECT_EQ(KeysDirectlyIn("model.attention"), CountMembers<AttentionConfig>());
   EXPECT_EQ(KeysDirectlyIn("model.attention.gate"), CountMembers<GateConfig>());
+  EXPECT_EQ(KeysDirectlyIn("model.attention.clipped_softmax"),
+            CountMembers<ClippedSoftmaxConfig>());
   EXPECT_EQ(KeysDirectlyIn("data"), CountMembers<DataConfig>());
   EXPECT_EQ(KeysDirectlyIn("optimizer"), CountMembers<OptimizerConfig>());
   EXPECT_EQ(KeysDirectlyIn("schedule"), CountMembers<LearningRateScheduleConfig>());

@@ -19,7 +19,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/status.h"
-#include "data/batch_source.h"
+#include "data/token_shard_source.h"
 #include "train/engine.h"
 #include "train/resume.h"
 
@@ -35,10 +35,11 @@ struct Arguments {
 };
 
 absl::Status WriteBatches(const Arguments& arguments) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<BatchSource> source,
-                   BatchSource::Open(arguments.input, {.sequence_length = arguments.length,
-                                                       .mlm_probability = arguments.probability,
-                                                       .evaluation = true}));
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<BatchSource> source,
+      TokenShardSource::Open(arguments.input, {.sequence_length = arguments.length,
+                                               .mlm_probability = arguments.probability,
+                                               .evaluation = true}));
   std::vector<int64_t> tokens, labels;
   Batch batch;
   for (int64_t i = 0; i < arguments.count; ++i) {

@@ -47,7 +47,8 @@ class HuggingFaceConfigTest : public ::testing::Test {
     config.model.attention_probs_dropout_prob = 0;
     config.model.initialization = "paper_text";
     config.model.initializer_range = 0.006;
-    config.model.attention = {"gated", {"input", "key", true}};
+    config.model.attention.variant = "gated";
+    config.model.attention.gate = {.source = "input", .site = "key", .bias = true};
     return config;
   }
 
