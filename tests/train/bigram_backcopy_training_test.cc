@@ -1,12 +1,13 @@
-// The Bigram-Backcopy task learned from end to end: generated data, pre-LN decoder, trainer. How low
-// the loss can get is known exactly (data/bigram_backcopy.h).
+// The Bigram-Backcopy task learned from end to end: generated data, pre-LN decoder, trainer. How
+// low the loss can get is known exactly (data/bigram_backcopy.h).
 #include <cmath>
 
 #include "comm/thread_communicator.h"
 #include "config/load.h"
-#include "config/temporary_folder.h"
 #include "data/bigram_backcopy.h"
+#include "data/open_batch_source.h"
 #include "gtest/gtest.h"
+#include "support/compare.h"
 #include "train/evaluation.h"
 #include "train/trainer.h"
 
@@ -22,8 +23,8 @@ double LossAfter(const std::string& config_file, int64_t steps) {
   EXPECT_TRUE(config.ok()) << config.status();
   double loss = std::nan("");
   RunRanks(1, [&](Communicator& communicator) {
-    auto trainer = Trainer::Create({.config = *config, .run_folder = folder.path() + "/run"},
-                                   communicator);
+    auto trainer =
+        Trainer::Create({.config = *config, .run_folder = folder.path() + "/run"}, communicator);
     ASSERT_TRUE(trainer.ok()) << trainer.status();
     ASSERT_TRUE((*trainer)->Run().ok());
     auto sources = OpenValidationSources(*config);
@@ -39,7 +40,7 @@ double LossAfter(const std::string& config_file, int64_t steps) {
 // Guessing costs ln 65 = 4.17 nats, knowing how often each token occurs about 3.4; without looking
 // back at all the trigger queries alone, a quarter of all, would cost some 0.6 nats over the floor.
 TEST(BigramBackcopyTrainingTest, LearnsBigramsAndCopies) {
-  const double floor = BigramBackcopyLossFloor(64);
+  const double floor = ExactStatistics(BigramBackcopy::Get(), 64).loss_floor;
   EXPECT_NEAR(floor, 1.70745, 1e-4);
   const double loss = LossAfter("configs/bigram_backcopy/small.yaml", 300);
   std::printf("loss %.4f after 300 updates, floor %.4f\n", loss, floor);
