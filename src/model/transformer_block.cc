@@ -76,63 +76,24 @@ absl::StatusOr<Stream> TransformerBlock::Forward(ExecutionContext& context, cons
   return out(saved.feed_forward_residual);
 }
 
+// post-LN: the gradient of a sum is the gradient of the normed residual, and what the branch's
+// input gets joins it, so `dnormed` and dresidual take turns. pre-LN: one gradient goes along the
+// residual past both branches, and what a branch's input gets comes in beside it at the LayerNorm.
 absl::Status TransformerBlock::Backward(ExecutionContext& context, const ForwardPass& pass,
                                         const BlockActivations& saved, const BlockScratch& scratch,
                                         const BackwardCall& call) {
-  return config_.norm_placement == NormPlacement::kPostNorm
-             ? BackwardPostNorm(context, pass, saved, scratch, call)
-             : BackwardPreNorm(context, pass, saved, scratch, call);
-}
-
-// The gradient of a sum is the gradient of the normed residual, which the branch's input gradient
-// joins: dy and `da` take turns.
-absl::Status TransformerBlock::BackwardPostNorm(ExecutionContext& context, const ForwardPass& pass,
-                                                const BlockActivations& saved,
-                                                const BlockScratch& scratch,
-                                                const BackwardCall& call) {
   const Shape shape = call.x.shape();
-  const TensorView da = scratch.dresidual->Prefix(shape), dy = call.dnormed;
-  const TensorView dbranch = scratch.dbranch->Prefix(shape);
+  const bool post_norm = config_.norm_placement == NormPlacement::kPostNorm;
+  const TensorView dx = call.dnormed, dbranch = scratch.dbranch->Prefix(shape);
+  const TensorView da = post_norm ? scratch.dresidual->Prefix(shape) : dx;
+  const TensorView dsum = post_norm ? da : call.dresidual;    // of the second sum
+  const TensorView dsum_a = post_norm ? dx : call.dresidual;  // of the first sum
+  const TensorView dresidual = post_norm ? TensorView() : call.dresidual;
   ASSIGN_OR_RETURN(
       const TensorView dfeed_forward,
       feed_forward_norm_.Backward(context, saved.feed_forward_residual,
-                                  {.dy = dy,
-                                   .dsum_in = {},
-                                   .dresidual = da,
-                                   .dbranch = dbranch,
-                                   .dropout = DropoutAt(pass, DropoutSite::kFeedForward)}));
-  RETURN_IF_ERROR(feed_forward_.Backward(context, saved.feed_forward,
-                                         {.x = saved.attention_residual.y->Prefix(shape),
-                                          .dy = dfeed_forward,
-                                          .dactivated = *scratch.dactivated,
-                                          .dx = da,
-                                          .accumulate = true}));
-  ASSIGN_OR_RETURN(
-      const TensorView dattention,
-      attention_norm_.Backward(context, saved.attention_residual,
-                               {.dy = da,
-                                .dsum_in = {},
-                                .dresidual = dy,
-                                .dbranch = dbranch,
-                                .dropout = DropoutAt(pass, DropoutSite::kAttentionOutput)}));
-  return attention_.Backward(context, pass, saved.attention, scratch.attention,
-                             {.x = call.x, .dy = dattention, .dx = dy, .accumulate = true});
-}
-
-// The gradient of the sum goes through both branches; what a branch's input gets comes in beside it
-// at the LayerNorm.
-absl::Status TransformerBlock::BackwardPreNorm(ExecutionContext& context, const ForwardPass& pass,
-                                               const BlockActivations& saved,
-                                               const BlockScratch& scratch,
-                                               const BackwardCall& call) {
-  const Shape shape = call.x.shape();
-  const TensorView dy = call.dnormed, dsum = call.dresidual;
-  const TensorView dbranch = scratch.dbranch->Prefix(shape);
-  ASSIGN_OR_RETURN(
-      const TensorView dfeed_forward,
-      feed_forward_norm_.Backward(context, saved.feed_forward_residual,
-                                  {.dy = dy,
-                                   .dsum_in = call.last ? TensorView() : dsum,
+                                  {.dy = call.dnormed,
+                                   .dsum_in = call.last ? TensorView() : dresidual,
                                    .dresidual = dsum,
                                    .dbranch = dbranch,
                                    .dropout = DropoutAt(pass, DropoutSite::kFeedForward)}));
@@ -140,18 +101,18 @@ absl::Status TransformerBlock::BackwardPreNorm(ExecutionContext& context, const 
                                          {.x = saved.attention_residual.y->Prefix(shape),
                                           .dy = dfeed_forward,
                                           .dactivated = *scratch.dactivated,
-                                          .dx = dy,
-                                          .accumulate = false}));
+                                          .dx = da,
+                                          .accumulate = post_norm}));
   ASSIGN_OR_RETURN(
       const TensorView dattention,
       attention_norm_.Backward(context, saved.attention_residual,
-                               {.dy = dy,
-                                .dsum_in = dsum,
-                                .dresidual = dsum,
+                               {.dy = da,
+                                .dsum_in = dresidual,
+                                .dresidual = dsum_a,
                                 .dbranch = dbranch,
                                 .dropout = DropoutAt(pass, DropoutSite::kAttentionOutput)}));
   return attention_.Backward(context, pass, saved.attention, scratch.attention,
-                             {.x = call.x, .dy = dattention, .dx = dy, .accumulate = false});
+                             {.x = call.x, .dy = dattention, .dx = dx, .accumulate = post_norm});
 }
 
 }  // namespace sluice

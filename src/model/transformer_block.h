@@ -79,12 +79,6 @@ class TransformerBlock {
   int64_t gradient_end() const { return gradient_end_; }
 
  private:
-  absl::Status BackwardPostNorm(ExecutionContext& context, const ForwardPass& pass,
-                                const BlockActivations& saved, const BlockScratch& scratch,
-                                const BackwardCall& call);
-  absl::Status BackwardPreNorm(ExecutionContext& context, const ForwardPass& pass,
-                               const BlockActivations& saved, const BlockScratch& scratch,
-                               const BackwardCall& call);
   Dropout DropoutAt(const ForwardPass& pass, DropoutSite site) const {
     return MakeDropout(pass, config_.hidden_dropout_prob, layer_, site);
   }
