@@ -14,7 +14,7 @@
 namespace sluice {
 namespace {
 
-using namespace nvidia_bert_format;  // names of datasets
+using namespace nvidia_bert_format;  // NOLINT(google-build-using-namespace): names in the file
 
 // More rows than any such file has, and few enough that nothing computed from it overflows.
 constexpr int64_t kLargestRows = INT32_MAX;

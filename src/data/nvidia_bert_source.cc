@@ -114,7 +114,7 @@ void NvidiaBertSource::CopyRow(const NvidiaBertRows& rows, int64_t predictions, 
     batch->targets.push_back(rows.targets[target]);
   }
   if (settings_.next_sentence_labels) {
-    batch->next_sentence_labels[to] = rows.next_sentence_labels[from];
+    batch->next_sentence_labels[to] = static_cast<uint8_t>(rows.next_sentence_labels[from]);
   }
 }
 

@@ -28,9 +28,10 @@ void Prefetcher::Run() {
     const BatchRange range = settings_.range(k);
     absl::Status status;
     if (range.count > 0) status = settings_.fill(range, Slot(k));
+    const bool filled = status.ok() && range.count > 0;
     {
       const std::lock_guard lock(mutex_);
-      if (status.ok() && range.count > 0) {
+      if (filled) {
         filled_ = k + 1;
       } else {
         ended_ = true;
@@ -38,7 +39,7 @@ void Prefetcher::Run() {
       }
     }
     changed_.notify_all();
-    if (range.count <= 0 || !status.ok()) return;
+    if (!filled) return;
   }
 }
 

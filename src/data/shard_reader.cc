@@ -87,7 +87,7 @@ absl::Status CheckCounts(const ShardHeader& header, const std::string& path) {
 }
 
 absl::Status ReadTokenizer(hid_t file, const std::string& path, ShardHeader* header) {
-  using namespace shard_format;
+  using namespace shard_format;  // NOLINT(google-build-using-namespace): names in the file
   TokenizerIdentity* tokenizer = &header->tokenizer;
   ASSIGN_OR_RETURN(tokenizer->kind, ReadTextAttribute(file, kTokenizerKind, path));
   ASSIGN_OR_RETURN(const int64_t cased, ReadIntegerAttribute(file, kCased, path));
@@ -126,7 +126,7 @@ absl::StatusOr<ShardReader> ShardReader::Open(const std::string& path) {
 }
 
 absl::Status ShardReader::ReadHeader() {
-  using namespace shard_format;
+  using namespace shard_format;  // NOLINT(google-build-using-namespace): names in the file
   const hid_t file = file_.id();
   if (H5Aexists(file, kFormatVersion) <= 0 || H5Lexists(file, kTokens, H5P_DEFAULT) <= 0) {
     return DataError("is an HDF5 file, but not a token shard", path_,

@@ -44,7 +44,7 @@ bool WriteDataset(hid_t file, const char* name, hid_t file_type, hid_t memory_ty
 }
 
 bool WriteHeader(hid_t file, const ShardHeader& header) {
-  using namespace shard_format;
+  using namespace shard_format;  // NOLINT(google-build-using-namespace): names in the file
   std::vector<std::pair<const char*, int64_t>> integers = {
       {kFormatVersion, header.format_version},
       {kCased, header.tokenizer.cased ? 1 : 0},
