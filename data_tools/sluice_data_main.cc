@@ -15,7 +15,8 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : static_cast<int>(sluice::ExitCode::kUsage);
   }
-  const absl::Status status = run();
+  absl::Status status = run();
+  if (status.ok()) status = sluice::FlushStandardOutput();
   if (!status.ok()) sluice::LogError(status.message());
   return static_cast<int>(sluice::ExitCodeOf(status));
 }

@@ -1,7 +1,5 @@
 #include "data_tools/text/learn_vocabulary.h"
 
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -11,6 +9,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/status.h"
+#include "data/atomic_file.h"
 #include "data/shard_format.h"
 #include "data_tools/text/byte_pair_learner.h"
 #include "data_tools/text/sha256.h"
@@ -22,29 +21,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Never leaves half a file under the name `path`.
-absl::Status WriteFile(const fs::path& path, const std::string& bytes) {
-  const fs::path temporary = path.string() + ".partial";
-  {
-    std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
-    file << bytes;
-    file.close();
-    if (!file) return DataError("cannot write", temporary.string(), std::strerror(errno));
-  }
-  std::error_code error;
-  fs::rename(temporary, path, error);
-  if (error) return DataError("cannot rename", temporary.string(), error.message());
-  return absl::OkStatus();
-}
-
 absl::Status RefuseOther(const fs::path& path, const std::string& bytes) {
   if (!fs::exists(path)) return absl::OkStatus();
   std::ifstream file(path, std::ios::binary);
   std::ostringstream found;
   found << file.rdbuf();
   if (found.str() == bytes) return absl::OkStatus();
-  return DataError("folder holds another vocabulary already", path.string(),
-                   "delete it first or choose another folder");
+  return UsageError("folder holds another vocabulary already", path.string(),
+                    "delete it first or choose another folder");
 }
 
 // What a learner made: the bytes of the files that VocabularyFileNames names.
@@ -64,12 +48,12 @@ absl::Status WriteFolder(const LearnVocabularyOptions& options, const Learnt& le
   names.push_back("tokenizer.yaml");
   std::error_code error;
   fs::create_directories(options.folder, error);
-  if (error) return DataError("cannot make folder", options.folder, error.message());
+  if (error) return UsageError("cannot make folder", options.folder, error.message());
   for (size_t i = 0; i < names.size(); ++i) {
     RETURN_IF_ERROR(RefuseOther(fs::path(options.folder) / names[i], files[i]));
   }
   for (size_t i = 0; i < names.size(); ++i) {
-    RETURN_IF_ERROR(WriteFile(fs::path(options.folder) / names[i], files[i]));
+    RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(options.folder, "/", names[i]), files[i]));
   }
   return absl::OkStatus();
 }

@@ -1,6 +1,7 @@
 // An HDF5 file of named arrays: root attributes say what it is, each array is one dataset, chunked
 // with fletcher32 checksums, in the order in which it was written. The same contents give the same
-// bytes. A '/' in a name makes a group. Errors are CheckpointErrors that name file and array.
+// bytes. A '/' in a name makes a group. Errors name file and array: CheckpointErrors from reading,
+// DeviceErrors from writing.
 //
 //   ASSIGN_OR_RETURN(ArrayFileReader file, ArrayFileReader::Open(path, kModelKind));
 //   for (const ArrayEntry& entry : file.entries()) …

@@ -50,8 +50,7 @@ bool WriteHeader(hid_t file, const std::string& kind) {
 }  // namespace
 
 absl::Status ArrayFileWriter::Error(const char* what, const std::string& name) const {
-  return CheckpointError(what, name.empty() ? path_ : absl::StrCat(path_, "/", name),
-                         file_.Error());
+  return DeviceError(what, name.empty() ? path_ : absl::StrCat(path_, "/", name), file_.Error());
 }
 
 absl::StatusOr<ArrayFileWriter> ArrayFileWriter::Create(const std::string& path,

@@ -38,7 +38,7 @@ class Descriptor {
     while (!bytes.empty()) {
       const ssize_t written = write(fd_, bytes.data(), bytes.size());
       if (written < 0 && errno == EINTR) continue;
-      if (written < 0) return FileError("cannot write file", path_);
+      if (written < 0) return WriteError("cannot write file", path_);
       bytes.remove_prefix(static_cast<size_t>(written));
     }
     return absl::OkStatus();
@@ -49,14 +49,14 @@ class Descriptor {
     do {
       got = read(fd_, buffer.data(), buffer.size());
     } while (got < 0 && errno == EINTR);
-    if (got < 0) return FileError("cannot read file", path_);
+    if (got < 0) return ReadError("cannot read file", path_);
     return absl::string_view(buffer.data(), static_cast<size_t>(got));
   }
   absl::Status SyncAndClose() {
-    if (fsync(fd_) != 0) return FileError("cannot sync file", path_);
+    if (fsync(fd_) != 0) return WriteError("cannot sync file", path_);
     const int fd = fd_;
     fd_ = -1;
-    if (close(fd) != 0) return FileError("cannot close file", path_);
+    if (close(fd) != 0) return WriteError("cannot close file", path_);
     return absl::OkStatus();
   }
   int get() const { return fd_; }
@@ -68,8 +68,12 @@ class Descriptor {
 
 }  // namespace
 
-absl::Status FileError(absl::string_view what, const std::string& path) {
+absl::Status ReadError(absl::string_view what, const std::string& path) {
   return CheckpointError(what, path, std::strerror(errno));
+}
+
+absl::Status WriteError(absl::string_view what, const std::string& path) {
+  return DeviceError(what, path, std::strerror(errno));
 }
 
 absl::Status WriteDurably(const std::string& path, absl::string_view bytes) {
@@ -78,16 +82,16 @@ absl::Status WriteDurably(const std::string& path, absl::string_view bytes) {
 
 absl::Status WriteDurably(const std::string& path, const std::vector<absl::string_view>& pieces) {
   Descriptor file(path, O_WRONLY | O_CREAT | O_TRUNC);
-  if (!file.valid()) return FileError("cannot create file", path);
+  if (!file.valid()) return WriteError("cannot create file", path);
   for (absl::string_view piece : pieces) RETURN_IF_ERROR(file.Write(piece));
   return file.SyncAndClose();
 }
 
 absl::Status CopyDurably(const std::string& from, const std::string& to) {
   Descriptor source(from, O_RDONLY);
-  if (!source.valid()) return FileError("cannot open file", from);
+  if (!source.valid()) return ReadError("cannot open file", from);
   Descriptor target(to, O_WRONLY | O_CREAT | O_TRUNC);
-  if (!target.valid()) return FileError("cannot create file", to);
+  if (!target.valid()) return WriteError("cannot create file", to);
   std::vector<char> buffer(kPieceBytes);
   while (true) {
     ASSIGN_OR_RETURN(const absl::string_view piece, source.Read(buffer));
@@ -98,23 +102,23 @@ absl::Status CopyDurably(const std::string& from, const std::string& to) {
 
 absl::Status SyncFile(const std::string& path) {
   Descriptor file(path, O_RDONLY);
-  if (!file.valid()) return FileError("cannot open file", path);
+  if (!file.valid()) return WriteError("cannot open file", path);
   return file.SyncAndClose();
 }
 
 absl::Status SyncFolder(const std::string& path) {
   Descriptor folder(path, O_RDONLY | O_DIRECTORY);
-  if (!folder.valid()) return FileError("cannot open folder", path);
+  if (!folder.valid()) return WriteError("cannot open folder", path);
   // Some network file systems cannot sync a folder and say EINVAL; nothing more can be done there.
-  if (fsync(folder.get()) != 0 && errno != EINVAL) return FileError("cannot sync folder", path);
+  if (fsync(folder.get()) != 0 && errno != EINVAL) return WriteError("cannot sync folder", path);
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::string> ReadSmallFile(const std::string& path) {
   Descriptor file(path, O_RDONLY);
-  if (!file.valid()) return FileError("cannot open file", path);
+  if (!file.valid()) return ReadError("cannot open file", path);
   struct stat info {};
-  if (fstat(file.get(), &info) != 0) return FileError("cannot read file", path);
+  if (fstat(file.get(), &info) != 0) return ReadError("cannot read file", path);
   if (!S_ISREG(info.st_mode)) return CheckpointError("is not a regular file", path);
   if (info.st_size > kSmallFileBytes) return CheckpointError("file is far too long", path);
   std::vector<char> buffer(kPieceBytes);
@@ -128,7 +132,7 @@ absl::StatusOr<std::string> ReadSmallFile(const std::string& path) {
 
 absl::StatusOr<FileIdentity> IdentifyFile(const std::string& path) {
   Descriptor file(path, O_RDONLY);
-  if (!file.valid()) return FileError("cannot open file", path);
+  if (!file.valid()) return ReadError("cannot open file", path);
   const std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> state(XXH3_createState(),
                                                                               XXH3_freeState);
   CHECK(state != nullptr);

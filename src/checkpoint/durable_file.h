@@ -1,5 +1,6 @@
-// Files and folders that are on disk when a call returns. Errors are CheckpointErrors that name the
-// path and the system's reason. Internal to checkpoint.
+// Files and folders that are on disk when a call returns. What cannot be read is a CheckpointError,
+// what cannot be written a DeviceError (a full disk is nobody's checkpoint); both name the path and
+// the system's reason. Internal to checkpoint.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +14,8 @@
 namespace sluice::checkpoint_internal {
 
 // errno's words for `path`.
-absl::Status FileError(absl::string_view what, const std::string& path);
+absl::Status ReadError(absl::string_view what, const std::string& path);
+absl::Status WriteError(absl::string_view what, const std::string& path);
 
 absl::Status WriteDurably(const std::string& path, absl::string_view bytes);
 // The pieces one after the other.

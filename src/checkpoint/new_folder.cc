@@ -32,7 +32,7 @@ absl::Status Publish(const std::string& temporary, const fs::path& target,
   RETURN_IF_ERROR(checkpoint_internal::SyncFolder(temporary));
   if (rename(temporary.c_str(), target.c_str()) != 0) {
     if (errno == ENOTEMPTY || errno == EEXIST || errno == ENOTDIR) return NotNew(target.string());
-    return checkpoint_internal::FileError("cannot rename folder", temporary);
+    return checkpoint_internal::WriteError("cannot rename folder", temporary);
   }
   return checkpoint_internal::SyncFolder(parent);
 }
@@ -57,7 +57,7 @@ absl::Status WriteNewFolder(const std::string& path,
   checkpoint_internal::RemoveTree(temporary);
   std::error_code error;
   fs::create_directories(temporary, error);
-  if (error) return CheckpointError("cannot create folder", temporary, error.message());
+  if (error) return DeviceError("cannot create folder", temporary, error.message());
   absl::Status status = fill(temporary);
   if (status.ok()) status = Publish(temporary, target, parent);
   if (!status.ok()) checkpoint_internal::RemoveTree(temporary);

@@ -16,7 +16,7 @@ namespace sluice {
 absl::Status CheckFolderIsNew(const std::string& path);
 
 // Checks that, lets `fill` write into a temporary folder beside `path` (every file durably), and
-// renames it. On an error the temporary folder is removed. CheckpointError for what the file system
+// renames it. On an error the temporary folder is removed. DeviceError for what the file system
 // refuses.
 absl::Status WriteNewFolder(const std::string& path,
                             const std::function<absl::Status(const std::string& temporary)>& fill);

@@ -21,8 +21,8 @@
 namespace sluice {
 namespace {
 
-using checkpoint_internal::FileError;
 using checkpoint_internal::RemoveTree;
+using checkpoint_internal::WriteError;
 using checkpoint_internal::YamlFields;
 using checkpoint_internal::YamlQuoted;
 using checkpoint_internal::YamlReal;
@@ -33,7 +33,8 @@ absl::Status Delete(const std::string& checkpoints_folder, int64_t step) {
   const std::string doomed =
       absl::StrCat(checkpoints_folder, "/", checkpoint_internal::TemporaryFolderName(step));
   RemoveTree(doomed);
-  if (rename(folder.c_str(), doomed.c_str()) != 0) return FileError("cannot rename folder", folder);
+  if (rename(folder.c_str(), doomed.c_str()) != 0)
+    return WriteError("cannot rename folder", folder);
   RemoveTree(doomed);
   return absl::OkStatus();
 }
@@ -47,7 +48,7 @@ absl::Status MarkBestCheckpoint(const std::string& checkpoints_folder, const Bes
                                         "\nvalue: ", YamlReal(best.value), "\n");
   absl::Status status = checkpoint_internal::WriteDurably(partial, text);
   if (status.ok() && rename(partial.c_str(), path.c_str()) != 0) {
-    status = FileError("cannot rename file", partial);
+    status = WriteError("cannot rename file", partial);
   }
   if (!status.ok()) {
     RemoveTree(partial);

@@ -19,7 +19,7 @@ struct BestCheckpoint {
   friend bool operator==(const BestCheckpoint&, const BestCheckpoint&) = default;
 };
 
-// Replaces best.yaml in one step. CheckpointError as the file system has it.
+// Replaces best.yaml in one step. DeviceError as the file system has it.
 absl::Status MarkBestCheckpoint(const std::string& checkpoints_folder, const BestCheckpoint& best);
 // Empty when none is marked.
 absl::StatusOr<std::optional<BestCheckpoint>> ReadBestCheckpoint(

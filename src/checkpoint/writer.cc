@@ -25,11 +25,11 @@ namespace sluice {
 namespace {
 
 using checkpoint_internal::CopyDurably;
-using checkpoint_internal::FileError;
 using checkpoint_internal::RemoveTree;
 using checkpoint_internal::SyncFile;
 using checkpoint_internal::SyncFolder;
 using checkpoint_internal::WriteDurably;
+using checkpoint_internal::WriteError;
 
 std::vector<int64_t> DimsOf(const Shape& shape) {
   std::vector<int64_t> dims;
@@ -117,15 +117,15 @@ class FolderWriter {
 // Gives `temporary` the name `final`. What had that name before is then under the temporary one.
 absl::Status MoveIntoPlace(const std::string& temporary, const std::string& final) {
   if (rename(temporary.c_str(), final.c_str()) == 0) return absl::OkStatus();
-  if (errno != ENOTEMPTY && errno != EEXIST) return FileError("cannot rename folder", temporary);
+  if (errno != ENOTEMPTY && errno != EEXIST) return WriteError("cannot rename folder", temporary);
   if (renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, final.c_str(), RENAME_EXCHANGE) == 0) {
     return absl::OkStatus();
   }
   // A file system that cannot exchange: for a moment there is none of this step.
   const std::string old = absl::StrCat(temporary, ".old");
-  if (rename(final.c_str(), old.c_str()) != 0) return FileError("cannot rename folder", final);
+  if (rename(final.c_str(), old.c_str()) != 0) return WriteError("cannot rename folder", final);
   if (rename(temporary.c_str(), final.c_str()) != 0) {
-    const absl::Status status = FileError("cannot rename folder", temporary);
+    const absl::Status status = WriteError("cannot rename folder", temporary);
     (void)rename(old.c_str(), final.c_str());
     return status;
   }
@@ -147,7 +147,7 @@ absl::Status WriteCheckpoint(const std::string& checkpoints_folder,
   RemoveTree(temporary);
   std::error_code error;
   std::filesystem::create_directories(temporary, error);
-  if (error) return CheckpointError("cannot create folder", temporary, error.message());
+  if (error) return DeviceError("cannot create folder", temporary, error.message());
 
   const auto progress = [&](absl::string_view done) {
     if (options.on_progress) options.on_progress(done);

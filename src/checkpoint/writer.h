@@ -25,7 +25,7 @@ struct WriteCheckpointOptions {
 // Writes `checkpoints_folder`/step_NNNNNNNN, creating parents; a checkpoint of the same step is
 // replaced in one exchange. One process a run may call this.
 //
-// Errors: CheckpointError for what the file system refuses, and the temporary folder is removed;
+// Errors: DeviceError for what the file system refuses, and the temporary folder is removed;
 // DivergedError, before anything is written, when a tensor has a NaN or an infinity: such a
 // checkpoint would push good ones out, and nothing can go on from it.
 absl::Status WriteCheckpoint(const std::string& checkpoints_folder,

@@ -2,11 +2,14 @@
 
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <mutex>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/error.h"
 
 namespace sluice {
 namespace {
@@ -75,6 +78,14 @@ void SetLogCopy(std::function<void(absl::string_view)> copy) {
   Sink& sink = TheSink();
   const std::lock_guard lock(sink.mutex);
   sink.copy = std::move(copy);
+}
+
+absl::Status FlushStandardOutput() {
+  if (std::fflush(stdout) != 0)
+    return DeviceError("cannot write to standard output", "", std::strerror(errno));
+  // An earlier line was not taken; its reason is forgotten.
+  return std::ferror(stdout) == 0 ? absl::OkStatus()
+                                  : DeviceError("cannot write to standard output");
 }
 
 }  // namespace sluice

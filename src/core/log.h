@@ -6,6 +6,7 @@
 #include <functional>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 
 namespace sluice {
@@ -29,5 +30,9 @@ void SetStatusLine(absl::string_view text);
 
 // Adds a copy of every line that is written (for log.txt). An empty function takes it away again.
 void SetLogCopy(std::function<void(absl::string_view line)> copy);
+
+// DeviceError when something that was printed to stdout was not taken: a full disk behind a
+// redirection. Called by a main at its end.
+absl::Status FlushStandardOutput();
 
 }  // namespace sluice

@@ -20,9 +20,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-absl::Status PrepareFolder(const std::string& folder) {
+// Sets `made` when the folder was not there.
+absl::Status PrepareFolder(const std::string& folder, bool* made) {
   std::error_code error;
-  fs::create_directories(folder, error);
+  *made = fs::create_directories(folder, error);
   if (error) return UsageError("cannot make the output folder", folder, error.message());
   if (access(folder.c_str(), W_OK | X_OK) != 0) {
     return UsageError("cannot write to the output folder", folder);
@@ -59,10 +60,6 @@ absl::Status RemoveEarlierFiles(const std::string& folder) {
   return absl::OkStatus();
 }
 
-struct VocabularyCopy {
-  std::string path, bytes;
-};
-
 // The folder's vocabulary of another kind of tokenizer: files that the copies do not replace.
 std::vector<std::string> OtherVocabularyFiles(const Manifest& manifest) {
   std::vector<std::string> others;
@@ -75,22 +72,13 @@ std::vector<std::string> OtherVocabularyFiles(const Manifest& manifest) {
   return others;
 }
 
-// UsageError when the folder holds another vocabulary.
-absl::Status RefuseOtherVocabulary(const Manifest& manifest,
-                                   const std::vector<VocabularyCopy>& copies) {
-  for (const std::string& path : OtherVocabularyFiles(manifest)) {
-    return UsageError("folder already holds a vocabulary of another kind", path,
-                      "choose another folder or say --overwrite");
-  }
-  for (const VocabularyCopy& copy : copies) {
-    if (!fs::exists(copy.path)) continue;
-    ASSIGN_OR_RETURN(const std::string present, ReadWholeFile(copy.path));
-    if (present != copy.bytes) {
-      return UsageError("folder already holds another vocabulary", copy.path,
-                        "choose another folder or say --overwrite");
-    }
-  }
-  return absl::OkStatus();
+// UsageError when a file holds something else than it is to hold.
+absl::Status RefuseOtherContent(const std::string& path, const std::string& bytes) {
+  if (!fs::exists(path)) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::string present, ReadWholeFile(path));
+  if (present == bytes) return absl::OkStatus();
+  return UsageError("folder already holds another vocabulary", path,
+                    "choose another folder or say --overwrite");
 }
 
 }  // namespace
@@ -115,24 +103,43 @@ absl::StatusOr<std::unique_ptr<DatasetWriter>> DatasetWriter::Create(
     copies.push_back({manifest.Beside(manifest.vocabulary_files[i]), std::move(bytes)});
   }
   CHECK_EQ(Sha256Text(all_bytes), settings.tokenizer.vocabulary_sha256);
-  RETURN_IF_ERROR(PrepareFolder(settings.folder));
-  if (!settings.overwrite) {
-    if (fs::exists(manifest.path)) {
-      return UsageError("folder already holds a data set", manifest.path,
+  auto writer = std::unique_ptr<DatasetWriter>(new DatasetWriter(settings, std::move(manifest)));
+  RETURN_IF_ERROR(writer->MakeFolder(copies));
+  return writer;
+}
+
+DatasetWriter::~DatasetWriter() {
+  std::error_code error;  // what cannot be removed is left to the next run
+  for (const std::string& path : written_) fs::remove(path, error);
+  if (made_folder_) fs::remove(settings_.folder, error);  // refused unless it is empty
+}
+
+absl::Status DatasetWriter::MakeFolder(const std::vector<VocabularyCopy>& copies) {
+  RETURN_IF_ERROR(PrepareFolder(settings_.folder, &made_folder_));
+  const std::vector<std::string> others = OtherVocabularyFiles(manifest_);
+  if (!settings_.overwrite) {
+    if (fs::exists(manifest_.path)) {
+      return UsageError("folder already holds a data set", manifest_.path,
                         "choose another folder or say --overwrite");
     }
-    RETURN_IF_ERROR(RefuseOtherVocabulary(manifest, copies));
+    if (!others.empty()) {
+      return UsageError("folder already holds a vocabulary of another kind", others.front(),
+                        "choose another folder or say --overwrite");
+    }
+    for (const VocabularyCopy& copy : copies)
+      RETURN_IF_ERROR(RefuseOtherContent(copy.path, copy.bytes));
   }
-  RETURN_IF_ERROR(RemoveEarlierFiles(settings.folder));
-  for (const std::string& path : OtherVocabularyFiles(manifest)) {
+  RETURN_IF_ERROR(RemoveEarlierFiles(settings_.folder));
+  for (const std::string& path : others) {
     std::error_code error;
     fs::remove(path, error);
     if (error) return DeviceError("cannot remove earlier file", path, error.message());
   }
   for (const VocabularyCopy& copy : copies) {
+    if (!fs::exists(copy.path)) written_.push_back(copy.path);
     RETURN_IF_ERROR(WriteFileAtomically(copy.path, copy.bytes));
   }
-  return std::unique_ptr<DatasetWriter>(new DatasetWriter(settings, std::move(manifest)));
+  return absl::OkStatus();
 }
 
 absl::Status DatasetWriter::EndDocument() {
@@ -144,6 +151,7 @@ absl::Status DatasetWriter::EndDocument() {
 absl::Status DatasetWriter::WriteShard() {
   const std::string name = absl::StrFormat("shard_%05d.h5", manifest_.shards.size());
   ASSIGN_OR_RETURN(const ShardSummary summary, writer_.Write(manifest_.Beside(name)));
+  written_.push_back(manifest_.Beside(name));
   manifest_.shards.push_back({.file = name,
                               .tokens = summary.header.token_count,
                               .documents = summary.header.document_count,
@@ -158,6 +166,8 @@ absl::StatusOr<Manifest> DatasetWriter::Finish() {
   if (writer_.token_count() > 0) RETURN_IF_ERROR(WriteShard());
   if (manifest_.shards.empty()) return DataError("the text has no words", settings_.folder);
   RETURN_IF_ERROR(WriteManifest(manifest_));
+  written_.clear();
+  made_folder_ = false;
   return manifest_;
 }
 

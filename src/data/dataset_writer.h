@@ -1,6 +1,6 @@
 // Writes a data set: a folder of token shards, a copy of the vocabulary and, last, manifest.yaml.
-// Until the manifest is there the folder is no data set; the next run cleans up what a killed one
-// left.
+// Until the manifest is there the folder is no data set. A writer that is not finished takes away
+// what it wrote, and the folder if it made that; the next run cleans up what a killed one left.
 //
 //   ASSIGN_OR_RETURN(auto writer, DatasetWriter::Create({.folder = "data/wiki", .tokenizer = …}));
 //   for (document…) { for (row…) writer->AppendRow(ids); RETURN_IF_ERROR(writer->EndDocument()); }
@@ -34,6 +34,7 @@ struct DatasetWriterSettings {
 
 class DatasetWriter {
  public:
+  ~DatasetWriter();
   // UsageError: the folder holds a data set or another vocabulary (and not overwrite), cannot be
   // made or written to. DataError: the vocabulary cannot be read.
   static absl::StatusOr<std::unique_ptr<DatasetWriter>> Create(
@@ -47,12 +48,19 @@ class DatasetWriter {
   absl::StatusOr<Manifest> Finish();
 
  private:
+  struct VocabularyCopy {
+    std::string path, bytes;
+  };
+
   DatasetWriter(const DatasetWriterSettings& settings, Manifest manifest);
+  absl::Status MakeFolder(const std::vector<VocabularyCopy>& copies);
   absl::Status WriteShard();
 
   DatasetWriterSettings settings_;
   Manifest manifest_;
   ShardWriter writer_;
+  bool made_folder_ = false;
+  std::vector<std::string> written_;  // paths that were not there before; none once it is finished
 };
 
 }  // namespace sluice

@@ -231,14 +231,7 @@ absl::StatusOr<VerificationSummary> VerifyShards(const std::string& path) {
     summary.tokens += shard.header().token_count;
   }
   if (set.manifest.path.empty()) return summary;  // a single shard promises no vocabulary
-  ASSIGN_OR_RETURN(const VocabularyFile vocabulary,
-                   VocabularyFile::Read(set.vocabulary_paths, set.manifest.tokenizer.kind));
-  if (vocabulary.sha256() != set.manifest.tokenizer.vocabulary_sha256) {
-    return DataError("vocabulary is not the one that the manifest names",
-                     absl::StrJoin(set.vocabulary_paths, ", "),
-                     absl::StrCat("sha256 ", vocabulary.sha256(), ", manifest says ",
-                                  set.manifest.tokenizer.vocabulary_sha256));
-  }
+  RETURN_IF_ERROR(CheckVocabulary(set.vocabulary_paths, set.manifest.tokenizer));
   return summary;
 }
 

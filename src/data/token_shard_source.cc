@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/status.h"
 #include "data/hdf5_thread_safety.h"
+#include "data/vocabulary_file.h"
 
 namespace sluice {
 namespace {
@@ -63,6 +64,8 @@ absl::StatusOr<std::unique_ptr<TokenShardSource>> TokenShardSource::Open(
   RETURN_IF_ERROR(CheckSettings(settings));
   RETURN_IF_ERROR(CheckHdf5IsThreadSafe());
   ASSIGN_OR_RETURN(Manifest manifest, ReadManifest(path));
+  // It goes along with every checkpoint: better to miss it now than then.
+  RETURN_IF_ERROR(CheckVocabulary(manifest.VocabularyPaths(), manifest.tokenizer));
   const bool masks = settings.objective == Objective::kMasked && settings.mlm_probability > 0;
   if (masks && settings.mlm_mask_share > 0 && manifest.tokenizer.special.mask < 0) {
     return DataError("the vocabulary has no [MASK] token, which masked language modelling needs",

@@ -108,4 +108,13 @@ std::string VocabularyFile::DecodeWordPiece(std::span<const int32_t> ids) const 
   return text;
 }
 
+absl::Status CheckVocabulary(const std::vector<std::string>& paths,
+                             const TokenizerIdentity& tokenizer) {
+  ASSIGN_OR_RETURN(const VocabularyFile vocabulary, VocabularyFile::Read(paths, tokenizer.kind));
+  if (vocabulary.sha256() == tokenizer.vocabulary_sha256) return absl::OkStatus();
+  return DataError("vocabulary is not the one that the manifest names", absl::StrJoin(paths, ", "),
+                   absl::StrCat("sha256 ", vocabulary.sha256(), ", manifest says ",
+                                tokenizer.vocabulary_sha256));
+}
+
 }  // namespace sluice

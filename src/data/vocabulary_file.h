@@ -47,4 +47,9 @@ class VocabularyFile {
   std::string sha256_;
 };
 
+// DataError unless the files are a vocabulary, and the one that `tokenizer` names: its manifest's
+// shards hold ids of that one.
+absl::Status CheckVocabulary(const std::vector<std::string>& paths,
+                             const TokenizerIdentity& tokenizer);
+
 }  // namespace sluice

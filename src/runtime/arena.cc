@@ -43,7 +43,8 @@ const TensorView* Arena::Reserve(absl::string_view name, MemoryPurpose purpose, 
                                  const Shape& shape) {
   CHECK(!allocated()) << "slice " << name << " was reserved after the memory was allocated";
   slices_.push_back({std::string(name), purpose, bytes_, TensorView(nullptr, dtype, shape)});
-  bytes_ += RoundUp(slices_.back().view.bytes(), kAlignment);
+  // What no machine has is planned all the same, and told by Allocate.
+  bytes_ = SaturatingAdd(bytes_, RoundUp(slices_.back().view.bytes(), kAlignment));
   return &slices_.back().view;
 }
 
@@ -75,7 +76,7 @@ absl::Status Arena::Allocate(ArenaFill fill) {
 int64_t Arena::bytes(MemoryPurpose purpose) const {
   int64_t sum = 0;
   for (const Slice& slice : slices_) {
-    if (slice.purpose == purpose) sum += RoundUp(slice.view.bytes(), kAlignment);
+    if (slice.purpose == purpose) sum = SaturatingAdd(sum, RoundUp(slice.view.bytes(), kAlignment));
   }
   return sum;
 }

@@ -14,6 +14,7 @@
 #include "train/compute_threads.h"
 #include "train/evaluation.h"
 #include "train/load_model.h"
+#include "train/resume.h"
 
 namespace sluice {
 namespace {
@@ -65,6 +66,7 @@ absl::StatusOr<Sources> OpenSources(const EvaluateArguments& arguments, const Lo
     sources.push_back(std::move(source));
   }
   for (const std::unique_ptr<BatchSource>& source : sources) {
+    RETURN_IF_ERROR(CheckSameVocabulary(model.folder, source->tokenizer()));
     if (source->vocabulary_size() <= model.config.model.vocab_size) continue;
     return DataError(
         "the data's vocabulary is larger than the model's", source->name(),

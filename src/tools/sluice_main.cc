@@ -2,10 +2,13 @@
 // --help` explains each.
 #include <cstdio>
 #include <cstdlib>
+#include <new>
+#include <stdexcept>
 
 #include "comm/mpi_communicator.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "core/status.h"
 #include "core/version.h"
 #include "tools/commands.h"
 
@@ -20,6 +23,20 @@ int Parse(CLI::App& program, int argc, char** argv) {
     return program.exit(error) == 0 ? -1 : static_cast<int>(ExitCode::kUsage);
   }
   return 0;
+}
+
+// The standard library has no other way to say that memory is not there. A rank that it meets alone
+// leaves the others waiting.
+absl::Status Run(ChosenCommand& chosen, Communicator& communicator) {
+  try {
+    RETURN_IF_ERROR(chosen.run(communicator));
+    return FlushStandardOutput();
+  } catch (const std::bad_alloc&) {
+    chosen.failed_alone = communicator.world_size() > 1;
+  } catch (const std::length_error&) {
+    chosen.failed_alone = communicator.world_size() > 1;
+  }
+  return DeviceError("out of memory");
 }
 
 int Main(int argc, char** argv) {
@@ -55,7 +72,7 @@ int Main(int argc, char** argv) {
   }
   Communicator& communicator = (*mpi)->communicator();
   SetLogRank(communicator.rank(), communicator.world_size());
-  const absl::Status status = chosen.run(communicator);
+  const absl::Status status = Run(chosen, communicator);
   if (status.ok()) return 0;
   const int code = static_cast<int>(ExitCodeOf(status));
   SetStatusLine("");

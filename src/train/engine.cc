@@ -1,7 +1,10 @@
 #include "train/engine.h"
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
+#include "absl/strings/str_cat.h"
 #include "core/check.h"
 #include "core/error.h"
 #include "core/status.h"
@@ -19,6 +22,12 @@ absl::StatusOr<DType> ParsePrecision(const std::string& precision) {
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const RunConfig& config,
                                                        const EngineOptions& options) {
   CHECK_GT(config.model.vocab_size, 0);
+  // Positions in a batch are 32 bits.
+  const int64_t row = options.length + config.model.attention.register_tokens;
+  if (options.max_batch > std::numeric_limits<int32_t>::max() / std::max<int64_t>(row, 1)) {
+    return UsageError("a micro-batch has more tokens than 2147483647", "",
+                      absl::StrCat(options.max_batch, " sequences of ", row));
+  }
   auto engine = std::unique_ptr<Engine>(new Engine(config, options));
   const ModelBuild build{.context = engine->context_,
                          .arena = engine->arena_,

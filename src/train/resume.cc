@@ -86,26 +86,24 @@ std::vector<NamedTensor> AsNamed(const std::vector<TensorDestination>& destinati
   return tensors;
 }
 
-// Ids mean what the vocabulary says: other data with the same vocabulary may go on, another
-// vocabulary may not.
+}  // namespace
+
 absl::Status CheckSameVocabulary(const std::string& folder, const TokenizerIdentity& tokenizer) {
   if (tokenizer.vocabulary_sha256.empty()) return absl::OkStatus();
   std::vector<std::string> paths;
   for (const std::string& name : VocabularyFileNames(tokenizer.kind)) {
     paths.push_back(absl::StrCat(folder, "/", name));
     if (!std::filesystem::exists(paths.back())) {
-      return CheckpointError("the training data has another kind of vocabulary than the checkpoint",
-                             folder, absl::StrCat(tokenizer.kind, ", which has a ", name));
+      return CheckpointError("the data has another kind of vocabulary than the checkpoint", folder,
+                             absl::StrCat(tokenizer.kind, ", which has a ", name));
     }
   }
   ASSIGN_OR_RETURN(const VocabularyFile vocabulary, VocabularyFile::Read(paths, tokenizer.kind));
   if (vocabulary.sha256() == tokenizer.vocabulary_sha256) return absl::OkStatus();
-  return CheckpointError("the training data has another vocabulary than the checkpoint", folder,
+  return CheckpointError("the data has another vocabulary than the checkpoint", folder,
                          absl::StrCat("sha256 ", tokenizer.vocabulary_sha256.substr(0, 12),
                                       "… vs. ", vocabulary.sha256().substr(0, 12), "…"));
 }
-
-}  // namespace
 
 void TrainingState::RememberMetric(double perplexity) {
   last_metric = perplexity;

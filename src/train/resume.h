@@ -38,6 +38,10 @@ absl::StatusOr<std::string> FindCheckpointToResume(const std::string& resume,
 absl::StatusOr<TrainingState> LoadTraining(const std::string& folder, const RunConfig& config,
                                            const TokenizerIdentity& tokenizer, Engine& engine);
 
+// CheckpointError when the vocabulary in the checkpoint `folder` is not `tokenizer`'s: ids mean
+// what a vocabulary says. Not asked when `tokenizer` has none.
+absl::Status CheckSameVocabulary(const std::string& folder, const TokenizerIdentity& tokenizer);
+
 // Writes checkpoints_folder/step_NNNNNNNN, marks it as the best if it is, and deletes what
 // config.checkpoint does not keep. One rank only.
 struct TrainingSnapshot {

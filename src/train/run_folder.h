@@ -1,5 +1,6 @@
 // The folder that a run writes, and nothing outside of it: config.yaml (resolved), log.txt,
-// metrics.jsonl, checkpoints/.
+// metrics.jsonl, checkpoints/. One run at a time writes it: log.txt is locked (flock) while it
+// does, so a second one ends before it touches anything, and a killed one leaves no lock.
 #pragma once
 
 #include <fstream>
@@ -17,8 +18,9 @@ class RunFolder {
   RunFolder(const RunFolder&) = delete;
   RunFolder& operator=(const RunFolder&) = delete;
 
-  // Creates what is missing, writes config.yaml, opens log.txt (appending) and metrics.jsonl. Rank
-  // 0 only.
+  // Creates what is missing, locks log.txt, writes config.yaml, opens log.txt (appending) and
+  // metrics.jsonl. Rank 0 only. UsageError when another run has the lock, DeviceError for what the
+  // file system refuses.
   absl::Status Open(const std::string& config_yaml, int64_t resumed_step);
 
   const std::string& path() const { return path_; }
@@ -27,7 +29,10 @@ class RunFolder {
   MetricWriter& metrics() { return metrics_; }
 
  private:
+  absl::Status Lock(const std::string& log_path);
+
   std::string path_;
+  int lock_ = -1;  // descriptor of log.txt
   std::ofstream log_;
   MetricWriter metrics_;
 };

@@ -68,7 +68,7 @@ TEST_F(NewFolderTest, AnErrorLeavesNothing) {
   EXPECT_EQ(ExitCodeOf(status), ExitCode::kData);
   EXPECT_TRUE(testing::NamesIn(folder()).empty());
   testing::SetFileBytes(At("file"), "x");
-  EXPECT_EQ(ExitCodeOf(WriteNewFolder(At("file/new"), WriteOne)), ExitCode::kCheckpoint);
+  EXPECT_EQ(ExitCodeOf(WriteNewFolder(At("file/new"), WriteOne)), ExitCode::kDevice);
 }
 
 }  // namespace

@@ -96,7 +96,7 @@ TEST_F(WriteFailureTest, AFullDiskIsAnErrorAndLeavesNothing) {
     const int status = InChild([&] {
       LimitFileSize(limit, /*die=*/false);
       const absl::Status written = WriteCheckpoint(folder_.path(), next_.Contents());
-      if (ExitCodeOf(written) != ExitCode::kCheckpoint) _exit(1);
+      if (ExitCodeOf(written) != ExitCode::kDevice) _exit(1);
       if (!absl::StrContains(written.message(), ".h5") ||
           !absl::StrContains(written.message(), "File too large")) {
         _exit(2);
@@ -127,7 +127,7 @@ TEST_F(WriteFailureTest, AfterAFailureTheNextOneIsWritten) {
 TEST_F(WriteFailureTest, WhatTheFileSystemRefusesIsNamed) {
   testing::SetFileBytes(folder_.path() + "/file", "x");
   const absl::Status no_folder = WriteCheckpoint(folder_.path() + "/file/run", next_.Contents());
-  EXPECT_EQ(ExitCodeOf(no_folder), ExitCode::kCheckpoint);
+  EXPECT_EQ(ExitCodeOf(no_folder), ExitCode::kDevice);
   EXPECT_TRUE(absl::StrContains(no_folder.message(), "cannot create folder")) << no_folder;
 
   next_.contents.files = {folder_.path() + "/no_vocab.txt"};

@@ -188,7 +188,8 @@ TEST_F(ManifestTest, AVocabularyOfTwoFiles) {
   ASSERT_TRUE(WriteFileAtomically(json, kVocabularyJson).ok());
   ASSERT_TRUE(WriteFileAtomically(merges, "#version: 0.2\n").ok());
   DatasetWriterSettings settings = WriterSettings(Path("set"), Path("vocab.txt"));
-  ASSERT_TRUE(DatasetWriter::Create(settings).ok());  // leaves a vocab.txt
+  fs::create_directory(Path("set"));
+  fs::copy_file(Path("vocab.txt"), Path("set/vocab.txt"));
   settings.vocabulary_paths = {json, merges};
   settings.tokenizer = {
       .kind = "bpe",
@@ -245,6 +246,23 @@ TEST_F(ManifestTest, WriterWithoutTextWritesNoManifest) {
   const auto manifest = (*writer)->Finish();
   EXPECT_EQ(ExitCodeOf(manifest.status()), ExitCode::kData);
   EXPECT_FALSE(fs::exists(Path("set/manifest.yaml")));
+}
+
+TEST_F(ManifestTest, AWriterThatIsNotFinishedTakesAwayWhatItWrote) {
+  DatasetWriterSettings settings = WriterSettings(Path("set"), Path("vocab.txt"));
+  settings.shard_tokens = 2;
+  for (const bool folder_was_there : {false, true}) {
+    if (folder_was_there) fs::create_directory(Path("set"));
+    {
+      auto writer = DatasetWriter::Create(settings);
+      ASSERT_TRUE(writer.ok()) << writer.status();
+      (*writer)->AppendRow(std::vector<int32_t>{2, 9, 3});
+      ASSERT_TRUE((*writer)->EndDocument().ok());
+      ASSERT_TRUE(fs::exists(Path("set/shard_00000.h5")));
+    }
+    EXPECT_EQ(fs::exists(Path("set")), folder_was_there);
+  }
+  EXPECT_TRUE(fs::is_empty(Path("set")));
 }
 
 TEST_F(ManifestTest, WriterNeedsAFolderItCanMake) {

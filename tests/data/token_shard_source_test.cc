@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/error.h"
 #include "data/atomic_file.h"
+#include "data/content_hash.h"
 #include "data/dataset_writer.h"
 #include "data/prefetcher.h"
 #include "dataset_for_tests.h"
@@ -247,8 +248,13 @@ TEST_F(TokenShardSourceTest, SettingsOutOfRange) {
 }
 
 TEST_F(TokenShardSourceTest, NoMaskTokenNoMasking) {
-  const TokenizerIdentity tokenizer{
-      .kind = "bpe", .cased = true, .vocabulary_size = 3, .vocabulary_sha256 = ""};
+  const std::string json = R"({"a": 0, "b": 1, "c": 2})", merges = "#version: 0.2\n";
+  ASSERT_TRUE(WriteFileAtomically(Path("vocab.json"), json).ok());
+  ASSERT_TRUE(WriteFileAtomically(Path("merges.txt"), merges).ok());
+  const TokenizerIdentity tokenizer{.kind = "bpe",
+                                    .cased = true,
+                                    .vocabulary_size = 3,
+                                    .vocabulary_sha256 = Sha256Text(json + merges)};
   Manifest manifest{.path = Path("manifest.yaml"),
                     .tokenizer = tokenizer,
                     .vocabulary_files = VocabularyFileNames("bpe"),
@@ -272,6 +278,19 @@ TEST_F(TokenShardSourceTest, NoMaskTokenNoMasking) {
   EXPECT_TRUE(Fill(*plain, 0, 2).target_positions.empty());
   const auto causal = Open(folder_.path(), {.sequence_length = 3, .objective = Objective::kCausal});
   EXPECT_EQ(Fill(*causal, 0, 2).targets.size(), 4u);
+}
+
+TEST_F(TokenShardSourceTest, WithoutItsVocabularyNoDataSetOpens) {
+  const std::string path = Write();
+  ASSERT_TRUE(WriteFileAtomically(path + "/vocab.txt", "another\none\n").ok());
+  const auto another = TokenShardSource::Open(path, {.sequence_length = 16});
+  EXPECT_EQ(ExitCodeOf(another.status()), ExitCode::kData);
+  EXPECT_THAT(std::string(another.status().message()),
+              HasSubstr("vocabulary is not the one that the manifest names"));
+  std::filesystem::remove(path + "/vocab.txt");
+  const auto missing = TokenShardSource::Open(path, {.sequence_length = 16});
+  EXPECT_EQ(ExitCodeOf(missing.status()), ExitCode::kData);
+  EXPECT_THAT(std::string(missing.status().message()), HasSubstr("vocab.txt"));
 }
 
 TEST_F(TokenShardSourceTest, ADamagedChunkIsAnErrorOfTheBatchThatNeedsIt) {
