@@ -33,8 +33,7 @@ class YamlFields {
   absl::Status ExpectNoOthers() const;
 
  private:
-  YamlFields(YAML::Node node, std::string where)
-      : node_(std::move(node)), where_(std::move(where)) {}
+  YamlFields(const YAML::Node& node, std::string where) : node_(node), where_(std::move(where)) {}
   absl::StatusOr<std::string> Scalar(const std::string& key);
   absl::Status WrongType(const std::string& key, const std::string& found,
                          const char* expected) const;
