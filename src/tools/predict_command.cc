@@ -152,8 +152,8 @@ void AddPredictCommand(CLI::App& program, ChosenCommand& chosen) {
       ->required();
   AddOptions(*command, *arguments);
   command->footer(
-      "Examples: sluice predict runs/bert_vga \"The capital of France is [MASK].\"\n"
-      "          sluice predict runs/opt_vga \"The capital of France\" --temperature 0.8 --top-k "
+      "Example: sluice predict runs/bert_vga \"The capital of France is [MASK].\"\n"
+      "         sluice predict runs/opt_vga \"The capital of France\" --temperature 0.8 --top-k "
       "40\n"
       "The whole text is computed anew for every token: there is no cache of keys and values.");
   command->callback([arguments, &chosen] {
