@@ -4,8 +4,8 @@
 
 #include "core/error.h"
 #include "core/status.h"
-#include "data_tools/text/tokenizer.h"
 #include "nlohmann/json.hpp"
+#include "tools/checkpoint_tokenizer.h"
 #include "tools/commands.h"
 #include "train/huggingface_export.h"
 #include "train/load_model.h"
@@ -17,6 +17,21 @@ struct ExportArguments {
   std::string checkpoint, folder;
   bool json = false;
 };
+
+TokenizerIdentity IdentityOf(const Tokenizer& tokenizer) {
+  const SpecialTokens& special = tokenizer.special();
+  return {.kind = std::string(tokenizer.kind()),
+          .cased = tokenizer.cased(),
+          .vocabulary_size = tokenizer.vocabulary_size(),
+          .special = {.pad = special.pad,
+                      .unk = special.unk,
+                      .cls = special.cls,
+                      .sep = special.sep,
+                      .mask = special.mask,
+                      .bos = special.bos,
+                      .eos = special.eos},
+          .vocabulary_sha256 = tokenizer.vocabulary_sha256()};
+}
 
 void Print(const ExportArguments& arguments, const ExportReport& report) {
   if (arguments.json) {
@@ -31,8 +46,9 @@ void Print(const ExportArguments& arguments, const ExportReport& report) {
               static_cast<long>(report.step), static_cast<long>(report.tensors),
               static_cast<long>(report.parameters));
   if (report.own_parameters.empty()) return;
-  std::printf("transformers has no gates and calls %zu of the tensors unexpected: %s, ...\n",
-              report.own_parameters.size(), report.own_parameters.front().c_str());
+  std::printf(
+      "transformers has no attention variants and calls %zu of the tensors unexpected: %s, ...\n",
+      report.own_parameters.size(), report.own_parameters.front().c_str());
 }
 
 absl::Status RunExport(const ExportArguments& arguments, Communicator& communicator) {
@@ -40,10 +56,12 @@ absl::Status RunExport(const ExportArguments& arguments, Communicator& communica
     return UsageError("export-hf runs on one rank: start it without mpirun");
   }
   ASSIGN_OR_RETURN(const std::string checkpoint, ResolveCheckpoint(arguments.checkpoint));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, LoadTokenizer({.path = checkpoint}));
-  ASSIGN_OR_RETURN(const ExportReport report, ExportToHuggingFace({.checkpoint = checkpoint,
-                                                                   .folder = arguments.folder,
-                                                                   .cased = tokenizer->cased()}));
+  RETURN_IF_ERROR(CheckCanBeExported(checkpoint));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, LoadCheckpointTokenizer(checkpoint));
+  ASSIGN_OR_RETURN(const ExportReport report,
+                   ExportToHuggingFace({.checkpoint = checkpoint,
+                                        .folder = arguments.folder,
+                                        .tokenizer = IdentityOf(*tokenizer)}));
   Print(arguments, report);
   return absl::OkStatus();
 }

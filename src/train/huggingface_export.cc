@@ -1,6 +1,7 @@
 #include "train/huggingface_export.h"
 
-#include "absl/strings/match.h"
+#include <map>
+
 #include "absl/strings/str_cat.h"
 #include "checkpoint/checkpoint_format.h"
 #include "checkpoint/json_file.h"
@@ -11,8 +12,8 @@
 #include "config/load.h"
 #include "core/status.h"
 #include "data/atomic_file.h"
-#include "data/vocabulary_file.h"
 #include "train/huggingface_config.h"
+#include "train/huggingface_names.h"
 #include "train/huggingface_tokenizer.h"
 #include "train/load_model.h"
 #include "train/planned_weights.h"
@@ -30,46 +31,48 @@ std::vector<SafetensorsTensor> AsSafetensors(const std::vector<NamedTensor>& ten
   return result;
 }
 
-// What goes into the folder besides the weights.
-struct TextFiles {
-  Json config, tokenizer_config;
-  std::string vocabulary;
-};
+// What goes into the folder besides the weights: name and bytes.
+using TextFiles = std::map<std::string, std::string>;
 
 absl::StatusOr<TextFiles> MakeTextFiles(const std::string& checkpoint, const RunConfig& config,
-                                        bool cased) {
-  const std::string path = absl::StrCat(checkpoint, "/", kVocabularyFileName);
-  ASSIGN_OR_RETURN(const VocabularyFile vocabulary, VocabularyFile::Read({path}, "wordpiece"));
+                                        const TokenizerIdentity& tokenizer) {
   TextFiles files;
-  const int32_t pad_id = vocabulary.WordPieceIdentity(cased).special.pad;
-  ASSIGN_OR_RETURN(files.config, ConfigToHuggingFace(config, pad_id));
-  files.tokenizer_config =
-      TokenizerConfigToHuggingFace(cased, config.model.max_position_embeddings);
-  ASSIGN_OR_RETURN(files.vocabulary, ReadWholeFile(path));
+  ASSIGN_OR_RETURN(const Json model, ConfigToHuggingFace(config, tokenizer.special));
+  files["config.json"] = model.dump(2) + "\n";
+  files["tokenizer_config.json"] =
+      TokenizerConfigToHuggingFace(tokenizer, config.model.max_position_embeddings).dump(2) + "\n";
+  for (const std::string& name : VocabularyFileNames(tokenizer.kind)) {
+    ASSIGN_OR_RETURN(files[name], ReadWholeFile(absl::StrCat(checkpoint, "/", name)));
+  }
   return files;
 }
 
 absl::Status WriteFiles(const std::string& folder, const TextFiles& files,
                         const std::vector<NamedTensor>& tensors) {
   const auto at = [&](absl::string_view name) { return absl::StrCat(folder, "/", name); };
-  RETURN_IF_ERROR(WriteFileAtomically(at("config.json"), files.config.dump(2) + "\n"));
-  RETURN_IF_ERROR(
-      WriteFileAtomically(at("tokenizer_config.json"), files.tokenizer_config.dump(2) + "\n"));
-  RETURN_IF_ERROR(WriteFileAtomically(at(kVocabularyFileName), files.vocabulary));
+  for (const auto& [name, bytes] : files) RETURN_IF_ERROR(WriteFileAtomically(at(name), bytes));
   return WriteSafetensors(at(kSafetensorsFile), AsSafetensors(tensors), {{"format", "pt"}});
 }
 
+absl::StatusOr<RunConfig> LoadConfig(const std::string& checkpoint) {
+  return LoadRunConfig(absl::StrCat(checkpoint, "/", kConfigFile), {}, ConfigUse::kInspection);
+}
+
 }  // namespace
+
+absl::Status CheckCanBeExported(const std::string& checkpoint) {
+  ASSIGN_OR_RETURN(const RunConfig config, LoadConfig(checkpoint));
+  return ConfigToHuggingFace(config, {}).status();
+}
 
 absl::StatusOr<ExportReport> ExportToHuggingFace(const ExportRequest& request) {
   RETURN_IF_ERROR(CheckFolderIsNew(request.folder));
   ExportReport report;
   ASSIGN_OR_RETURN(report.checkpoint, ResolveCheckpoint(request.checkpoint));
   ASSIGN_OR_RETURN(const CheckpointState state, ReadCheckpointState(report.checkpoint));
-  ASSIGN_OR_RETURN(
-      const RunConfig config,
-      LoadRunConfig(absl::StrCat(report.checkpoint, "/", kConfigFile), {}, ConfigUse::kInspection));
-  ASSIGN_OR_RETURN(const TextFiles files, MakeTextFiles(report.checkpoint, config, request.cased));
+  ASSIGN_OR_RETURN(const RunConfig config, LoadConfig(report.checkpoint));
+  ASSIGN_OR_RETURN(const TextFiles files,
+                   MakeTextFiles(report.checkpoint, config, request.tokenizer));
   ASSIGN_OR_RETURN(PlannedWeights weights, PlannedWeights::Of(config));
   RETURN_IF_ERROR(ReadCheckpointModel(report.checkpoint, weights.Destinations()));
   const std::vector<NamedTensor> tensors = weights.Tensors();
@@ -80,7 +83,7 @@ absl::StatusOr<ExportReport> ExportToHuggingFace(const ExportRequest& request) {
   report.tensors = std::ssize(tensors);
   report.parameters = weights.elements();
   for (const std::string& name : weights.Names()) {
-    if (absl::StrContains(name, ".gate.")) report.own_parameters.push_back(name);
+    if (IsOwnParameter(name)) report.own_parameters.push_back(name);
   }
   return report;
 }

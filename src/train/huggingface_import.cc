@@ -89,12 +89,18 @@ absl::Status ReadWeights(const SafetensorsFolder& file, const HuggingFaceTensors
   return CheckCopies(file, tensors, weights);
 }
 
-absl::Status CheckVocabulary(const std::string& bytes, const RunConfig& config,
+absl::Status CheckVocabulary(const ImportedVocabulary& imported, const RunConfig& config,
                              const std::string& folder) {
-  const auto vocabulary = VocabularyFile::FromBytes({bytes}, "wordpiece", folder);
+  const auto vocabulary = VocabularyFile::FromBytes(imported.files, imported.kind, folder);
   if (!vocabulary.ok()) return CheckpointError(vocabulary.status().message());
+  const bool is_bert = config.model.architecture == "bert";
+  if (is_bert != (imported.kind == "wordpiece")) {
+    return CheckpointError("the tokenizer is not of the model's kind", folder,
+                           absl::StrCat(imported.kind, ", ", config.model.architecture, " has ",
+                                        is_bert ? "wordpiece" : "bpe"));
+  }
   const SpecialTokenIds special = vocabulary->WordPieceIdentity(false).special;
-  if (std::min({special.pad, special.unk, special.cls, special.sep, special.mask}) < 0) {
+  if (is_bert && std::min({special.pad, special.unk, special.cls, special.sep, special.mask}) < 0) {
     return CheckpointError("the vocabulary lacks one of [PAD], [UNK], [CLS], [SEP], [MASK]",
                            folder);
   }
@@ -109,7 +115,7 @@ absl::StatusOr<ImportReport> ImportFromHuggingFace(const ImportRequest& request)
   RETURN_IF_ERROR(CheckFolderIsNew(request.checkpoint));
   ASSIGN_OR_RETURN(const SafetensorsFolder file, SafetensorsFolder::Open(request.folder));
   ASSIGN_OR_RETURN(const RunConfig config, ConfigFromHuggingFace(request.folder + "/config.json"));
-  ASSIGN_OR_RETURN(const std::string vocabulary, VocabularyFromHuggingFace(request.folder));
+  ASSIGN_OR_RETURN(const ImportedVocabulary vocabulary, VocabularyFromHuggingFace(request.folder));
   RETURN_IF_ERROR(CheckVocabulary(vocabulary, config, request.folder));
   ASSIGN_OR_RETURN(PlannedWeights weights, PlannedWeights::Of(config));
   ASSIGN_OR_RETURN(const HuggingFaceTensors tensors,
@@ -133,7 +139,8 @@ absl::StatusOr<ImportReport> ImportFromHuggingFace(const ImportRequest& request)
   contents.state.sluice_version = kVersion;
   contents.state.imported_from = kImportedFromHuggingFace;
   contents.config_yaml = DumpRunConfig(config);
-  contents.texts[kVocabularyFileName] = vocabulary;
+  const std::vector<std::string> names = VocabularyFileNames(vocabulary.kind);
+  for (size_t i = 0; i < names.size(); ++i) contents.texts[names[i]] = vocabulary.files[i];
   RETURN_IF_ERROR(WriteCheckpointAs(request.checkpoint, contents));
   return ImportReport{weights.elements(), tensors.left_out};
 }

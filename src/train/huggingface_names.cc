@@ -35,8 +35,14 @@ const FileNames& FileNamesOf(const std::string& architecture) {
       .tied = {{"cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight"},
                {"cls.predictions.decoder.bias", "cls.predictions.bias"}},
       .heads = {"bert.pooler.", "cls.seq_relationship."}};
-  CHECK_EQ(architecture, "bert");
-  return bert;
+  static const FileNames opt = {.prefix = "model.",
+                                .submodules = {"decoder."},
+                                .endings = {},
+                                .buffers = {},
+                                .tied = {{"lm_head.weight", "model.decoder.embed_tokens.weight"}},
+                                .heads = {}};
+  CHECK(architecture == "bert" || architecture == "opt") << architecture;
+  return architecture == "bert" ? bert : opt;
 }
 
 std::string ParameterName(const std::string& file_name, const FileNames& names) {
@@ -60,6 +66,13 @@ bool AnyOf(const std::vector<const char*>& parts, const Matches& matches) {
 }
 
 }  // namespace
+
+bool IsOwnParameter(const std::string& parameter) {
+  for (const char* part : {".gate.", ".sink.", ".register_embeddings.", ".embed_registers."}) {
+    if (absl::StrContains(parameter, part)) return true;
+  }
+  return false;
+}
 
 absl::StatusOr<HuggingFaceTensors> SortTensorNames(const std::vector<std::string>& file_names,
                                                    const std::vector<std::string>& parameters,

@@ -23,6 +23,10 @@ struct HuggingFaceTensors {
   std::vector<std::string> unknown;
 };
 
+// Whether transformers has no place for a parameter: those of the attention variants, which are
+// gates, sinks and registers.
+bool IsOwnParameter(const std::string& parameter);
+
 // Sorts a file's names. CheckpointError when two of them are the same parameter.
 absl::StatusOr<HuggingFaceTensors> SortTensorNames(const std::vector<std::string>& file_names,
                                                    const std::vector<std::string>& parameters,

@@ -2,7 +2,7 @@
 
 #include <filesystem>
 #include <optional>
-#include <vector>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -11,7 +11,7 @@
 #include "core/error.h"
 #include "core/status.h"
 #include "data/atomic_file.h"
-#include "data/shard_format.h"
+#include "train/huggingface_byte_pair.h"
 
 namespace sluice {
 namespace {
@@ -19,28 +19,14 @@ namespace {
 constexpr char kConfigFile[] = "tokenizer_config.json";
 constexpr char kTokenizerFile[] = "tokenizer.json";
 
-absl::Status Unsupported(const std::string& path, absl::string_view values) {
-  return CheckpointError("is of a tokenizer that cannot be imported", path, values);
-}
-
-// What a key must be, where it is given.
-absl::Status CheckValue(const Json& object, const char* key, const std::vector<Json>& known,
-                        const std::string& path) {
-  const auto found = object.find(key);
-  if (found == object.end()) return absl::OkStatus();
-  for (const Json& value : known) {
-    if (*found == value) return absl::OkStatus();
-  }
-  return Unsupported(path, absl::StrCat(key, ": ", found->dump(), ", known: ", Json(known).dump()));
-}
-
 // A key that is a truth value, if it is there.
 absl::StatusOr<std::optional<bool>> ReadTruth(const Json& object, const char* key,
                                               const std::string& path) {
   const auto found = object.find(key);
   if (found == object.end() || found->is_null()) return std::optional<bool>();
   if (found->is_boolean()) return std::optional<bool>(found->get<bool>());
-  return Unsupported(path, absl::StrCat(key, ": ", found->dump(), ", expected true or false"));
+  return UnsupportedTokenizer(path,
+                              absl::StrCat(key, ": ", found->dump(), ", expected true or false"));
 }
 
 // Whether tokens other than [those in brackets] have upper-case letters: what a checkpoint's
@@ -59,14 +45,15 @@ absl::Status CheckCasing(const std::string& vocabulary, std::optional<bool> lowe
                          const std::string& path) {
   const bool looks_cased = LooksCased(vocabulary);
   if (!lower_case.has_value() || *lower_case != looks_cased) return absl::OkStatus();
-  return Unsupported(path, absl::StrCat("do_lower_case is ", *lower_case ? "true" : "false",
-                                        ", but the vocabulary has ", looks_cased ? "" : "no ",
-                                        "upper-case letters"));
+  return UnsupportedTokenizer(
+      path,
+      absl::StrCat("do_lower_case is ", *lower_case ? "true" : "false", ", but the vocabulary has ",
+                   looks_cased ? "" : "no ", "upper-case letters"));
 }
 
 // Accents must go exactly where case does.
 absl::Status CheckAccents(const Json& object, bool lower_case, const std::string& path) {
-  return CheckValue(object, "strip_accents", {Json(), Json(lower_case)}, path);
+  return CheckTokenizerKey(object, "strip_accents", {Json(), Json(lower_case)}, path);
 }
 
 absl::StatusOr<std::string> VocabularyText(const Json& tokens, const std::string& path) {
@@ -90,8 +77,7 @@ absl::StatusOr<std::string> VocabularyText(const Json& tokens, const std::string
 }
 
 // From tokenizer.json alone: the vocabulary, and that everything else is BERT's.
-absl::StatusOr<std::string> ReadTokenizerFile(const std::string& path) {
-  ASSIGN_OR_RETURN(const Json file, ReadJsonFile(path));
+absl::StatusOr<std::string> ReadWordPieceFile(const Json& file, const std::string& path) {
   const Json none = Json::object();
   const Json model = file.value("model", none), normalizer = file.value("normalizer", none);
   if (!model.is_object() || !normalizer.is_object()) {
@@ -99,13 +85,14 @@ absl::StatusOr<std::string> ReadTokenizerFile(const std::string& path) {
   }
   if (model.value("type", Json()) != "WordPiece" ||
       normalizer.value("type", Json()) != "BertNormalizer") {
-    return Unsupported(path, "expected a model WordPiece and a normalizer BertNormalizer");
+    return UnsupportedTokenizer(
+        path, "expected a model BPE, or WordPiece with a normalizer BertNormalizer");
   }
-  RETURN_IF_ERROR(CheckValue(model, "unk_token", {"[UNK]"}, path));
-  RETURN_IF_ERROR(CheckValue(model, "continuing_subword_prefix", {"##"}, path));
-  RETURN_IF_ERROR(CheckValue(model, "max_input_chars_per_word", {100}, path));
-  RETURN_IF_ERROR(CheckValue(normalizer, "clean_text", {true}, path));
-  RETURN_IF_ERROR(CheckValue(normalizer, "handle_chinese_chars", {true}, path));
+  RETURN_IF_ERROR(CheckTokenizerKey(model, "unk_token", {"[UNK]"}, path));
+  RETURN_IF_ERROR(CheckTokenizerKey(model, "continuing_subword_prefix", {"##"}, path));
+  RETURN_IF_ERROR(CheckTokenizerKey(model, "max_input_chars_per_word", {100}, path));
+  RETURN_IF_ERROR(CheckTokenizerKey(normalizer, "clean_text", {true}, path));
+  RETURN_IF_ERROR(CheckTokenizerKey(normalizer, "handle_chinese_chars", {true}, path));
   ASSIGN_OR_RETURN(const std::string vocabulary,
                    VocabularyText(model.value("vocab", Json()), path));
   ASSIGN_OR_RETURN(const std::optional<bool> lower_case, ReadTruth(normalizer, "lowercase", path));
@@ -116,20 +103,61 @@ absl::StatusOr<std::string> ReadTokenizerFile(const std::string& path) {
 
 absl::Status CheckTokenizerConfig(const std::string& vocabulary, const std::string& path) {
   ASSIGN_OR_RETURN(const Json file, ReadJsonFile(path));
-  RETURN_IF_ERROR(
-      CheckValue(file, "tokenizer_class", {"BertTokenizer", "BertTokenizerFast", Json()}, path));
-  RETURN_IF_ERROR(CheckValue(file, "tokenize_chinese_chars", {true}, path));
-  RETURN_IF_ERROR(CheckValue(file, "do_basic_tokenize", {true}, path));
+  RETURN_IF_ERROR(CheckTokenizerKey(file, "tokenizer_class",
+                                    {"BertTokenizer", "BertTokenizerFast", Json()}, path));
+  RETURN_IF_ERROR(CheckTokenizerKey(file, "tokenize_chinese_chars", {true}, path));
+  RETURN_IF_ERROR(CheckTokenizerKey(file, "do_basic_tokenize", {true}, path));
   ASSIGN_OR_RETURN(const std::optional<bool> lower_case, ReadTruth(file, "do_lower_case", path));
   if (lower_case.has_value()) RETURN_IF_ERROR(CheckAccents(file, *lower_case, path));
   return CheckCasing(vocabulary, lower_case, path);
 }
 
+absl::StatusOr<std::string> ReadAsCheckpoint(const std::string& path) {
+  absl::StatusOr<std::string> bytes = ReadWholeFile(path);
+  if (!bytes.ok()) return CheckpointError(bytes.status().message());
+  return bytes;
+}
+
+bool Exists(const std::string& path) {
+  std::error_code error;
+  return std::filesystem::exists(path, error);
+}
+
+absl::StatusOr<ImportedVocabulary> ReadTokenizerFile(const std::string& path) {
+  ASSIGN_OR_RETURN(const Json file, ReadJsonFile(path));
+  const auto model = file.find("model");
+  if (model != file.end() && model->is_object() && model->value("type", Json()) == "BPE") {
+    ASSIGN_OR_RETURN(std::vector<std::string> files, ReadBytePairFile(file, path));
+    return ImportedVocabulary{"bpe", std::move(files)};
+  }
+  ASSIGN_OR_RETURN(const std::string vocabulary, ReadWordPieceFile(file, path));
+  return ImportedVocabulary{"wordpiece", {vocabulary}};
+}
+
+absl::StatusOr<ImportedVocabulary> ReadVocabulary(const std::string& folder) {
+  const auto at = [&](absl::string_view name) { return absl::StrCat(folder, "/", name); };
+  if (Exists(at(kVocabularyFileName))) {
+    ASSIGN_OR_RETURN(const std::string vocabulary, ReadAsCheckpoint(at(kVocabularyFileName)));
+    return ImportedVocabulary{"wordpiece", {vocabulary}};
+  }
+  if (Exists(at(kVocabularyJsonFileName)) && Exists(at(kMergesFileName))) {
+    ASSIGN_OR_RETURN(const std::string vocabulary, ReadAsCheckpoint(at(kVocabularyJsonFileName)));
+    ASSIGN_OR_RETURN(const std::string merges, ReadAsCheckpoint(at(kMergesFileName)));
+    return ImportedVocabulary{"bpe", {vocabulary, merges}};
+  }
+  if (Exists(at(kTokenizerFile))) return ReadTokenizerFile(at(kTokenizerFile));
+  return CheckpointError(
+      "folder has neither vocab.txt nor vocab.json and merges.txt nor tokenizer.json: save the "
+      "model's tokenizer there too",
+      folder);
+}
+
 }  // namespace
 
-Json TokenizerConfigToHuggingFace(bool cased, int64_t max_length) {
+Json TokenizerConfigToHuggingFace(const TokenizerIdentity& tokenizer, int64_t max_length) {
+  if (tokenizer.kind == "bpe") return BytePairConfig(tokenizer.special, max_length);
   return {{"tokenizer_class", "BertTokenizer"},
-          {"do_lower_case", !cased},
+          {"do_lower_case", !tokenizer.cased},
           {"strip_accents", Json()},
           {"tokenize_chinese_chars", true},
           {"model_max_length", max_length},
@@ -140,25 +168,14 @@ Json TokenizerConfigToHuggingFace(bool cased, int64_t max_length) {
           {"mask_token", "[MASK]"}};
 }
 
-absl::StatusOr<std::string> VocabularyFromHuggingFace(const std::string& folder) {
-  std::error_code error;
-  const std::string vocabulary_path = absl::StrCat(folder, "/", kVocabularyFileName);
-  const std::string config_path = absl::StrCat(folder, "/", kConfigFile);
-  const std::string tokenizer_path = absl::StrCat(folder, "/", kTokenizerFile);
-  std::string vocabulary;
-  if (std::filesystem::exists(vocabulary_path, error)) {
-    absl::StatusOr<std::string> bytes = ReadWholeFile(vocabulary_path);
-    if (!bytes.ok()) return CheckpointError(bytes.status().message());
-    vocabulary = *std::move(bytes);
-  } else if (std::filesystem::exists(tokenizer_path, error)) {
-    ASSIGN_OR_RETURN(vocabulary, ReadTokenizerFile(tokenizer_path));
-  } else {
-    return CheckpointError(
-        "folder has neither vocab.txt nor tokenizer.json: save the model's tokenizer there too",
-        folder);
-  }
-  if (std::filesystem::exists(config_path, error)) {
-    RETURN_IF_ERROR(CheckTokenizerConfig(vocabulary, config_path));
+absl::StatusOr<ImportedVocabulary> VocabularyFromHuggingFace(const std::string& folder) {
+  ASSIGN_OR_RETURN(ImportedVocabulary vocabulary, ReadVocabulary(folder));
+  const std::string config = absl::StrCat(folder, "/", kConfigFile);
+  if (vocabulary.kind == "bpe") {
+    RETURN_IF_ERROR(CheckBytePairs(vocabulary.files, folder));
+    if (Exists(config)) RETURN_IF_ERROR(CheckBytePairConfig(config));
+  } else if (Exists(config)) {
+    RETURN_IF_ERROR(CheckTokenizerConfig(vocabulary.files.front(), config));
   }
   return vocabulary;
 }

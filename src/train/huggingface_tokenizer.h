@@ -1,20 +1,28 @@
-// A WordPiece tokenizer in the files of a Hugging Face model: vocab.txt and tokenizer_config.json,
-// or tokenizer.json, in which transformers 5 saves both.
+// A tokenizer in the files of a Hugging Face model. WordPiece: vocab.txt and tokenizer_config.json.
+// Byte-level BPE: vocab.json, merges.txt and tokenizer_config.json. Either: tokenizer.json, in
+// which transformers 5 saves all of it.
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "checkpoint/json_file.h"
+#include "data/shard_format.h"
 
 namespace sluice {
 
-// tokenizer_config.json for a vocab.txt beside it.
-Json TokenizerConfigToHuggingFace(bool cased, int64_t max_length);
+// tokenizer_config.json for the vocabulary's files beside it.
+Json TokenizerConfigToHuggingFace(const TokenizerIdentity& tokenizer, int64_t max_length);
 
-// The bytes of a vocab.txt for the tokenizer in `folder`: its own, or made of tokenizer.json.
-// CheckpointError for other kinds of tokenizers, for settings that ours does not have, and when the
-// casing is not what the vocabulary's letters say: a checkpoint keeps the vocabulary only.
-absl::StatusOr<std::string> VocabularyFromHuggingFace(const std::string& folder);
+// The bytes of VocabularyFileNames(kind), in that order, for the tokenizer in `folder`: its own
+// files, or made of tokenizer.json. CheckpointError for other kinds of tokenizers, for settings
+// that ours does not have, and when a WordPiece's casing is not what the vocabulary's letters say:
+// a checkpoint keeps the vocabulary only.
+struct ImportedVocabulary {
+  std::string kind;  // wordpiece or bpe
+  std::vector<std::string> files;
+};
+absl::StatusOr<ImportedVocabulary> VocabularyFromHuggingFace(const std::string& folder);
 
 }  // namespace sluice

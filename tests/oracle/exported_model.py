@@ -1,14 +1,7 @@
-"""An exported model in PyTorch, with what transformers lacks put in: the attention variants, a small function each.
+"""An exported model in PyTorch, with what transformers lacks put in: attention_variants.py, registers, document masks."""
 
-A variant's function gets an attention module of transformers, the settings under the key `sluice` of config.json, and the
-module's own tensors of the export by their last names ("gate.weight"). It adds their parameters to the module, under those
-names, and returns what it does otherwise than softmax attention, as Parts.
-"""
-
-import dataclasses
 import json
 import pathlib
-from typing import Callable
 
 import torch
 import transformers
@@ -16,48 +9,24 @@ from safetensors.torch import load_file
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-
-@dataclasses.dataclass
-class Parts:
-    """Attention in three parts; hidden (B, T, C) is the module's input; query, key, value and output are (B, H, T, D)."""
-
-    value: Callable = lambda hidden, value: value
-    probabilities: Callable = lambda scores: torch.softmax(scores, dim=-1)  # scores (B, H, T, T), masked with -inf or very low
-    output: Callable = lambda hidden, value, output: output
-
-
-def vanilla(module, settings, tensors):
-    return Parts()
-
-
-def gated(module, settings, tensors):
-    """sigma(source W^T + b), one gate a head: on the output of its own position (query site), or on the value (key site)."""
-    heads, width = tensors["gate.weight"].shape
-    module.gate = torch.nn.Linear(width, heads, bias="gate.bias" in tensors)
-    settings = settings["gate"]
-
-    def gate(hidden, value):
-        source = value.transpose(1, 2).flatten(2) if settings["source"] == "value" else hidden
-        return torch.sigmoid(module.gate(source)).transpose(1, 2).unsqueeze(-1)
-
-    if settings["site"] == "query":
-        return Parts(output=lambda hidden, value, output: output * gate(hidden, value))
-    return Parts(value=lambda hidden, value: value * gate(hidden, value))
-
-
-VARIANTS = {"vanilla": vanilla, "gated": gated}
+from attention_variants import VARIANTS, Own, visible
 
 
 def attention(module, query, key, value, attention_mask, dropout=0.0, scaling=None, **_):
+    """The mask is the model's own, `visible` (B or 1, 1, T, T), not that of transformers, which knows neither registers nor documents."""
     assert not dropout
-    scores = query @ key.transpose(-1, -2) * scaling
-    if attention_mask is not None:
-        scores = scores + attention_mask
-    parts, hidden = module.parts, module.hidden
-    output = parts.probabilities(scores) @ parts.value(hidden, value)
-    return parts.output(hidden, value, output).transpose(1, 2).contiguous(), None
+    parts, hidden, seen = module.parts, module.hidden, module.model_of[0].visible
+    used = parts.value(hidden, value)
+    if parts.sink_key is not None:
+        sink = lambda x: x[None, :, None].expand(len(key), -1, -1, -1)
+        key, used = torch.cat([sink(parts.sink_key), key], dim=2), torch.cat([sink(parts.sink_value), used], dim=2)
+        seen = torch.nn.functional.pad(seen, (1, 0), value=True)
+    scores = (query @ key.transpose(-1, -2) * scaling).masked_fill(~seen, -torch.inf)
+    output = parts.output(hidden, value, parts.probabilities(scores) @ used)
+    return output.transpose(1, 2).contiguous(), None
 
 
+transformers.utils.logging.disable_progress_bar()
 ALL_ATTENTION_FUNCTIONS.register("sluice", attention)
 ALL_MASK_ATTENTION_FUNCTIONS.register("sluice", ALL_MASK_ATTENTION_FUNCTIONS["eager"])
 
@@ -66,37 +35,77 @@ def remember_hidden(module, arguments, keywords):
     module.hidden = arguments[0] if arguments else keywords["hidden_states"]
 
 
-# Of each model_type: how the class is found, and where its attention modules are.
-MODELS = {
-    "bert": (
-        transformers.AutoModelForMaskedLM,
-        lambda model: {f"bert.encoder.layer.{n}.attention.self.": layer.attention.self
-                       for n, layer in enumerate(model.bert.encoder.layer)},
-    ),
-}
+class Bert:
+    auto_class, causal = transformers.AutoModelForMaskedLM, False
+
+    @staticmethod
+    def attention_modules(model):
+        return {f"bert.encoder.layer.{n}.attention.self.": layer.attention.self for n, layer in enumerate(model.bert.encoder.layer)}
+
+    @staticmethod
+    def register_place(model):
+        """The owner of the register table, its name, and the module that the registers enter before."""
+        return model.bert.embeddings, "register_embeddings", model.bert.embeddings.LayerNorm
+
+
+class Opt:
+    auto_class, causal = transformers.AutoModelForCausalLM, True
+
+    @staticmethod
+    def attention_modules(model):
+        return {f"model.decoder.layers.{n}.self_attn.": layer.self_attn for n, layer in enumerate(model.model.decoder.layers)}
+
+    @staticmethod
+    def register_place(model):
+        return model.model.decoder, "embed_registers", model.model.decoder.layers[0]
+
+
+MODELS = {"bert": Bert, "opt": Opt}  # by model_type
+
+
+def add_registers(model, kind, weights):
+    """Rows of a table before each row of hidden states; they have no position."""
+    owner, name, reader = kind.register_place(model)
+    (table,) = (tensor for key, tensor in weights.items() if key.endswith(f".{name}.weight"))
+    setattr(owner, name, Own({"weight": table}, ""))
+
+    def prepend(module, arguments):
+        registers = getattr(owner, name).weight
+        return (torch.cat([registers.expand(len(arguments[0]), -1, -1), arguments[0]], dim=1), *arguments[1:])
+
+    reader.register_forward_pre_hook(prepend)
 
 
 def load(folder, dtype):
     """The model in `dtype` without dropout, and what transformers said of the files: missing and unexpected keys."""
     folder = pathlib.Path(folder)
     config = json.loads((folder / "config.json").read_text())
-    auto_class, attention_modules = MODELS[config["model_type"]]
-    model, info = auto_class.from_pretrained(folder, attn_implementation="sluice", dtype=torch.float32, output_loading_info=True)
+    kind, settings = MODELS[config["model_type"]], config["sluice"]["attention"]
+    model, info = kind.auto_class.from_pretrained(folder, attn_implementation="sluice", dtype=torch.float32, output_loading_info=True)
     weights = load_file(folder / "model.safetensors")
-    for prefix, module in attention_modules(model).items():
+    model.registers, model.causal = settings.get("register_tokens", 0), kind.causal
+    if model.registers:
+        add_registers(model, kind, weights)
+    parts = []
+    for prefix, module in kind.attention_modules(model).items():
         tensors = {name[len(prefix):]: tensor for name, tensor in weights.items() if name.startswith(prefix)}
-        module.parts = VARIANTS[config["sluice"]["attention"]["variant"]](module, config["sluice"]["attention"], tensors)
+        parts.append((module, tensors))
+        module.model_of = [model]  # in a list: not a child
         module.register_forward_pre_hook(remember_hidden, with_kwargs=True)
+    model = model.to(dtype)
+    for module, tensors in parts:
+        module.parts = VARIANTS[settings["variant"]](module, settings, {name: x.to(dtype) for name, x in tensors.items()})
     state = model.state_dict()
     with torch.no_grad():
         for name in info["unexpected_keys"]:
             state[name].copy_(weights[name])
     # transformers gives the embedding of [PAD] no gradient; padding is never a token here, so it may have one.
     model.get_input_embeddings().padding_idx = None
-    return model.to(dtype).eval(), info
+    return model.eval(), info
 
 
-def loss_of(model, tokens, labels):
-    """The mean over targets, in nats; labels are -100 where nothing is asked."""
-    logits = model(input_ids=tokens).logits
+def loss_of(model, tokens, labels, documents=None):
+    """The mean over targets, in nats; labels are -100 where nothing is asked; documents keep attention within themselves."""
+    model.visible = visible(tokens.shape[1], model.registers, model.causal, documents)
+    logits = model(input_ids=tokens, **({"use_cache": False} if model.causal else {})).logits[:, model.registers:]
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100)

@@ -62,8 +62,8 @@ class Programs:
     def step(self, *arguments):
         return self.run("tests/oracle_step", *arguments)
 
-    def prepare(self, text, folder, size):
+    def prepare(self, text, folder, size, tokenizer="wordpiece"):
         """Learns a vocabulary of `size` tokens from `text` and makes shards of it: folder/vocabulary, folder/data."""
-        self.sluice_data("learn-vocabulary", "--tokenizer", "wordpiece", "--size", size, "--out", folder / "vocabulary", text)
-        self.sluice_data("prepare", "--tokenizer", "wordpiece", "--vocabulary", folder / "vocabulary", "--out", folder / "data", text)
+        self.sluice_data("learn-vocabulary", "--tokenizer", tokenizer, "--size", size, "--out", folder / "vocabulary", text)
+        self.sluice_data("prepare", "--tokenizer", tokenizer, "--vocabulary", folder / "vocabulary", "--out", folder / "data", text)
         return folder / "data"

@@ -1,8 +1,10 @@
 // What the engine computes, for programs that compare it with others' models:
 //
-//   oracle_step batches DATA OUT --rows B --length T --count S --probability P
-//       S batches of the data set's own masked rows: tokens, labels (S, B, T) int64; a label is the
-//       id asked for at its position, or -100
+//   oracle_step batches DATA OUT --rows B --length T --count S --probability P [--causal]
+//           [--documents]
+//       S batches of the data set's own rows, masked or causal: tokens, labels (S, B, T) int64; a
+//       label is the id asked for at its position, or -100. With --documents attention stays within
+//       a document: also their numbers, documents (S, B, T)
 //   oracle_step run CHECKPOINT BATCHES OUT --steps N --learning-rate R
 //       from the checkpoint's weights in fp32 without dropout, fresh moments, step i on batch
 //       i mod S: losses (N), means over targets, and gradient/NAME of the first step, before
@@ -32,30 +34,39 @@ struct Arguments {
   std::string input, batches, output;
   int64_t rows = 4, length = 64, count = 4, steps = 1;
   double probability = 0.15, learning_rate = 1e-3;
+  bool causal = false, documents = false;
 };
 
 absl::Status WriteBatches(const Arguments& arguments) {
   ASSIGN_OR_RETURN(
-      const std::unique_ptr<BatchSource> source,
-      TokenShardSource::Open(arguments.input, {.sequence_length = arguments.length,
-                                               .mlm_probability = arguments.probability,
-                                               .evaluation = true}));
-  std::vector<int64_t> tokens, labels;
+      const std::unique_ptr<TokenShardSource> source,
+      TokenShardSource::Open(
+          arguments.input, {.sequence_length = arguments.length,
+                            .attention_across_documents = !arguments.documents,
+                            .objective = arguments.causal ? Objective::kCausal : Objective::kMasked,
+                            .mlm_probability = arguments.probability,
+                            .evaluation = true}));
+  std::vector<int64_t> tokens, labels, documents;
   Batch batch;
   for (int64_t i = 0; i < arguments.count; ++i) {
     RETURN_IF_ERROR(source->Fill(i * arguments.rows, arguments.rows, &batch));
     const size_t begin = labels.size();
     tokens.insert(tokens.end(), batch.tokens.begin(), batch.tokens.end());
+    documents.insert(documents.end(), batch.documents.begin(), batch.documents.end());
     labels.resize(begin + batch.tokens.size(), kNoTarget);
     for (size_t m = 0; m < batch.targets.size(); ++m) {
       labels[begin + batch.target_positions[m]] = batch.targets[m];
     }
   }
   const std::vector<int64_t> dims = {arguments.count, arguments.rows, arguments.length};
-  return WriteSafetensors(arguments.output,
-                          {SafetensorsTensor::Of("tokens", dims, std::span<const int64_t>(tokens)),
-                           SafetensorsTensor::Of("labels", dims, std::span<const int64_t>(labels))},
-                          {});
+  std::vector<SafetensorsTensor> tensors = {
+      SafetensorsTensor::Of("tokens", dims, std::span<const int64_t>(tokens)),
+      SafetensorsTensor::Of("labels", dims, std::span<const int64_t>(labels))};
+  if (arguments.documents) {
+    tensors.push_back(
+        SafetensorsTensor::Of("documents", dims, std::span<const int64_t>(documents)));
+  }
+  return WriteSafetensors(arguments.output, tensors, {});
 }
 
 absl::StatusOr<std::vector<Batch>> ReadBatches(const std::string& path) {
@@ -65,19 +76,25 @@ absl::StatusOr<std::vector<Batch>> ReadBatches(const std::string& path) {
     return CheckpointError("tokens must be (S, B, T)", path);
   }
   const int64_t S = entry->dims[0], B = entry->dims[1], T = entry->dims[2];
-  std::vector<int64_t> tokens(S * B * T), labels(S * B * T);
+  std::vector<int64_t> tokens(S * B * T), labels(S * B * T), documents;
   RETURN_IF_ERROR(file.Read("tokens", std::span<int64_t>(tokens)));
   RETURN_IF_ERROR(file.Read("labels", std::span<int64_t>(labels)));
+  if (file.Find("documents") != nullptr) {
+    documents.resize(S * B * T);
+    RETURN_IF_ERROR(file.Read("documents", std::span<int64_t>(documents)));
+  }
   std::vector<Batch> batches(S);
   for (int64_t s = 0; s < S; ++s) {
     Batch& batch = batches[s];
     batch.B = B;
     batch.T = T;
     for (int64_t i = 0; i < B * T; ++i) {
-      batch.tokens.push_back(static_cast<int32_t>(tokens[s * B * T + i]));
-      if (const int64_t label = labels[s * B * T + i]; label != kNoTarget) {
+      const int64_t at = s * B * T + i;
+      batch.tokens.push_back(static_cast<int32_t>(tokens[at]));
+      if (!documents.empty()) batch.documents.push_back(static_cast<int32_t>(documents[at]));
+      if (labels[at] != kNoTarget) {
         batch.target_positions.push_back(static_cast<int32_t>(i));
-        batch.targets.push_back(static_cast<int32_t>(label));
+        batch.targets.push_back(static_cast<int32_t>(labels[at]));
       }
     }
     for (int64_t b = 0; b < B; ++b) batch.sample_index.push_back(b);
@@ -172,6 +189,8 @@ int Main(int argc, char** argv) {
   batches->add_option("--length", arguments.length);
   batches->add_option("--count", arguments.count);
   batches->add_option("--probability", arguments.probability);
+  batches->add_flag("--causal", arguments.causal);
+  batches->add_flag("--documents", arguments.documents);
   CLI::App* run = program.add_subcommand("run", "Train on batches");
   run->add_option("checkpoint", arguments.input)->required();
   run->add_option("batches", arguments.batches)->required();

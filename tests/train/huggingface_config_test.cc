@@ -16,8 +16,7 @@ class HuggingFaceConfigTest : public ::testing::Test {
     testing::SetFileBytes(path, file.dump());
     return ConfigFromHuggingFace(path);
   }
-  void ExpectRefused(const Json& change, const std::string& message) const {
-    Json file = Bert();
+  void ExpectRefused(const Json& change, const std::string& message, Json file = Bert()) const {
     file.merge_patch(change);
     const absl::Status status = Read(file).status();
     EXPECT_EQ(ExitCodeOf(status), ExitCode::kCheckpoint) << change;
@@ -48,7 +47,24 @@ class HuggingFaceConfigTest : public ::testing::Test {
     config.model.initialization = "paper_text";
     config.model.initializer_range = 0.006;
     config.model.attention.variant = "gated";
-    config.model.attention.gate = {.source = "input", .site = "key", .bias = true};
+    config.model.attention.gate.source = "input";
+    config.model.attention.gate.site = "key";
+    config.model.attention.gate.bias = true;
+    return config;
+  }
+  static Json Opt() {
+    return {{"architectures", {"OPTForCausalLM"}},
+            {"model_type", "opt"},
+            {"vocab_size", 60},
+            {"hidden_size", 32},
+            {"num_attention_heads", 2}};
+  }
+  static RunConfig GatedOpt() {
+    RunConfig config = Gated();
+    config.model.architecture = "opt";
+    config.model.type_vocab_size = ModelConfig().type_vocab_size;
+    config.model.word_embed_proj_dim = 24;
+    config.model.hidden_act = "relu";
     return config;
   }
 
@@ -62,7 +78,7 @@ TEST_F(HuggingFaceConfigTest, EveryKeyOfAModelComesBack) {
     for (const bool head : {false, true}) {
       config.model.hidden_act = activation;
       config.model.next_sentence_head = head;
-      const auto file = ConfigToHuggingFace(config, 0);
+      const auto file = ConfigToHuggingFace(config, {.pad = 0});
       ASSERT_TRUE(file.ok()) << file.status();
       const auto read = Read(*file);
       ASSERT_TRUE(read.ok()) << read.status();
@@ -74,7 +90,7 @@ TEST_F(HuggingFaceConfigTest, EveryKeyOfAModelComesBack) {
 }
 
 TEST_F(HuggingFaceConfigTest, WritesWhatTransformersReads) {
-  const Json file = ConfigToHuggingFace(Gated(), 0).value();
+  const Json file = ConfigToHuggingFace(Gated(), {.pad = 0}).value();
   EXPECT_EQ(file["architectures"], Json::array({"BertForMaskedLM"}));
   EXPECT_EQ(file["model_type"], "bert");
   EXPECT_EQ(file["hidden_act"], "gelu_new");
@@ -83,7 +99,7 @@ TEST_F(HuggingFaceConfigTest, WritesWhatTransformersReads) {
   EXPECT_EQ(file["tie_word_embeddings"], true);
   EXPECT_EQ(file["sluice"]["attention"]["gate"]["bias"], true);
   EXPECT_EQ(file["sluice"]["attention"]["gate"]["source"], "input");
-  EXPECT_TRUE(ConfigToHuggingFace(Gated(), -1).value()["pad_token_id"].is_null());
+  EXPECT_TRUE(ConfigToHuggingFace(Gated(), {}).value()["pad_token_id"].is_null());
 }
 
 TEST_F(HuggingFaceConfigTest, WhatAFileLeavesOutIsTheDefaultOfBertConfig) {
@@ -120,6 +136,90 @@ TEST_F(HuggingFaceConfigTest, RefusesValuesThatAreWrong) {
   ExpectRefused({{"sluice", {{"steps", 1}}}}, "sluice.steps");
   ExpectRefused({{"sluice", {{"attention", {{"variant", "grated"}}}}}}, "grated");
   ExpectRefused({{"sluice", {{"attention", {{"variante", "gated"}}}}}}, "model.attention.variante");
+}
+
+TEST_F(HuggingFaceConfigTest, EveryKeyOfAnOptComesBack) {
+  RunConfig config = GatedOpt();
+  for (const int64_t width : {24, 0}) {
+    config.model.word_embed_proj_dim = width;
+    const auto file = ConfigToHuggingFace(config, {.pad = 1, .bos = 2, .eos = 2});
+    ASSERT_TRUE(file.ok()) << file.status();
+    const auto read = Read(*file);
+    ASSERT_TRUE(read.ok()) << read.status();
+    EXPECT_EQ(read->model, config.model);
+  }
+}
+
+TEST_F(HuggingFaceConfigTest, WritesOptAsTransformersReadsIt) {
+  const Json file = ConfigToHuggingFace(GatedOpt(), {.pad = 1, .bos = 2, .eos = 2}).value();
+  EXPECT_EQ(file["architectures"], Json::array({"OPTForCausalLM"}));
+  EXPECT_EQ(file["model_type"], "opt");
+  EXPECT_EQ(file["ffn_dim"], 96);
+  EXPECT_EQ(file["word_embed_proj_dim"], 24);
+  EXPECT_EQ(file["dropout"], 0.25);
+  EXPECT_EQ(file["attention_dropout"], 0);
+  EXPECT_EQ(file["init_std"], 0.006);
+  EXPECT_EQ(file["activation_function"], "relu");
+  EXPECT_EQ(file["do_layer_norm_before"], true);
+  EXPECT_EQ(file["bos_token_id"], 2);
+  EXPECT_EQ(file["eos_token_id"], 2);
+  EXPECT_EQ(file["pad_token_id"], 1);
+  EXPECT_FALSE(file.contains("layer_norm_eps"));
+  EXPECT_FALSE(file.contains("intermediate_size"));
+}
+
+TEST_F(HuggingFaceConfigTest, WhatAFileLeavesOutIsTheDefaultOfOptConfig) {
+  const auto config = Read({{"model_type", "opt"}, {"word_embed_proj_dim", nullptr}});
+  ASSERT_TRUE(config.ok()) << config.status();
+  ModelConfig opt;
+  opt.architecture = "opt";
+  opt.vocab_size = 50272;
+  opt.max_position_embeddings = 2048;
+  opt.hidden_act = "relu";
+  opt.layer_norm_eps = 1e-5;
+  opt.attention_probs_dropout_prob = 0;
+  EXPECT_EQ(config->model, opt);
+}
+
+TEST_F(HuggingFaceConfigTest, RefusesOptsThatDoNotExistHere) {
+  ASSERT_TRUE(Read(Opt()).ok());
+  ExpectRefused({{"do_layer_norm_before", false}}, "do_layer_norm_before: false", Opt());
+  ExpectRefused({{"_remove_final_layer_norm", true}}, "_remove_final_layer_norm: true", Opt());
+  ExpectRefused({{"enable_bias", false}}, "enable_bias: false", Opt());
+  ExpectRefused({{"layer_norm_elementwise_affine", false}}, "layer_norm_elementwise_affine", Opt());
+  ExpectRefused({{"layerdrop", 0.1}}, "layerdrop: 0.1", Opt());
+  ExpectRefused({{"tie_word_embeddings", false}}, "tie_word_embeddings: false", Opt());
+  ExpectRefused({{"activation_function", "swish"}}, R"(activation_function: "swish")", Opt());
+  ExpectRefused({{"architectures", {"OPTForSequenceClassification"}}},
+                R"(known: ["OPTForCausalLM"])", Opt());
+  ExpectRefused({{"word_embed_proj_dim", "wide"}}, "model.word_embed_proj_dim", Opt());
+}
+
+TEST_F(HuggingFaceConfigTest, AlphaIsWrittenAsItsGamma) {
+  RunConfig config = Gated();
+  config.data.sequence_length = 32;
+  config.model.attention = AttentionConfig();
+  config.model.attention.variant = "clipped_softmax";
+  config.model.attention.clipped_softmax.alpha = 4;
+  config.model.attention.register_tokens = 3;
+  const Json file = ConfigToHuggingFace(config, {}).value();
+  EXPECT_EQ(file["sluice"]["attention"]["clipped_softmax"]["gamma"], -0.125);
+  const auto read = Read(file);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->model.attention.clipped_softmax.gamma, -0.125);
+  EXPECT_EQ(read->model.attention.clipped_softmax.alpha, 0);
+  EXPECT_EQ(read->model.attention.register_tokens, 3);
+}
+
+TEST_F(HuggingFaceConfigTest, DoesNotWriteWhatTransformersLacks) {
+  RunConfig config = GatedOpt();
+  config.model.layer_norm_eps = 1e-12;
+  EXPECT_THAT(std::string(ConfigToHuggingFace(config, {}).status().message()),
+              HasSubstr("1e-12, there always 1e-05"));
+  config.model.architecture = "bigram_backcopy";
+  const absl::Status status = ConfigToHuggingFace(config, {}).status();
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kUsage);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("bigram_backcopy"));
 }
 
 }  // namespace

@@ -62,5 +62,30 @@ TEST(HuggingFaceNamesTest, TheSameParameterTwiceIsAnError) {
             "bert.embeddings.LayerNorm.bias");
 }
 
+TEST(HuggingFaceNamesTest, OptWithoutPrefixAndWithItsHead) {
+  ModelConfig opt;
+  opt.architecture = "opt";
+  const std::string table = "model.decoder.embed_tokens.weight";
+  const auto tensors =
+      SortTensorNames({"decoder.embed_tokens.weight", "lm_head.weight", "lm_head.bias"}, {table},
+                      opt, "x.safetensors");
+  ASSERT_TRUE(tensors.ok()) << tensors.status();
+  EXPECT_THAT(tensors->file_name, ElementsAre(Pair(table, "decoder.embed_tokens.weight")));
+  ASSERT_EQ(tensors->copies.size(), 1u);
+  EXPECT_EQ(tensors->copies[0].name, "lm_head.weight");
+  EXPECT_EQ(tensors->copies[0].parameter, table);
+  EXPECT_THAT(tensors->unknown, ElementsAre("lm_head.bias"));
+}
+
+TEST(HuggingFaceNamesTest, WhatTransformersHasNoPlaceFor) {
+  for (const char* own :
+       {"bert.encoder.layer.0.attention.self.gate.weight",
+        "model.decoder.layers.1.self_attn.sink.key", "bert.embeddings.register_embeddings.weight",
+        "model.decoder.embed_registers.weight"}) {
+    EXPECT_TRUE(IsOwnParameter(own)) << own;
+  }
+  EXPECT_FALSE(IsOwnParameter("model.decoder.layers.1.self_attn.q_proj.weight"));
+}
+
 }  // namespace
 }  // namespace sluice

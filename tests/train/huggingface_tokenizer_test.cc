@@ -1,12 +1,14 @@
 #include "train/huggingface_tokenizer.h"
 
 #include "core/error.h"
+#include "core/status.h"
 #include "gmock/gmock.h"
 #include "support/sample_checkpoint.h"
 
 namespace sluice {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 class HuggingFaceTokenizerTest : public ::testing::Test {
@@ -14,7 +16,12 @@ class HuggingFaceTokenizerTest : public ::testing::Test {
   void Write(const std::string& name, const std::string& text) const {
     testing::SetFileBytes(folder_.path() + "/" + name, text);
   }
-  absl::StatusOr<std::string> Read() const { return VocabularyFromHuggingFace(folder_.path()); }
+  absl::StatusOr<std::vector<std::string>> Read() const {
+    ASSIGN_OR_RETURN(const ImportedVocabulary vocabulary,
+                     VocabularyFromHuggingFace(folder_.path()));
+    EXPECT_EQ(vocabulary.files.size(), VocabularyFileNames(vocabulary.kind).size());
+    return vocabulary.files;
+  }
   void ExpectRefused(const std::string& message) const {
     const absl::Status status = Read().status();
     EXPECT_EQ(ExitCodeOf(status), ExitCode::kCheckpoint) << status;
@@ -49,23 +56,25 @@ class HuggingFaceTokenizerTest : public ::testing::Test {
 
 TEST_F(HuggingFaceTokenizerTest, VocabularyFileAsItIs) {
   Write("vocab.txt", "[PAD]\nriver\n##s");  // no newline at the end: its checksum is its identity
-  EXPECT_EQ(Read().value(), "[PAD]\nriver\n##s");
+  EXPECT_THAT(Read().value(), ElementsAre("[PAD]\nriver\n##s"));
   for (const bool cased : {false, true}) {
     Write("vocab.txt", cased ? "[PAD]\nRiver\n" : "[PAD]\nriver\n");
-    Write("tokenizer_config.json", TokenizerConfigToHuggingFace(cased, 512).dump());
+    TokenizerIdentity identity;
+    identity.cased = cased;
+    Write("tokenizer_config.json", TokenizerConfigToHuggingFace(identity, 512).dump());
     EXPECT_TRUE(Read().ok()) << Read().status();
   }
 }
 
 TEST_F(HuggingFaceTokenizerTest, VocabularyOfTokenizerJson) {
   WriteTokenizer(Json::object());
-  EXPECT_EQ(Read().value(), "[PAD]\n##é\nb\n");
+  EXPECT_THAT(Read().value(), ElementsAre("[PAD]\n##é\nb\n"));
   Write("vocab.txt", "other\n");  // wins
-  EXPECT_EQ(Read().value(), "other\n");
+  EXPECT_THAT(Read().value(), ElementsAre("other\n"));
 }
 
 TEST_F(HuggingFaceTokenizerTest, RefusesOtherNormalizations) {
-  ExpectRefused("neither vocab.txt nor tokenizer.json");
+  ExpectRefused("neither vocab.txt nor vocab.json and merges.txt nor tokenizer.json");
   Write("vocab.txt", "[PAD]\nriver\n");
   ExpectConfigRefused({{"tokenizer_class", "GPT2Tokenizer"}},
                       R"(tokenizer_class: "GPT2Tokenizer")");
@@ -85,7 +94,7 @@ TEST_F(HuggingFaceTokenizerTest, RefusesOtherTokenizers) {
     WriteTokenizer(change);
     ExpectRefused(message);
   };
-  refused({{"model", {{"type", "BPE"}}}}, "expected a model WordPiece");
+  refused({{"model", {{"type", "Unigram"}}}}, "expected a model BPE, or WordPiece");
   refused({{"model", 1}}, "is not an object");
   refused({{"model", {{"unk_token", "<unk>"}}}}, "unk_token");
   refused({{"model", {{"continuing_subword_prefix", "@@"}}}}, "continuing_subword_prefix");
