@@ -30,6 +30,21 @@ job_count() {
   echo $((cores < memory ? cores : memory))
 }
 
+# Makes .venv unless it is there and complete, or SLUICE_ORACLE_PYTHON names another Python.
+make_oracle_environment() {
+  local python=${SLUICE_ORACLE_PYTHON:-$root/.venv/bin/python}
+  if ! "$python" -c 'import torch, transformers, tokenizers, safetensors, numpy' 2>/dev/null; then
+    [ -z "${SLUICE_ORACLE_PYTHON:-}" ] ||
+      stop "$python (SLUICE_ORACLE_PYTHON) lacks torch, transformers, tokenizers, safetensors or numpy"
+    say "making .venv with torch, transformers, tokenizers, safetensors and numpy"
+    python3 -m venv "$root/.venv" || stop "python3 -m venv failed; run launch/install_dependencies.sh --oracle"
+    "$python" -m pip install --quiet --disable-pip-version-check \
+      torch transformers tokenizers safetensors numpy </dev/null ||
+      stop "pip could not install torch, transformers, tokenizers, safetensors and numpy (above)"
+  fi
+  export SLUICE_ORACLE_PYTHON=$python
+}
+
 # The compiler cache serves a second clone in another folder too.
 export CCACHE_BASEDIR=${CCACHE_BASEDIR:-$root} CCACHE_NOHASHDIR=${CCACHE_NOHASHDIR:-1}
 

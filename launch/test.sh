@@ -34,19 +34,6 @@ done
 [ -n "$slow" ] || left_out+=(slow)
 [ -n "$oracle" ] || left_out+=(oracle)
 
-# Makes .venv unless it is there and complete.
-make_oracle_environment() {
-  local python=$root/.venv/bin/python
-  if ! "$python" -c 'import torch, transformers, tokenizers, safetensors, numpy' 2>/dev/null; then
-    say "making .venv with torch, transformers, tokenizers, safetensors and numpy"
-    python3 -m venv "$root/.venv" || stop "python3 -m venv failed; run launch/install_dependencies.sh --oracle"
-    "$python" -m pip install --quiet --disable-pip-version-check \
-      torch transformers tokenizers safetensors numpy </dev/null ||
-      stop "pip could not install torch, transformers, tokenizers, safetensors and numpy (above)"
-  fi
-  export SLUICE_ORACLE_PYTHON=$python
-}
-
 if [ -n "$install" ]; then
   "$root/launch/install_dependencies.sh" ${oracle:+--oracle}
 fi

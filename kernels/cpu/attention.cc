@@ -10,6 +10,8 @@
 #include "hwy/highway.h"
 // After highway.h:
 #include "hwy/contrib/math/math-inl.h"
+#include "kernels/cpu/attention_amx.h"
+#include "kernels/cpu/attention_amx_plan.h"
 #include "kernels/cpu/attention_clip.h"
 #include "kernels/cpu/attention_pack.h"
 #include "kernels/cpu/attention_plan.h"
@@ -143,6 +145,24 @@ void SoftmaxStrip(const AttentionForwardArgs<T>& args, int64_t b, int64_t h,
   StoreLogSumExp(largest, sums, block, args.log_sum_exp + (b * args.H + h) * args.T_ + block.first);
 }
 
+// The product with the values, normalized and gated, as the output.
+template <typename T>
+void StoreOutput(const AttentionForwardArgs<T>& args, int64_t b, int64_t h,
+                 const cpu::QueryBlock& block, const float* product, const float* normalizer) {
+  const int64_t row_stride = cpu::PackedRowStride(args.D);
+  const bool query_gate = args.gate_site == GateSite::kQuery;
+  for (int64_t r = 0; r < block.rows; ++r) {
+    const int64_t head = (b * args.T_ + block.first + r) * args.H + h;
+    const float* row = product + r * row_stride;
+    T* out = args.out + head * args.D;
+    if (query_gate && args.gate_per_channel) {
+      UnpackGatedRow(row, args.D, normalizer[r], args.gate + head * args.D, out);
+    } else {
+      UnpackRow(row, args.D, normalizer[r] * (query_gate ? args.gate[head] : 1), out);
+    }
+  }
+}
+
 template <typename T>
 void ForwardBlock(const AttentionForwardArgs<T>& args, int64_t b, int64_t h, int64_t block_index,
                   const cpu::ForwardScratch& scratch, cpu::RowPrefetcher& prefetcher) {
@@ -165,17 +185,7 @@ void ForwardBlock(const AttentionForwardArgs<T>& args, int64_t b, int64_t h, int
     AddProductByRows(segment, scratch.strip + segment.column, strip_stride, scratch.values, args.D,
                      scratch.out, prefetcher);
   }
-  const bool query_gate = args.gate_site == GateSite::kQuery;
-  for (int64_t r = 0; r < block.rows; ++r) {
-    const int64_t head = (b * args.T_ + block.first + r) * args.H + h;
-    const float* row = scratch.out + r * row_stride;
-    T* out = args.out + head * args.D;
-    if (query_gate && args.gate_per_channel) {
-      UnpackGatedRow(row, args.D, normalizer[r], args.gate + head * args.D, out);
-    } else {
-      UnpackRow(row, args.D, normalizer[r] * (query_gate ? args.gate[head] : 1), out);
-    }
-  }
+  StoreOutput(args, b, h, block, scratch.out, normalizer);
 }
 
 // What this item will write, and what the next one will read.
@@ -210,12 +220,70 @@ void ForwardItem(const AttentionForwardArgs<T>& args, const cpu::ForwardItem& it
   }
 }
 
+#if HWY_TARGET == HWY_AVX3
+void ForwardBlockAmx(const AttentionForwardArgs<bf16>& args, const cpu::ForwardItem& item,
+                     int64_t block_index, const cpu::AmxForwardScratch& scratch,
+                     cpu::RowPrefetcher& prefetcher) {
+  const cpu::ScratchSizes sizes = cpu::ScratchSizes::Of(args);
+  const int64_t b = item.b, h = item.h, depth = cpu::AmxDepth(args.D);
+  const cpu::QueryBlock block(args.mask, args.T_, sizes.keys - args.T_, b, block_index);
+  const int64_t strip_stride = sizes.strip_stride(), key_stride = cpu::AmxKeyStride(sizes.keys);
+  const bool exact = ScaleIsExact(args.scale);
+  for (int64_t r = 0; r < block.rows; ++r) {
+    const int64_t token = b * args.T_ + block.first + r;
+    CopyRow(args.q + token * args.qkv_stride + h * args.D, args.D, exact ? args.scale : 1, nullptr,
+            scratch.queries + r * depth);
+  }
+  std::fill(scratch.queries + block.rows * depth, scratch.queries + cpu::kQueryBlock * depth,
+            bf16(0.0f));
+  for (const cpu::KeySegment& segment : block.segments()) {
+    MultiplyByKeys(sizes, block, segment, scratch.queries, scratch.key_columns,
+                   scratch.strip + segment.column);
+  }
+  if (!exact) ScaleStrip(block, args.scale, scratch.strip, strip_stride);
+  prefetcher.Advance();
+  float normalizer[cpu::kQueryBlock];
+  SoftmaxStrip(args, b, h, block, scratch.strip, normalizer);
+  prefetcher.Advance();
+  std::fill_n(scratch.out, cpu::kQueryBlock * sizes.row_stride(), 0.0f);
+  for (const cpu::KeySegment& segment : block.segments()) {
+    RoundStrip(sizes, block, segment, scratch.strip + segment.column, scratch.weights, nullptr);
+    AddProductByKeys(sizes, block, segment, scratch.weights, scratch.value_pairs, scratch.out);
+  }
+  StoreOutput(args, b, h, block, scratch.out, normalizer);
+}
+
+void ForwardItemAmx(const AttentionForwardArgs<bf16>& args, const cpu::ForwardItem& item,
+                    float* memory) {
+  cpu::Scratch allocator(memory);
+  const cpu::ScratchSizes sizes = cpu::ScratchSizes::Of(args);
+  const cpu::AmxForwardScratch scratch(allocator, sizes);
+  const int64_t depth = cpu::AmxDepth(args.D), padded = RoundUp(sizes.keys, cpu::kAmxDepth);
+  const int64_t tokens = cpu::VisibleTokens(args.mask, args.T_, item.b);
+  CopyHeadRows(KeysOf<bf16>(args, item.b, item.h), tokens, args.D, padded, scratch.rows);
+  TransposeWords(scratch.rows, depth, padded, depth / 2, scratch.key_columns,
+                 2 * cpu::AmxKeyStride(sizes.keys));
+  CopyHeadRows(ValuesOf<bf16>(args, item.b, item.h), tokens, args.D, padded, scratch.rows);
+  PairRows(scratch.rows, depth, padded, depth, scratch.value_pairs, 2 * depth);
+  cpu::RowPrefetcher prefetcher = MakePrefetcher(args, item);
+  prefetcher.SpreadOver(2 * (item.end_block - item.first_block));
+  cpu::BeginTiles();
+  for (int64_t block = item.first_block; block < item.end_block; ++block) {
+    ForwardBlockAmx(args, item, block, scratch, prefetcher);
+  }
+  cpu::EndTiles();
+}
+#endif  // HWY_TARGET == HWY_AVX3
+
 void ForwardItemFloat(const AttentionForwardArgs<float>& args, const cpu::ForwardItem& item,
                       float* memory) {
   ForwardItem(args, item, memory);
 }
 void ForwardItemBf16(const AttentionForwardArgs<bf16>& args, const cpu::ForwardItem& item,
                      float* memory) {
+#if HWY_TARGET == HWY_AVX3
+  if (cpu::HasAmxTiles()) return ForwardItemAmx(args, item, memory);
+#endif
   ForwardItem(args, item, memory);
 }
 
@@ -236,8 +304,7 @@ HWY_EXPORT(ForwardItemBf16);
 
 int64_t AttentionForwardWorkspaceBytes(int64_t T, int64_t /*H*/, int64_t D, int threads) {
   const auto sizes = cpu::ScratchSizes::Largest(T, D);
-  return threads * cpu::ScratchFloats<cpu::ForwardScratch>(sizes) *
-         static_cast<int64_t>(sizeof(float));
+  return threads * cpu::ForwardFloats(sizes) * static_cast<int64_t>(sizeof(float));
 }
 
 namespace cpu {
@@ -250,7 +317,7 @@ absl::Status AttentionForward(const AttentionForwardArgs<T>& args) {
   CHECK_EQ(args.sink_logit == nullptr, args.sink != SoftmaxSink::kLogit);
   CHECK_EQ(args.sink_key == nullptr, args.sink_value == nullptr);
   CHECK(args.clip.gamma <= 0 && args.clip.zeta >= 1) << args.clip.gamma << ", " << args.clip.zeta;
-  const int64_t scratch_floats = ScratchFloats<ForwardScratch>(ScratchSizes::Of(args));
+  const int64_t scratch_floats = ForwardFloats(ScratchSizes::Of(args));
   // Rows of different blocks share nothing but the packed keys and values, so heads may be split
   // when there are too few of them, and no result changes.
   const int64_t blocks = CeilDiv(args.T_, kQueryBlock);

@@ -15,6 +15,7 @@
 #include "kernels/cpu/attention_plan.h"
 #include "kernels/cpu/attention_tile.h"
 #include "kernels/cpu/vector_memory.h"
+#include "kernels/cpu/vector_transpose.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace sluice {
@@ -68,54 +69,6 @@ HWY_INLINE void UnpackGatedRow(const float* packed, int64_t D, float factor, con
   });
 }
 
-#if HWY_TARGET != HWY_SCALAR
-// packed[d · kPanel + column] = rows[column · stride + d] for a square of kSide = kLanes: first
-// within 128-bit blocks, then the blocks.
-template <int kSide, typename T>
-HWY_INLINE void TransposeSquare(const T* rows, int64_t stride, float* packed) {
-  const FloatTag df;
-  const hn::Repartition<double, FloatTag> dd;
-  // Block i of quad[4·g + c] holds rows 4·g … 4·g + 3 at d = 4·i + c.
-  FloatVector quad[kSide];
-#pragma GCC unroll 4
-  for (int g = 0; g < kSide; g += 4) {
-    const FloatVector r0 = LoadFloats(df, rows + g * stride);
-    const FloatVector r1 = LoadFloats(df, rows + (g + 1) * stride);
-    const FloatVector r2 = LoadFloats(df, rows + (g + 2) * stride);
-    const FloatVector r3 = LoadFloats(df, rows + (g + 3) * stride);
-    const auto low01 = hn::BitCast(dd, hn::InterleaveLower(df, r0, r1));
-    const auto low23 = hn::BitCast(dd, hn::InterleaveLower(df, r2, r3));
-    const auto high01 = hn::BitCast(dd, hn::InterleaveUpper(df, r0, r1));
-    const auto high23 = hn::BitCast(dd, hn::InterleaveUpper(df, r2, r3));
-    quad[g] = hn::BitCast(df, hn::InterleaveLower(dd, low01, low23));
-    quad[g + 1] = hn::BitCast(df, hn::InterleaveUpper(dd, low01, low23));
-    quad[g + 2] = hn::BitCast(df, hn::InterleaveLower(dd, high01, high23));
-    quad[g + 3] = hn::BitCast(df, hn::InterleaveUpper(dd, high01, high23));
-  }
-#pragma GCC unroll 4
-  for (int c = 0; c < 4; ++c) {
-    // Pairs of groups of rows: blocks (0 of a, 0 of b, 2 of a, 2 of b) and the odd ones.
-    FloatVector even[kSide / 8], odd[kSide / 8];
-#pragma GCC unroll 2
-    for (int pair = 0; pair < kSide / 8; ++pair) {
-      const FloatVector a = quad[8 * pair + c], b = quad[8 * pair + 4 + c];
-      even[pair] = hn::OddEvenBlocks(hn::SwapAdjacentBlocks(b), a);
-      odd[pair] = hn::OddEvenBlocks(b, hn::SwapAdjacentBlocks(a));
-    }
-    if constexpr (kSide == 16) {
-      hn::Store(hn::ConcatLowerLower(df, even[1], even[0]), df, packed + c * kPanel);
-      hn::Store(hn::ConcatLowerLower(df, odd[1], odd[0]), df, packed + (4 + c) * kPanel);
-      hn::Store(hn::ConcatUpperUpper(df, even[1], even[0]), df, packed + (8 + c) * kPanel);
-      hn::Store(hn::ConcatUpperUpper(df, odd[1], odd[0]), df, packed + (12 + c) * kPanel);
-    } else {
-      static_assert(kSide == 8);
-      hn::Store(even[0], df, packed + c * kPanel);
-      hn::Store(odd[0], df, packed + (4 + c) * kPanel);
-    }
-  }
-}
-#endif
-
 // packed[d · kPanel + column] = rows[column · stride + d] for `columns` (1…kLanes) rows.
 template <typename T>
 HWY_INLINE void TransposeRows(const T* rows, int64_t stride, int64_t columns, int64_t D,
@@ -123,7 +76,7 @@ HWY_INLINE void TransposeRows(const T* rows, int64_t stride, int64_t columns, in
   int64_t d = 0;
 #if HWY_TARGET != HWY_SCALAR
   for (; d + kLanes <= D && columns == kLanes; d += kLanes) {
-    TransposeSquare<kLanes>(rows + d, stride, packed + d * kPanel);
+    TransposeSquare<kLanes>(rows + d, stride, packed + d * kPanel, kPanel);
   }
 #endif
   for (; d < D; ++d) {

@@ -14,7 +14,8 @@ namespace sluice::cpu {
 // Rows of a register tile; ranges of visible keys are kept for groups of so many query rows.
 inline constexpr int64_t kTileRows = 6;
 // Query rows that are worked on together: their scores against all visible keys are the strip.
-inline constexpr int64_t kQueryBlock = 11 * kTileRows;
+// Whole registers of AMX; register tiles of kTileRows rows end with a smaller one.
+inline constexpr int64_t kQueryBlock = 64;
 // Strips begin at multiples of this key; packed keys are padded to it.
 inline constexpr int64_t kKeyAlignment = 64;
 
@@ -28,10 +29,10 @@ struct KeyRange {
 // A run of keys of which every row of a block sees one interval (or nothing), and in which neither
 // the begins nor the ends of these intervals ever fall from row to row.
 struct KeySegment {
-  int64_t rows;                              // of the block
-  KeyRange keys[kQueryBlock];                // what each row sees
-  KeyRange groups[kQueryBlock / kTileRows];  // what kTileRows rows see together
-  KeyRange all;                              // what all of them see together
+  int64_t rows;                                                // of the block
+  KeyRange keys[kQueryBlock];                                  // what each row sees
+  KeyRange groups[(kQueryBlock + kTileRows - 1) / kTileRows];  // what kTileRows rows see together
+  KeyRange all;                                                // what all of them see together
   int64_t origin;  // key of the segment's first column: all.begin rounded down to kKeyAlignment
   int64_t column;  // of the strip, where the segment begins
 
@@ -218,8 +219,8 @@ struct BackwardScratch {
       : keys_transposed(scratch.Take(PackedColumnsFloats(sizes.keys, sizes.D))),
         values_transposed(scratch.Take(PackedColumnsFloats(sizes.keys, sizes.D))),
         keys(scratch.Take(sizes.keys * sizes.row_stride())),
-        dkeys(scratch.Take(sizes.keys * sizes.row_stride())),
-        dvalues(scratch.Take(sizes.keys * sizes.row_stride())),
+        dkeys(scratch.Take(RoundUp(sizes.keys, 16) * sizes.row_stride())),
+        dvalues(scratch.Take(RoundUp(sizes.keys, 16) * sizes.row_stride())),
         queries(scratch.Take(kQueryBlock * sizes.row_stride())),
         douts(scratch.Take(kQueryBlock * sizes.row_stride())),
         dqueries(scratch.Take(kQueryBlock * sizes.row_stride())),

@@ -129,6 +129,9 @@ void CheckSizes(int64_t N, int64_t K, int64_t M) {
 constexpr int64_t kMinRowsToPackForward = 768;
 constexpr int64_t kMinRowsToPackBackwardBf16 = 512;
 constexpr int64_t kMinRowsToPackBackwardFloat = 256;
+// On AMX dy · W loses half of its rate on a plain weight (docs/performance.md), and its layout is
+// written as fast as memory takes it.
+constexpr int64_t kMinRowsToPackBackwardInPairs = 256;
 
 int64_t PackedBytes(LinearCache& cache, const MatrixLayout& layout) {
   if (layout.type == ElementType::kBf16 && !HasNativeBf16Matmul()) {
@@ -150,9 +153,14 @@ int64_t PackedForwardBytes(LinearCache& cache, int64_t N, int64_t K, int64_t M) 
 template <typename T>
 int64_t PackedBackwardInputBytes(LinearCache& cache, int64_t N, int64_t K, int64_t M) {
   CheckSizes(N, K, M);
+  const MatrixLayout layout = BackwardInputLayout(K, M, kElementType<T>);
   const bool is_bf16 = kElementType<T> == ElementType::kBf16;
-  if (N < (is_bf16 ? kMinRowsToPackBackwardBf16 : kMinRowsToPackBackwardFloat)) return 0;
-  return PackedBytes(cache, BackwardInputLayout(K, M, kElementType<T>));
+  if (N < (is_bf16 ? kMinRowsToPackBackwardBf16 : kMinRowsToPackBackwardFloat)) {
+    if (!is_bf16 || !HasNativeBf16Matmul() || N < kMinRowsToPackBackwardInPairs) return 0;
+    const absl::StatusOr<Packing*> packing = cache.state().library.FindPacking(layout);
+    if (!packing.ok() || !(*packing)->in_pairs) return 0;
+  }
+  return PackedBytes(cache, layout);
 }
 
 template <typename T>

@@ -136,7 +136,12 @@ HWY_INLINE void VectorColumns(const TransposeColumnsArgs<T>& args, int64_t colum
   alignas(64) Bits tile[hn::MaxLanes(D()) * kTileRows];
   int64_t n = 0;
   for (; n + kTileRows <= args.rows; n += kTileRows) {
+    // Rows lie thousands of bytes apart, which hardware prefetchers do not see through.
+    const int64_t ahead = std::min(n + 2 * kTileRows, args.rows) - (n + kTileRows);
     for (int64_t i = 0; i < kTileRows; i += kRows) {
+      for (int64_t row = i; row < std::min(i + kRows, ahead); ++row) {
+        __builtin_prefetch(in + (n + kTileRows + row) * args.stride);
+      }
       TransposeRows(d, in + (n + i) * args.stride, args.stride, tile + i, kTileRows, sums);
     }
     for (int64_t c = 0; c < lanes; ++c) {

@@ -6,7 +6,9 @@
 #include "absl/strings/str_cat.h"
 #include "core/check.h"
 #include "core/error.h"
+#include "core/integer_math.h"
 #include "core/status.h"
+#include "kernels/cpu/pair_packing.h"
 
 namespace sluice::cpu {
 namespace {
@@ -35,6 +37,19 @@ dnnl::primitive_attr Attributes(bool add_to_c) {
     attributes.set_post_ops(operations);
   }
   return attributes;
+}
+
+// Whether a packed layout is the one that PackPairs writes.
+bool LiesInPairs(const memory::desc& packed, const MatrixLayout& layout) {
+  const dnnl_blocking_desc_t& blocking = packed.data.format_desc.blocking;
+  const int64_t inner = RoundUp(layout.inner, kPairBlockInner);
+  return layout.type == ElementType::kBf16 && packed.data.offset0 == 0 &&
+         blocking.inner_nblks == 3 && blocking.inner_idxs[0] == 0 && blocking.inner_blks[0] == 16 &&
+         blocking.inner_idxs[1] == 1 && blocking.inner_blks[1] == kPairBlockColumns &&
+         blocking.inner_idxs[2] == 0 && blocking.inner_blks[2] == 2 &&
+         blocking.strides[0] == kPairBlockInner * kPairBlockColumns &&
+         blocking.strides[1] == inner * kPairBlockColumns && packed.data.padded_dims[0] == inner &&
+         packed.data.padded_dims[1] == RoundUp(layout.columns, kPairBlockColumns);
 }
 
 // Rows for which a layout is chosen. oneDNN 2.6 chooses by inner and columns alone; were a product
@@ -125,6 +140,7 @@ std::unique_ptr<Packing> OneDnnCache::MakePacking(const MatrixLayout& layout) {
   auto packing = std::make_unique<Packing>();
   const memory::desc plain = Plain(layout);
   packing->packed = plain;
+  packing->plain = layout;
   const memory::desc any({layout.inner, layout.columns}, DataType(layout.type),
                          memory::format_tag::any);
   const dnnl::matmul::desc desc(
@@ -141,6 +157,7 @@ std::unique_ptr<Packing> OneDnnCache::MakePacking(const MatrixLayout& layout) {
   const dnnl::reorder::primitive_desc reorder(engine_, plain, engine_, packed, Attributes(false));
   packing->packed = packed;
   packing->bytes = static_cast<int64_t>(packed.get_size());
+  packing->in_pairs = LiesInPairs(packed, layout);
   packing->scratch_bytes = static_cast<int64_t>(reorder.scratchpad_desc().get_size());
   packing->executable.primitive = dnnl::reorder(reorder);
   packing->executable.AddArgument(DNNL_ARG_FROM, plain, engine_);
@@ -172,6 +189,15 @@ absl::Status OneDnnCache::Run(Matmul& matmul, const MatmulOperands& operands, vo
 }
 
 absl::Status OneDnnCache::Pack(Packing& packing, const void* b, void* packed, void* scratch) {
+  if (packing.in_pairs) {
+    PackPairs({.matrix = static_cast<const bf16*>(b),
+               .packed = static_cast<bf16*>(packed),
+               .inner = packing.plain.inner,
+               .columns = packing.plain.columns,
+               .inner_stride = packing.plain.inner_stride,
+               .column_stride = packing.plain.column_stride});
+    return absl::OkStatus();
+  }
   packing.executable.SetPointer(DNNL_ARG_FROM, b);
   packing.executable.SetPointer(DNNL_ARG_TO, packed);
   packing.executable.SetPointer(DNNL_ARG_SCRATCHPAD, scratch);

@@ -77,6 +77,8 @@ struct Matmul {
 struct Packing {
   Executable executable;
   dnnl::memory::desc packed;
+  MatrixLayout plain = {};
+  bool in_pairs = false;  // the layout of kernels/cpu/pair_packing.h: packed without the library
   int64_t bytes = 0;
   int64_t scratch_bytes = 0;
 };

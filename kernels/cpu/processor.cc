@@ -8,12 +8,14 @@
 #include <sstream>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/bf16.h"
 #include "core/check.h"
 #include "core/parallel.h"
 #include "dnnl.hpp"
 #include "kernels/api/linear.h"
+#include "kernels/cpu/amx_tile.h"
 #include "kernels/cpu/onednn_cache.h"
 
 #include "kernels/cpu/highway_targets.h"
@@ -147,8 +149,12 @@ std::vector<OpImplementation> Implementations() {
   lines.push_back({"linear", "fp32", HasNativeBf16Matmul() ? "oneDNN AVX-512" : product});
   lines.push_back({"linear", "bf16",
                    HasNativeBf16Matmul() ? product : absl::StrCat(product, " by way of fp32")});
-  for (const char* op : {"attention", "attention_gate", "layer_norm", "embedding", "activation",
-                         "dropout", "cross_entropy", "adamw"}) {
+  lines.push_back({"attention", "fp32", vectors});
+  // The products of attention; AMX is only used beside the widest vectors (attention_amx.h).
+  const bool on_tiles = HasAmxTiles() && absl::EndsWith(vectors, "AVX3");
+  lines.push_back({"attention", "bf16", on_tiles ? absl::StrCat(vectors, ", AMX") : vectors});
+  for (const char* op : {"attention_gate", "layer_norm", "embedding", "activation", "dropout",
+                         "cross_entropy", "adamw"}) {
     for (const char* dtype : {"fp32", "bf16"}) lines.push_back({op, dtype, vectors});
   }
   return lines;

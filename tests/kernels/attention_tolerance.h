@@ -1,6 +1,9 @@
 // How far a float attention kernel may be from exact arithmetic, from first principles, and the
 // comparison of all its results.
 //
+// Where operands of products are rounded to bf16 (kernels/cpu/attention_amx.h), each adds its unit
+// roundoff relative to the sum of absolute products; scores have exact operands.
+//
 // Roundings are taken as independent: n of them in a row count as min(n, 6 sqrt(n)) half units in
 // the last place (Higham and Mary, SIAM J. Sci. Comput. 41(5), 2019, theorem 2.4 with λ = 6).
 #pragma once
@@ -12,6 +15,7 @@
 
 #include "kernels/attention_kinks.h"
 #include "kernels/attention_problem.h"
+#include "kernels/cpu/amx_tile.h"
 #include "support/compare.h"
 
 namespace sluice::testing {
@@ -28,7 +32,17 @@ struct AttentionMagnitudes {
   double sink_token = 0;  // largest Σ_{b,i} p of a head's sink token
   double sink_logit = 0;  // and of its sink logit
   double kept = 1;        // dropout scale · stretch of the clip: p̃ <= kept · p
+  // Of an operand that enters a product in bf16 (unit roundoff of bf16), relative to it; 0 where
+  // products run in fp32.
+  double operand = 0;
 };
+
+// Whether products of this storage type may round their operands: those of bf16 on AMX. Other
+// instruction sets keep the narrower bounds by far, but share these where AMX is there.
+template <typename T>
+double OperandRounding() {
+  return std::is_same_v<T, bf16> && cpu::HasAmxTiles() ? UnitRoundoff<bf16>() : 0;
+}
 
 inline double LargestAbsolute(const std::vector<double>& values) {
   double largest = 0;
@@ -60,8 +74,10 @@ inline void MeasureColumns(const AttentionProblem& problem, const AttentionInput
 
 inline AttentionMagnitudes MeasureMagnitudes(const AttentionProblem& problem,
                                              const AttentionInputs& inputs,
-                                             const std::vector<double>& log_sum_exp) {
+                                             const std::vector<double>& log_sum_exp,
+                                             double operand_rounding = 0) {
   AttentionMagnitudes m;
+  m.operand = operand_rounding;
   m.kept = (inputs.dropout.enabled() ? inputs.dropout.scale() : 1) *
            (static_cast<double>(problem.clip.zeta) - problem.clip.gamma);
   const int64_t T = problem.T, H = problem.H, D = problem.D, S = problem.sink_tokens();
@@ -121,11 +137,13 @@ void ExpectSinksClose(const AttentionProblem& problem, const AttentionInputs& in
                              kept, "Σ p of the sink · (error of D + error of p + sum over B·T)"));
   ExpectClose(
       name + "dsink_key", actual.dsink_key, expected.dsink_key,
-      AttentionBound(m.q * inputs.scale * m.sink_token * (difference + 2 * m.dot * sum) + kept,
-                     kept, "max|q| · scale · Σ p of the sink · (error of dS + sum over B·T)"));
-  ExpectClose(name + "dsink_value", actual.dsink_value, expected.dsink_value,
-              AttentionBound(m.dout * m.kept * m.sink_token * (m.probability + sum) + kept, kept,
-                             "max|dout| · Σ p of the sink · (error of p + sum over B·T)"));
+      AttentionBound(
+          m.q * inputs.scale * m.sink_token * (difference + 2 * m.dot * (sum + m.operand)) + kept,
+          kept, "max|q| · scale · Σ p of the sink · (error of dS + sum over B·T)"));
+  ExpectClose(
+      name + "dsink_value", actual.dsink_value, expected.dsink_value,
+      AttentionBound(m.dout * m.kept * m.sink_token * (m.probability + sum + 2 * m.operand) + kept,
+                     kept, "max|dout| · Σ p of the sink · (error of p + sum over B·T)"));
 }
 
 template <typename T>
@@ -135,10 +153,11 @@ void ExpectGateGradientClose(const AttentionProblem& problem, const AttentionMag
   const std::string name = problem.Name() + (std::is_same_v<T, bf16> ? " bf16 " : " float ");
   const double t = static_cast<double>(problem.T), d = static_cast<double>(problem.D);
   const double kept = UnitRoundoff<float>();
-  const double dvalues = m.dout * m.kept * m.column * (m.probability + Roundings(t + 6));
+  const double weighting = m.probability + Roundings(t + 6) + 2 * m.operand;
+  const double dvalues = m.dout * m.kept * m.column * weighting;
   if (problem.site == GateSite::kQuery && problem.per_channel) {
     ExpectClose(name + "dgate", actual.dgate, expected.dgate,
-                AttentionBound(m.dout * m.v * m.kept * (m.probability + Roundings(t + 6)), kept,
+                AttentionBound(m.dout * m.v * m.kept * weighting, kept,
                                "max|dout| · max|v| · (error of p + sum over T)"));
   } else if (problem.site == GateSite::kQuery) {
     ExpectClose(name + "dgate", actual.dgate, expected.dgate,
@@ -158,25 +177,31 @@ template <typename T>
 void ExpectAttentionClose(const AttentionProblem& problem, const AttentionInputs& inputs,
                           const AttentionResults<T>& actual,
                           const AttentionResults<double>& expected) {
-  const AttentionMagnitudes m = MeasureMagnitudes(problem, inputs, expected.log_sum_exp);
+  const AttentionMagnitudes m =
+      MeasureMagnitudes(problem, inputs, expected.log_sum_exp, OperandRounding<T>());
   const double t = static_cast<double>(problem.T), d = static_cast<double>(problem.D);
-  // Error of ⟨dout, v⟩ - Σ p ⟨dout, v⟩, the factor beside p in the gradient of the scores.
-  const double difference = m.dot * (3 * m.probability + 2 * Roundings(d + 4) + Roundings(t + 4));
+  // Error of ⟨dout, v⟩ - Σ p ⟨dout, v⟩, the factor beside p in the gradient of the scores. Gated
+  // values or gradients are operands of ⟨dout, v⟩ and so of its mean.
+  const double difference =
+      m.dot * (3 * m.probability + 2 * Roundings(d + 4) + Roundings(t + 4) + 2 * m.operand);
+  // The gradient of a score, at most 2 · dot · p, is an operand itself.
+  const double gradient = difference + 2 * m.dot * (Roundings(t + 4) + m.operand);
+  // Relative to Σ p · values: p and its sum, and the two operands of the product.
+  const double weighting = m.probability + Roundings(t + 6) + 2 * m.operand;
   const double stored = UnitRoundoff<T>(), kept = UnitRoundoff<float>();
   const std::string name = problem.Name() + (std::is_same_v<T, bf16> ? " bf16 " : " float ");
-  ExpectClose(name + "out", actual.out, expected.out,
-              AttentionBound(m.v * m.kept * (m.probability + Roundings(t + 6)), stored,
-                             "max|v| · (error of p + sum over T)"));
-  ExpectClose(name + "dq", actual.dq, expected.dq,
-              AttentionBound(m.k * inputs.scale * (difference + 2 * m.dot * Roundings(t + 4)),
-                             stored, "max|k| · scale · (error of dS + sum over T)"));
   ExpectClose(
-      name + "dk", actual.dk, expected.dk,
-      AttentionBound(m.q * inputs.scale * m.column * (difference + 2 * m.dot * Roundings(t + 4)),
-                     stored, "max|q| · scale · column sum · (error of dS + sum over T)"));
+      name + "out", actual.out, expected.out,
+      AttentionBound(m.v * m.kept * weighting, stored, "max|v| · (error of p + sum over T)"));
+  ExpectClose(name + "dq", actual.dq, expected.dq,
+              AttentionBound(m.k * inputs.scale * gradient, stored,
+                             "max|k| · scale · (error of dS + sum over T)"));
+  ExpectClose(name + "dk", actual.dk, expected.dk,
+              AttentionBound(m.q * inputs.scale * m.column * gradient, stored,
+                             "max|q| · scale · column sum · (error of dS + sum over T)"));
   ExpectClose(name + "dv", actual.dv, expected.dv,
-              AttentionBound(m.dout * m.kept * m.column * (m.probability + Roundings(t + 6)),
-                             stored, "max|dout| · column sum · (error of p + sum over T)"));
+              AttentionBound(m.dout * m.kept * m.column * weighting, stored,
+                             "max|dout| · column sum · (error of p + sum over T)"));
   ExpectGateGradientClose(problem, m, difference, actual, expected);
   ExpectSinksClose(problem, inputs, m, difference, actual, expected);
   std::vector<double> actual_sums, expected_sums;  // where finite; -infinity must be where expected
@@ -199,8 +224,8 @@ template <typename T>
 AttentionInputs InputsAwayFromKinks(const AttentionProblem& problem, uint64_t seed) {
   if (!problem.clip.enabled()) return AttentionInputs::Make<T>(problem, seed);
   const AttentionInputs first = AttentionInputs::Make<T>(problem, seed);
-  const AttentionMagnitudes m =
-      MeasureMagnitudes(problem, first, RunAttention<double>(problem, first).log_sum_exp);
+  const AttentionMagnitudes m = MeasureMagnitudes(
+      problem, first, RunAttention<double>(problem, first).log_sum_exp, OperandRounding<T>());
   // Twice: other inputs have somewhat other errors.
   return MakeAwayFromKinks<T>(problem, seed, /*absolute=*/0, 2 * (m.probability + Roundings(4)));
 }

@@ -161,23 +161,23 @@ TEST(AttentionVariantsTest, SameBitsForAnyNumberOfThreads) {
 
 // Keys between the registers and a query's document are not looked at, not even times zero.
 TEST(AttentionVariantsTest, WhatLiesInTheGapIsNotRead) {
-  AttentionProblem problem = {.T = 330,
+  AttentionProblem problem = {.T = 320,
                               .D = 16,
                               .site = GateSite::kQuery,
                               .sink = SoftmaxSink::kLogit,
                               .sink_token = true,
                               .registers = 3};
-  problem.documents.assign(330, 1);
-  std::fill(problem.documents.begin() + 66, problem.documents.begin() + 264, 2);
-  std::fill(problem.documents.begin() + 264, problem.documents.end(), 3);
+  problem.documents.assign(320, 1);
+  std::fill(problem.documents.begin() + 64, problem.documents.begin() + 256, 2);
+  std::fill(problem.documents.begin() + 256, problem.documents.end(), 3);
   const AttentionInputs clean = AttentionInputs::Make<float>(problem, 800'000);
   AttentionInputs dirty = clean;
   for (auto* values : {&dirty.q, &dirty.k, &dirty.v}) {
-    std::fill(values->begin() + 66 * 16, values->begin() + 264 * 16, std::nan(""));
+    std::fill(values->begin() + 64 * 16, values->begin() + 256 * 16, std::nan(""));
   }
   const auto expected = RunAttention<float>(problem, clean);
   const auto actual = RunAttention<float>(problem, dirty);
-  for (const auto& [first, count] : {std::pair{0, 66}, std::pair{264, 66}}) {
+  for (const auto& [first, count] : {std::pair{0, 64}, std::pair{256, 64}}) {
     const auto rows = [&, at = first * 16, size = count * 16](const std::vector<float>& values) {
       return std::span<const float>(values).subspan(at, size);
     };
