@@ -197,11 +197,11 @@ TEST_F(SafetensorsTest, EveryTruncationOfAFileIsRefused) {
   EXPECT_TRUE(Open(whole).ok());
 }
 
-TEST_F(SafetensorsTest, ADiskThatDeclinesIsACheckpointError) {
+TEST_F(SafetensorsTest, ADiskThatDeclinesIsADeviceError) {
   const std::vector<float> values = {1};
   const absl::Status status =
       WriteSafetensors(path() + "/absent/x", {SafetensorsTensor::Of("w", {1}, values)}, {});
-  EXPECT_EQ(ExitCodeOf(status), ExitCode::kCheckpoint);
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kDevice);
   EXPECT_THAT(std::string(status.message()), HasSubstr("cannot create file"));
 }
 

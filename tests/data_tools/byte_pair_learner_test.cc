@@ -92,7 +92,7 @@ TEST(LearnBytePairVocabularyTest, WritesAFolderThatLoads) {
   EXPECT_TRUE(LearnVocabulary(options).ok());  // the same files
   LearnVocabularyOptions other = options;
   other.learner.size = 265;
-  EXPECT_EQ(ExitCodeOf(LearnVocabulary(other).status()), ExitCode::kData);
+  EXPECT_EQ(ExitCodeOf(LearnVocabulary(other).status()), ExitCode::kUsage);
   other.tokenizer = "unigram";
   EXPECT_EQ(ExitCodeOf(LearnVocabulary(other).status()), ExitCode::kUsage);
 }

@@ -179,10 +179,10 @@ TEST(LearnVocabularyTest, WritesAFolderThatLoads) {
   LearnVocabularyOptions other = options;
   other.learner.size = 30;
   const absl::Status refused = LearnVocabulary(other).status();
-  EXPECT_EQ(ExitCodeOf(refused), ExitCode::kData) << refused;
+  EXPECT_EQ(ExitCodeOf(refused), ExitCode::kUsage) << refused;
   EXPECT_THAT(std::string(refused.message()), StartsWith("folder holds another vocabulary"));
   other.folder = "/proc/none";
-  EXPECT_EQ(ExitCodeOf(LearnVocabulary(other).status()), ExitCode::kData);
+  EXPECT_EQ(ExitCodeOf(LearnVocabulary(other).status()), ExitCode::kUsage);
   other.texts = {folder.path() + "/none"};
   EXPECT_EQ(ExitCodeOf(LearnVocabulary(other).status()), ExitCode::kData);
 }

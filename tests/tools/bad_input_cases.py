@@ -99,7 +99,7 @@ COMMAND_LINES = [
     Case("predict of nothing", 1, "no [MASK] to fill in", ["predict", RUN, ""]),
     Case("predict too long a text", 1, "too long for the model: 180 tokens > 32", ["predict", RUN, "the " * 59 + "[MASK]"]),
     Case("predict with a causal model", 1, "[MASK]", ["predict", INPUTS + "opt_run", "the [MASK]"]),
-    Case("predict with a model of no vocabulary", 2, "vocab", ["predict", INPUTS + "generated_run", "the [MASK]"]),
+    Case("predict with a model of no vocabulary", 3, "has no vocabulary", ["predict", INPUTS + "generated_run", "the [MASK]"]),
     Case("inspect of nothing", 1, "no such run, checkpoint, shard or manifest: absent", ["inspect", "absent"]),
     Case("gates of a shard", 1, "this is token data", ["inspect", INPUTS + "train", "--gates"]),
     Case("two looks at once", 1, "excludes", ["inspect", RUN, "--verify", "--gates"]),
