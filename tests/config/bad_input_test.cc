@@ -203,7 +203,7 @@ const BadInput kValues[] = {
      "model:\n  attention: {variant: gatted}\n",
      {},
      "unknown value: run.yaml:3: model.attention.variant: 'gatted', expected one of: vanilla, "
-     "gated"},
+     "gated, clipped_softmax, learnable_sink, softmax_plus_one"},
     {"YesForTrue",
      "checkpoint: {keep_best: yes}\n",
      {},
