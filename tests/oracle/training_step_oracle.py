@@ -129,7 +129,7 @@ def compare(ours, losses, gradients, curve_tolerance):
 
 
 def check(case, overrides, programs, folder):
-    run, exported, out = folder / case, folder / (case + "_exported"), folder / (case + ".safetensors")
+    run, exported, out = folder / case, folder / (case + "_exported"), folder / (case + "_step.safetensors")
     batches = folder / ("documents.safetensors" if DOCUMENTS in overrides else "batches.safetensors")
     programs.sluice("train", folder / "config.yaml", "--run-folder", run, *overrides)
     report = json.loads(programs.sluice("export-hf", run, exported, "--json"))
