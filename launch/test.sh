@@ -41,6 +41,10 @@ fi
 "$root/launch/build.sh" "$preset"
 
 label_pattern="^($(IFS='|' && echo "${left_out[*]}"))\$"
+case $preset in
+  asan) export LSAN_OPTIONS=suppressions=$root/tests/lsan_suppressions.txt ;;
+  tsan) export TSAN_OPTIONS=suppressions=$root/tests/tsan_suppressions.txt ;;
+esac
 say "running the tests of build/$preset, without the labels: ${left_out[*]}"
 ctest --test-dir "build/$preset" --output-on-failure --parallel "$(job_count)" \
   --label-exclude "$label_pattern" --no-tests=error "$@" </dev/null
