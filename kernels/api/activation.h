@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
+#include "kernels/api/cuda_stream.h"
 
 namespace sluice {
 
@@ -40,5 +41,11 @@ absl::Status ActivationForward(const ActivationForwardArgs<T>& args);
 template <typename T>
 absl::Status ActivationBackward(const ActivationBackwardArgs<T>& args);
 }  // namespace cpu
+namespace cuda {
+template <typename T>  // float, bf16, fp16
+absl::Status ActivationForward(const ActivationForwardArgs<T>& args, Stream stream);
+template <typename T>
+absl::Status ActivationBackward(const ActivationBackwardArgs<T>& args, Stream stream);
+}  // namespace cuda
 
 }  // namespace sluice

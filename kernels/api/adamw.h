@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "core/bf16.h"
+#include "kernels/api/cuda_stream.h"
 
 namespace sluice {
 
@@ -43,5 +44,17 @@ namespace cpu {
 template <typename T>  // float, bf16
 absl::Status AdamW(const AdamWArgs<T>& args);
 }
+namespace cuda {
+
+// What only the device knows when the update is launched, so that the host need not wait for it.
+struct AdamWDeviceArgs {
+  int64_t elements;              // of the flat buffers: the end of the last segment or more
+  const float* gradient_factor;  // (1): multiplies gradient_scale (clipping); null: 1
+  const int32_t* skip;           // (1): if not 0 only the gradient is zeroed; null: 0
+};
+template <typename T>  // float, bf16, fp16; args.segments is on the device too
+absl::Status AdamW(const AdamWArgs<T>& args, const AdamWDeviceArgs& device, Stream stream);
+
+}  // namespace cuda
 
 }  // namespace sluice

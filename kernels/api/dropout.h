@@ -16,6 +16,7 @@
 
 #include "absl/status/status.h"
 #include "core/philox.h"
+#include "kernels/api/cuda_stream.h"
 
 namespace sluice {
 
@@ -64,5 +65,9 @@ namespace cpu {
 template <typename T>  // float, bf16
 absl::Status DropoutForward(const DropoutArgs<T>& args);
 }
+namespace cuda {
+template <typename T>  // float, bf16, fp16
+absl::Status DropoutForward(const DropoutArgs<T>& args, Stream stream);
+}  // namespace cuda
 
 }  // namespace sluice

@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "core/bf16.h"
+#include "kernels/api/cuda_stream.h"
 
 namespace sluice {
 
@@ -30,4 +31,28 @@ void AddInPlace(const T* x, T* y, int64_t count);
 void ZeroFill(void* memory, int64_t bytes);
 
 }  // namespace cpu
+namespace cuda {
+
+// *sum = Σ x² in double: sums of fixed stretches, summed in order, so the same bits every time.
+template <typename T>
+struct SumOfSquaresArgs {
+  const T* x;  // (count)
+  int64_t count;
+  double* sum;      // (1), overwritten
+  void* workspace;  // SumOfSquaresWorkspaceBytes(), 8 bytes aligned
+};
+int64_t SumOfSquaresWorkspaceBytes();
+template <typename T>  // float, bf16, fp16
+absl::Status SumOfSquares(const SumOfSquaresArgs<T>& args, Stream stream);
+
+// float to bf16 and fp16, and back.
+template <typename From, typename To>
+absl::Status Convert(const From* x, To* y, int64_t count, Stream stream);
+
+template <typename T>  // float, bf16, fp16
+absl::Status AddInPlace(const T* x, T* y, int64_t count, Stream stream);
+
+absl::Status ZeroFill(void* memory, int64_t bytes, Stream stream);
+
+}  // namespace cuda
 }  // namespace sluice

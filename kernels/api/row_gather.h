@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
+#include "kernels/api/cuda_stream.h"
 
 namespace sluice {
 
@@ -37,5 +38,12 @@ absl::Status RowGather(const RowGatherArgs<T>& args);
 template <typename T>
 absl::Status RowScatter(const RowScatterArgs<T>& args);
 }  // namespace cpu
+namespace cuda {
+// Copies only: float, bf16, fp16. A row beyond N traps.
+template <typename T>
+absl::Status RowGather(const RowGatherArgs<T>& args, Stream stream);
+template <typename T>
+absl::Status RowScatter(const RowScatterArgs<T>& args, Stream stream);
+}  // namespace cuda
 
 }  // namespace sluice

@@ -8,6 +8,7 @@
 
 #include "core/bf16.h"
 #include "gtest/gtest.h"
+#include "support/backend.h"
 #include "support/compare.h"
 #include "support/compute_threads.h"
 #include "support/finite_difference.h"
@@ -16,50 +17,56 @@
 namespace sluice {
 namespace {
 
+SLUICE_BACKEND_OP(ActivationForward, ActivationForwardArgs);
+SLUICE_BACKEND_OP(ActivationBackward, ActivationBackwardArgs);
+
 using ::sluice::testing::Cast;
 using ::sluice::testing::ExpectClose;
 using ::sluice::testing::ExpectGradient;
 using ::sluice::testing::ExpectSameBits;
+using ::sluice::testing::OnBackend;
 using ::sluice::testing::OnEachInstructionSet;
 using ::sluice::testing::PoisonedBuffer;
 using ::sluice::testing::RandomValues;
 using ::sluice::testing::ScopedComputeThreads;
 using ::sluice::testing::Tolerance;
+using ::sluice::testing::UnderflowError;
 using ::sluice::testing::UnitRoundoff;
 using ::sluice::testing::Widen;
 
 template <typename T>
 class ActivationTest : public ::testing::Test {};
-using StorageTypes = ::testing::Types<float, bf16>;
-TYPED_TEST_SUITE(ActivationTest, StorageTypes);
+TYPED_TEST_SUITE(ActivationTest, ::sluice::testing::StorageTypes);
 
 constexpr Activation kAll[] = {Activation::kGeluErf, Activation::kGeluTanh, Activation::kRelu,
                                Activation::kTanh};
 
 template <typename T>
-PoisonedBuffer<T> Forward(Activation activation, const std::vector<T>& x) {
+PoisonedBuffer<T> Forward(Activation activation, const std::vector<T>& input) {
+  const auto x = OnBackend(input);
   const auto count = static_cast<int64_t>(x.size());
   PoisonedBuffer<T> y(count, sizeof(T) * (count % 5));
   const ActivationForwardArgs<T> args = {x.data(), y.data(), count, activation};
   if constexpr (std::is_same_v<T, double>) {
     reference::ActivationForward(args);
   } else {
-    EXPECT_TRUE(cpu::ActivationForward<T>(args).ok());
+    EXPECT_TRUE(backend::ActivationForward<T>(args).ok());
   }
   y.ExpectCanariesIntact();
   return y;
 }
 
 template <typename T>
-PoisonedBuffer<T> Backward(Activation activation, const std::vector<T>& x,
-                           const std::vector<T>& dy) {
+PoisonedBuffer<T> Backward(Activation activation, const std::vector<T>& input,
+                           const std::vector<T>& output_gradient) {
+  const auto x = OnBackend(input), dy = OnBackend(output_gradient);
   const auto count = static_cast<int64_t>(x.size());
   PoisonedBuffer<T> dx(count, sizeof(T) * (count % 5));
   const ActivationBackwardArgs<T> args = {x.data(), dy.data(), dx.data(), count, activation};
   if constexpr (std::is_same_v<T, double>) {
     reference::ActivationBackward(args);
   } else {
-    EXPECT_TRUE(cpu::ActivationBackward<T>(args).ok());
+    EXPECT_TRUE(backend::ActivationBackward<T>(args).ok());
   }
   dx.ExpectCanariesIntact();
   return dx;
@@ -70,7 +77,7 @@ PoisonedBuffer<T> Backward(Activation activation, const std::vector<T>& x,
 // zero.
 template <typename T>
 Tolerance ValueTolerance(double exponent) {
-  return {.absolute = 2e-37,
+  return {.absolute = 2e-37 + UnderflowError<T>(),
           .relative = 6e-7 + 1.5e-7 * exponent + UnitRoundoff<T>(),
           .derivation = "error of the vector functions, one product, rounded to T"};
 }
@@ -186,13 +193,15 @@ TYPED_TEST(ActivationTest, InPlaceOnAnyThreadsGivesTheSameBits) {
     const auto y = Forward(activation, x), dx = Backward(activation, x, dy);
     for (const int threads : {1, 2, 3}) {
       const ScopedComputeThreads scope(threads);
-      auto in_place = x, gradient = dy;
+      const auto inputs = OnBackend(x);
+      auto in_place = OnBackend(x), gradient = OnBackend(dy);
       const auto count = static_cast<int64_t>(x.size());
-      ASSERT_TRUE(cpu::ActivationBackward<T>(
-                      {x.data(), gradient.data(), gradient.data(), count, activation})
+      ASSERT_TRUE(backend::ActivationBackward<T>(
+                      {inputs.data(), gradient.data(), gradient.data(), count, activation})
                       .ok());
       ASSERT_TRUE(
-          cpu::ActivationForward<T>({in_place.data(), in_place.data(), count, activation}).ok());
+          backend::ActivationForward<T>({in_place.data(), in_place.data(), count, activation})
+              .ok());
       ExpectSameBits<T>("y", in_place, y.values());
       ExpectSameBits<T>("dx", gradient, dx.values());
     }

@@ -8,6 +8,7 @@
 
 #include "core/bf16.h"
 #include "gtest/gtest.h"
+#include "support/backend.h"
 #include "support/compare.h"
 #include "support/compute_threads.h"
 #include "support/instruction_sets.h"
@@ -15,20 +16,39 @@
 namespace sluice {
 namespace {
 
+using ::sluice::testing::BackendVector;
 using ::sluice::testing::Cast;
 using ::sluice::testing::ExpectClose;
 using ::sluice::testing::ExpectSameBits;
+using ::sluice::testing::kOnCuda;
+using ::sluice::testing::OnBackend;
 using ::sluice::testing::OnEachInstructionSet;
 using ::sluice::testing::PoisonedBuffer;
 using ::sluice::testing::RandomValues;
+using ::sluice::testing::RunOnBackend;
 using ::sluice::testing::ScopedComputeThreads;
 using ::sluice::testing::Tolerance;
 using ::sluice::testing::Widen;
 
 template <typename T>
 class AdamWTest : public ::testing::Test {};
-using StorageTypes = ::testing::Types<float, bf16>;
-TYPED_TEST_SUITE(AdamWTest, StorageTypes);
+TYPED_TEST_SUITE(AdamWTest, ::sluice::testing::StorageTypes);
+
+// `n`: elements of the flat buffers. args.segments may be anywhere.
+template <typename T>
+absl::Status RunAdamW(AdamWArgs<T> args, int64_t n) {
+  if constexpr (kOnCuda) {
+    const BackendVector<AdamWSegment> segments(args.segments, args.segments + args.segment_count);
+    args.segments = segments.data();
+    return RunOnBackend([&](cuda::Stream stream) {
+      return cuda::AdamW<T>(args, {.elements = n, .gradient_factor = nullptr, .skip = nullptr},
+                            stream);
+    });
+  } else {
+    (void)n;
+    return cpu::AdamW<T>(args);
+  }
+}
 
 // The buffers of one optimizer; T is the type of the working weights.
 template <typename T>
@@ -77,7 +97,7 @@ void Update(State<T>& state, const std::vector<AdamWSegment>& segments, int64_t 
   if constexpr (std::is_same_v<T, double>) {
     reference::AdamW(args);
   } else {
-    ASSERT_TRUE(cpu::AdamW<T>(args).ok());
+    ASSERT_TRUE(RunAdamW<T>(args, state.n).ok());
   }
   state.ExpectCanariesIntact();
 }
@@ -169,7 +189,8 @@ TEST(AdamWBf16Test, WorkingWeightsAreTheRoundedMaster) {
 TEST(AdamWFloatTest, FirstTwoStepsByHand) {
   OnEachInstructionSet([] {
     const AdamWSegment segment = {0, 1, 0.5f};
-    float w = 1, gradient = 1, m = 0, v = 0;
+    auto memory = OnBackend<float>({1, 1, 0, 0});
+    float &w = memory[0], &gradient = memory[1], &m = memory[2], &v = memory[3];
     AdamWArgs<float> args = {.master = &w,
                              .gradient = &gradient,
                              .m = &m,
@@ -183,14 +204,14 @@ TEST(AdamWFloatTest, FirstTwoStepsByHand) {
                              .beta2 = 0.99f,
                              .eps = 1,
                              .t = 1};
-    ASSERT_TRUE(cpu::AdamW(args).ok());
+    ASSERT_TRUE(RunAdamW(args, 1).ok());
     EXPECT_NEAR(m, 0.2, 1e-7);
     EXPECT_NEAR(v, 0.04, 1e-7);
     EXPECT_NEAR(w, 0.8833333, 2e-7);
     EXPECT_EQ(gradient, 0);
     gradient = -0.5f;
     args.t = 2;
-    ASSERT_TRUE(cpu::AdamW(args).ok());
+    ASSERT_TRUE(RunAdamW(args, 1).ok());
     EXPECT_NEAR(m, 0.08, 1e-7);
     EXPECT_NEAR(v, 0.0496, 1e-7);
     EXPECT_NEAR(w, 0.8228389, 3e-7);

@@ -5,6 +5,7 @@
 
 #include "core/bf16.h"
 #include "gtest/gtest.h"
+#include "support/backend.h"
 #include "support/compare.h"
 #include "support/compute_threads.h"
 #include "support/finite_difference.h"
@@ -12,9 +13,13 @@
 namespace sluice {
 namespace {
 
+SLUICE_BACKEND_OP(RowGather, RowGatherArgs);
+SLUICE_BACKEND_OP(RowScatter, RowScatterArgs);
+
 using ::sluice::testing::Cast;
 using ::sluice::testing::ExpectClose;
 using ::sluice::testing::ExpectGradient;
+using ::sluice::testing::OnBackend;
 using ::sluice::testing::PoisonedBuffer;
 using ::sluice::testing::RandomValues;
 using ::sluice::testing::ScopedComputeThreads;
@@ -23,8 +28,7 @@ using ::sluice::testing::Widen;
 
 template <typename T>
 class RowGatherTest : public ::testing::Test {};
-using StorageTypes = ::testing::Types<float, bf16>;
-TYPED_TEST_SUITE(RowGatherTest, StorageTypes);
+TYPED_TEST_SUITE(RowGatherTest, ::sluice::testing::StorageTypes);
 
 const Tolerance kExact = {.zeros_expected = true, .derivation = "copies are exact"};
 
@@ -45,11 +49,12 @@ TYPED_TEST(RowGatherTest, MatchesReference) {
       for (const int threads : {1, 3}) {
         SCOPED_TRACE(::testing::Message() << "C " << C << " M " << M << " threads " << threads);
         const ScopedComputeThreads scope(threads);
-        const auto rows = Rows(N, M);
-        const auto x = Cast<T>(RandomValues(N * C, C)), dy = Cast<T>(RandomValues(M * C, C + 1));
+        const auto rows = OnBackend(Rows(N, M));
+        const auto x = OnBackend(Cast<T>(RandomValues(N * C, C)));
+        const auto dy = OnBackend(Cast<T>(RandomValues(M * C, C + 1)));
         const auto wide_x = Widen(x), wide_dy = Widen(dy);
         PoisonedBuffer<T> y(M * C, sizeof(T));
-        ASSERT_TRUE(cpu::RowGather<T>({x.data(), rows.data(), y.data(), N, M, C}).ok());
+        ASSERT_TRUE(backend::RowGather<T>({x.data(), rows.data(), y.data(), N, M, C}).ok());
         y.ExpectCanariesIntact();
         std::vector<double> expected(M * C);
         reference::RowGather({wide_x.data(), rows.data(), expected.data(), N, M, C});
@@ -57,7 +62,7 @@ TYPED_TEST(RowGatherTest, MatchesReference) {
 
         // What lies in the other rows stays.
         PoisonedBuffer<T> dx(N * C, sizeof(T), T(-3.5f));
-        ASSERT_TRUE(cpu::RowScatter<T>({dy.data(), rows.data(), dx.data(), N, M, C}).ok());
+        ASSERT_TRUE(backend::RowScatter<T>({dy.data(), rows.data(), dx.data(), N, M, C}).ok());
         dx.ExpectCanariesIntact();
         std::vector<double> expected_dx(N * C, -3.5);
         reference::RowScatter({wide_dy.data(), rows.data(), expected_dx.data(), N, M, C});
@@ -86,11 +91,12 @@ TEST(RowGatherReferenceTest, ScatterIsTheGradientOfGather) {
 }
 
 TEST(RowGatherDeathTest, RefusesARowBeyondTheEnd) {
-  const std::vector<float> x(4);
-  std::vector<float> y(2);
-  const int32_t rows[] = {2};
+  const auto x = OnBackend<float>({1, 2, 3, 4});
+  auto y = OnBackend<float>({0, 0});
+  const auto rows = OnBackend<int32_t>({2});
   const ScopedComputeThreads scope(1);
-  EXPECT_DEATH((void)cpu::RowGather<float>({x.data(), rows, y.data(), 2, 1, 2}), "2 vs. 2");
+  EXPECT_DEATH((void)backend::RowGather<float>({x.data(), rows.data(), y.data(), 2, 1, 2}),
+               ::sluice::testing::kOnCuda ? "trap" : "2 vs. 2");
 }
 
 }  // namespace

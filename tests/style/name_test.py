@@ -1,4 +1,5 @@
-"""Names: one op is one stem (kernels/api/X.h has a reference, a CPU kernel and a test), nothing is
+"""Names: one op is one stem (kernels/api/X.h has a reference, a CPU kernel and a test; what is in
+kernels/cuda is in kernels/cuda_absent too, and launches only through launch.cuh), nothing is
 called Utils, Helpers or Common, words are separated by underscores, and no note to oneself is left
 in the text."""
 
@@ -10,8 +11,12 @@ import style_check
 # Stems of kernels/api that lack one of the places, and why.
 STEM_EXCEPTIONS = {
     ("processor", "reference"): "it describes the machine; there is nothing to compute",
+    ("cuda_stream", "reference"): "it names a type",
+    ("cuda_stream", "cpu"): "it names a type",
+    ("cuda_stream", "test"): "it names a type",
 }
-TEXT_ENDINGS = (".cc", ".h", ".py", ".sh", ".md", ".yaml", ".txt", "run")
+LAUNCH_SITE = "kernels/cuda/launch.cuh"
+TEXT_ENDINGS = (".cc", ".h", ".cu", ".cuh", ".py", ".sh", ".md", ".yaml", ".txt", "run")
 _VAGUE = re.compile(r"(?:util|utils|utility|utilities|helper|helpers|common|misc)", re.IGNORECASE)
 _VAGUE_TYPE = re.compile(
     r"\b(?:class|struct|namespace|enum(?: class)?)\s+(\w*(?:Util|Utils|Helper|Helpers|Common|utils?|helpers?))\b"
@@ -47,18 +52,39 @@ def check_stems(tree):
     return problems
 
 
+def check_cuda(tree):
+    """A program without CUDA links kernels/cuda_absent, so that has the same ops; and a kernel is
+    launched in one place, which checks and names it."""
+    problems = []
+    stems = {}
+    for path in tree.cpp():
+        found = re.fullmatch(r"kernels/(cuda|cuda_absent)/(\w+)\.(?:cu|cc)", path)
+        if found:
+            stems.setdefault(found.group(1), {})[found.group(2)] = path
+        if path.startswith("kernels/") and path != LAUNCH_SITE and "<<<" in (
+            style_check.without_comments_and_strings(tree.text(path))
+        ):
+            problems.append(f"{path}:1: launches a kernel; only {LAUNCH_SITE} does")
+    api = {path.split("/")[-1][:-2] for path in tree.cpp() if path.startswith("kernels/api/")}
+    here, absent = stems.get("cuda", {}), stems.get("cuda_absent", {})
+    for stem in sorted(api & (here.keys() ^ absent.keys())):
+        path = here.get(stem) or absent[stem]
+        problems.append(f"{path}:1: is in one of kernels/cuda and kernels/cuda_absent only")
+    return problems
+
+
 def check_file_name(path):
     name = path.split("/")[-1]
     folder = path.split("/")[-2] if "/" in path else ""
     if _VAGUE.fullmatch(folder) or any(_VAGUE.fullmatch(word) for word in re.split(r"[_.]", name)):
         return [f"{path}:1: name it after what it does, not Utils, Helpers or Common"]
-    if path.endswith((".cc", ".h", ".py", ".sh", ".yaml")) and not _FILE_NAME.fullmatch(name):
+    if path.endswith((".cc", ".h", ".cu", ".cuh", ".py", ".sh", ".yaml")) and not _FILE_NAME.fullmatch(name):
         return [f"{path}:1: file names are lower case with underscores"]
     return []
 
 
 def check(tree):
-    problems = check_stems(tree)
+    problems = check_stems(tree) + check_cuda(tree)
     for path in tree.paths:
         problems += check_file_name(path)
         if not path.endswith(TEXT_ENDINGS) or path.startswith("tests/style/"):
@@ -89,6 +115,10 @@ GOOD = _OP | {
     "kernels/api/processor.h": "",
     "kernels/cpu/processor.cc": "",
     "tests/kernels/processor_test.cc": "",
+    "kernels/cuda/softmax.cu": "// <<<1, 1>>>\n",
+    "kernels/cuda/softmax_tile.cuh": "",
+    "kernels/cuda/launch.cuh": "f<<<1, 1>>>();\n",
+    "kernels/cuda_absent/softmax.cc": "",
     "src/core/uncommon_name.cc": "// hacks are fine\nclass Commoner {};\n",
 }
 BAD = [
@@ -105,6 +135,9 @@ BAD = [
         },
         "api/softmax.h:1: the op has no cpu file",
     ),
+    (_OP | {"kernels/cuda/softmax.cu": ""}, "softmax.cu:1: is in one of"),
+    (_OP | {"kernels/cuda_absent/softmax.cc": ""}, "softmax.cc:1: is in one of"),
+    ({"kernels/cuda/a.cuh": "f<<<1, 1>>>();\n"}, "launches a kernel"),
     ({"src/core/string_utils.cc": ""}, "name it after what it does"),
     ({"src/common/a.cc": ""}, "name it after what it does"),
     ({"src/core/a.h": "class TensorHelper {\n"}, "'class TensorHelper'"),

@@ -11,9 +11,11 @@ FILE_LINES, FILE_LINES_WANTED = 500, 300
 FUNCTION_LINES, FUNCTION_LINES_WANTED = 80, 40
 KERNEL_FUNCTION_LINES = 120
 PARAMETERS = 6
-FILE_ENDINGS = (".h", ".cc", ".py", ".sh", ".cmake", "CMakeLists.txt", "run")
+FILE_ENDINGS = (".h", ".cc", ".cu", ".cuh", ".py", ".sh", ".cmake", "CMakeLists.txt", "run")
 EXCEPTIONS = "tests/style/exceptions.txt"
 
+# Stands between a kernel's type and its name, with brackets of its own.
+_LAUNCH_BOUNDS = re.compile(r"__launch_bounds__\([^()]*\)")
 _PREPROCESSOR = re.compile(r"^[ \t]*#(?:\\\n|[^\n])*", re.MULTILINE)
 _NOT_A_FUNCTION = re.compile(r"\b(?:if|for|while|switch|catch|return|do|else|new)\b")
 _SCOPE = re.compile(r"\b(?:namespace|class|struct|union|enum|extern)\b")
@@ -23,6 +25,7 @@ def functions(text):
     """[(name, first line, lines, parameters)] of the function definitions in C++ text, by brackets:
     good enough for formatted code, and blind to functions that macros define."""
     text = style_check.without_comments_and_strings(text)
+    text = _LAUNCH_BOUNDS.sub(lambda found: re.sub(r"[^\n]", " ", found.group(0)), text)
     text = _PREPROCESSOR.sub(lambda found: re.sub(r"[^\n]", " ", found.group(0)), text)
     found, scopes, head_start, depth = [], [], 0, 0
     for match in re.finditer(r"[(){};]", text):
@@ -154,6 +157,8 @@ BAD = [
     ({"src/core/a.cc": _function(81)}, "Long has 81 lines, at most 80"),
     ({"src/core/a.cc": _function(81, "S::S(int a) : a_(a), b_{a} {")}, "S::S has 81 lines"),
     ({"src/core/a.cc": "class A {\n" + _function(82, "  int Get() const {")[14:] + "};\n"}, "Get has"),
+    ({"kernels/cuda/a.cu": _function(121, "__global__ void __launch_bounds__(256) Long(int a) {")}, "Long has 121"),
+    ({"kernels/cuda/a.cuh": "//\n" * 501}, "has 501 lines, at most 500"),
     ({"kernels/cpu/a.cc": _function(121)}, "Long has 121 lines, at most 120"),
     ({"src/core/a.cc": "int Seven(int a, int b, int c, M<1, 2> d, int e, int f, int g) {\n}\n"}, "7 parameters"),
     ({"src/core/a.cc": _function(70), EXCEPTIONS: "src/core/a.cc:Long 90 a long table\n"}, "needs no exception"),

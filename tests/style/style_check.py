@@ -17,7 +17,7 @@ import sys
 import tempfile
 
 TOP_FOLDERS = ("src", "kernels", "configs", "launch", "data_tools", "tests", "docs", ".ci")
-CPP_ENDINGS = (".h", ".cc")
+CPP_ENDINGS = (".h", ".cc", ".cu", ".cuh")
 
 
 class Tree:

@@ -14,10 +14,13 @@
 #include <limits>
 #include <span>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "core/bf16.h"
+#include "core/fp16.h"
 #include "gtest/gtest.h"
+#include "support/backend.h"
 
 namespace sluice::testing {
 
@@ -35,6 +38,17 @@ constexpr double UnitRoundoff<float>() {
 template <>
 constexpr double UnitRoundoff<bf16>() {
   return 0x1p-8;
+}
+template <>
+constexpr double UnitRoundoff<fp16>() {
+  return 0x1p-11;
+}
+
+// Half of the smallest positive value: the absolute error of one rounding near zero, where the
+// relative one does not hold.
+template <typename T>
+constexpr double UnderflowError() {
+  return std::is_same_v<T, fp16> ? 0x1p-25 : 0;
 }
 
 // |actual - expected| <= absolute + relative * |expected|.
@@ -120,6 +134,7 @@ void ExpectSameBits(const std::string& name, std::span<const T> actual,
 
 // A buffer for outputs: every byte 0xFF (NaN) before the call under test, 64 canary bytes at both
 // ends, and optionally `misalignment` bytes away from a 64-byte boundary (a multiple of sizeof(T)).
+// In memory that the backend's kernels can use; on the emulator they may not read canaries either.
 template <typename T>
 class PoisonedBuffer {
  public:
@@ -130,6 +145,7 @@ class PoisonedBuffer {
     for (size_t i = 0; i < storage_.size(); ++i) {
       if (i < begin_ || i >= begin_ + count * sizeof(T)) storage_[i] = 0xA5;
     }
+    NarrowOnBackend(data(), count * sizeof(T));
   }
   PoisonedBuffer(int64_t count, int64_t misalignment, T value)
       : PoisonedBuffer(count, misalignment) {
@@ -154,7 +170,7 @@ class PoisonedBuffer {
  private:
   static constexpr size_t kCanaryBytes = 64;
   int64_t count_;
-  std::vector<uint8_t> storage_;
+  BackendVector<uint8_t> storage_;
   size_t begin_;
 };
 
@@ -164,7 +180,7 @@ Tolerance Tolerance::ForSum(int64_t terms, double magnitude, int operations) {
       std::is_same_v<T, double> ? UnitRoundoff<double>() : UnitRoundoff<float>();
   const double n = static_cast<double>(terms + operations);
   const double gamma = n * float_roundoff / (1 - n * float_roundoff);
-  return {.absolute = gamma * magnitude + std::numeric_limits<float>::min(),
+  return {.absolute = gamma * magnitude + std::numeric_limits<float>::min() + UnderflowError<T>(),
           .relative = UnitRoundoff<T>(),
           .derivation = "gamma(" + std::to_string(terms + operations) + ") * " +
                         std::to_string(magnitude) + " + one rounding to the result's type"};
@@ -198,8 +214,8 @@ template <>
 inline std::vector<double> Cast<double>(const std::vector<double>& values) {
   return values;
 }
-template <typename T>
-std::vector<double> Widen(const std::vector<T>& values) {
+template <typename T, typename Allocator>
+std::vector<double> Widen(const std::vector<T, Allocator>& values) {
   std::vector<double> wide(values.size());
   for (size_t i = 0; i < values.size(); ++i) wide[i] = static_cast<double>(values[i]);
   return wide;

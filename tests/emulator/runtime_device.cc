@@ -1,0 +1,173 @@
+// What the emulated device says of itself, and of kernels.
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+
+#include "emulator/device_memory.h"
+#include "emulator/report.h"
+#include "emulator/runtime.h"
+
+namespace sluice::emulator {
+namespace {
+
+struct Named {
+  cudaError_t error;
+  const char *name, *text;
+};
+constexpr Named kErrors[] = {
+    {cudaSuccess, "cudaSuccess", "no error"},
+    {cudaErrorInvalidValue, "cudaErrorInvalidValue", "invalid argument"},
+    {cudaErrorMemoryAllocation, "cudaErrorMemoryAllocation", "out of memory"},
+    {cudaErrorInvalidConfiguration, "cudaErrorInvalidConfiguration",
+     "invalid configuration argument"},
+    {cudaErrorInvalidDevice, "cudaErrorInvalidDevice", "invalid device ordinal"},
+    {cudaErrorInvalidSymbol, "cudaErrorInvalidSymbol", "invalid device symbol"},
+    {cudaErrorInvalidPitchValue, "cudaErrorInvalidPitchValue", "invalid pitch argument"},
+    {cudaErrorInvalidDeviceFunction, "cudaErrorInvalidDeviceFunction", "invalid device function"},
+    {cudaErrorInvalidResourceHandle, "cudaErrorInvalidResourceHandle", "invalid resource handle"},
+};
+const Named& Describe(cudaError_t error) {
+  static constexpr Named kUnknown = {cudaErrorUnknown, "cudaErrorUnknown", "unknown error"};
+  for (const Named& named : kErrors) {
+    if (named.error == error) return named;
+  }
+  return kUnknown;
+}
+
+int Attribute(cudaDeviceAttr attribute) {
+  switch (attribute) {
+    case cudaDevAttrComputeCapabilityMajor:
+      return 8;
+    case cudaDevAttrComputeCapabilityMinor:
+      return 0;
+    case cudaDevAttrMultiProcessorCount:
+      return kMultiprocessors;
+    case cudaDevAttrMaxThreadsPerBlock:
+      return 1024;
+    case cudaDevAttrWarpSize:
+      return 32;
+    case cudaDevAttrMaxSharedMemoryPerBlock:
+      return 48 << 10;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
+      return kMostSharedOfBlock;
+    case cudaDevAttrMaxSharedMemoryPerMultiprocessor:
+      return kSharedOfMultiprocessor;
+    case cudaDevAttrMaxThreadsPerMultiProcessor:
+      return kThreadsOfMultiprocessor;
+    case cudaDevAttrMaxBlocksPerMultiprocessor:
+      return kBlocksOfMultiprocessor;
+    case cudaDevAttrMaxRegistersPerBlock:
+    case cudaDevAttrMaxRegistersPerMultiprocessor:
+      return 65536;
+    case cudaDevAttrMaxGridDimX:
+      return 0x7fffffff;
+    case cudaDevAttrMaxGridDimY:
+    case cudaDevAttrMaxGridDimZ:
+      return 65535;
+    case cudaDevAttrManagedMemory:
+    case cudaDevAttrUnifiedAddressing:
+    case cudaDevAttrConcurrentManagedAccess:
+      return 1;
+    default:
+      FailOnHost("cudaDeviceGetAttribute: attribute %d is not emulated", attribute);
+  }
+}
+
+}  // namespace
+}  // namespace sluice::emulator
+
+using sluice::emulator::Result;
+
+extern "C" {
+
+const char* cudaGetErrorString(cudaError_t error) { return sluice::emulator::Describe(error).text; }
+const char* cudaGetErrorName(cudaError_t error) { return sluice::emulator::Describe(error).name; }
+
+cudaError_t cudaGetDeviceCount(int* count) {
+  *count = 1;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDevice(int* device) {
+  *device = 0;
+  return cudaSuccess;
+}
+cudaError_t cudaSetDevice(int device) {
+  return device == 0 ? cudaSuccess : Result(cudaErrorInvalidDevice);
+}
+cudaError_t cudaDriverGetVersion(int* version) {
+  *version = CUDART_VERSION;
+  return cudaSuccess;
+}
+cudaError_t cudaRuntimeGetVersion(int* version) {
+  *version = CUDART_VERSION;
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
+  if (device != 0) return Result(cudaErrorInvalidDevice);
+  *value = sluice::emulator::Attribute(attribute);
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
+  *least = 0;
+  *greatest = -5;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
+  if (device != 0) return Result(cudaErrorInvalidDevice);
+  *properties = {};
+  std::snprintf(properties->name, sizeof properties->name, "PTX emulator");
+  properties->totalGlobalMem = sluice::emulator::TotalMemory();
+  properties->major = 8;
+  properties->multiProcessorCount = sluice::emulator::kMultiprocessors;
+  properties->maxThreadsPerBlock = 1024;
+  properties->warpSize = 32;
+  properties->regsPerBlock = properties->regsPerMultiprocessor = 65536;
+  properties->sharedMemPerBlock = 48 << 10;
+  properties->sharedMemPerBlockOptin = sluice::emulator::kMostSharedOfBlock;
+  properties->sharedMemPerMultiprocessor = sluice::emulator::kSharedOfMultiprocessor;
+  properties->reservedSharedMemPerBlock = sluice::emulator::kSharedReservedOfBlock;
+  properties->maxThreadsPerMultiProcessor = sluice::emulator::kThreadsOfMultiprocessor;
+  properties->maxBlocksPerMultiProcessor = sluice::emulator::kBlocksOfMultiprocessor;
+  properties->managedMemory = properties->unifiedAddressing = 1;
+  properties->concurrentManagedAccess = 1;
+  return cudaSuccess;
+}
+
+cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute attribute, int value) {
+  auto* found = sluice::emulator::FindKernel(function);
+  if (found == nullptr) return Result(cudaErrorInvalidDeviceFunction);
+  if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize) return cudaSuccess;
+  if (value < 0 || static_cast<size_t>(value) > sluice::emulator::kMostSharedOfBlock) {
+    return Result(cudaErrorInvalidValue);
+  }
+  found->most_dynamic_shared = static_cast<size_t>(value);
+  return cudaSuccess;
+}
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* function) {
+  const auto* found = sluice::emulator::FindKernel(function);
+  if (found == nullptr) return Result(cudaErrorInvalidDeviceFunction);
+  *attributes = {};
+  attributes->sharedSizeBytes = found->kernel->static_shared;
+  attributes->localSizeBytes = found->kernel->local_bytes;
+  attributes->maxThreadsPerBlock = static_cast<int>(found->kernel->most_threads);
+  attributes->maxDynamicSharedSizeBytes = static_cast<int>(found->most_dynamic_shared);
+  attributes->ptxVersion = attributes->binaryVersion = 80;
+  return cudaSuccess;
+}
+// By threads and shared memory: PTX does not say how many registers there will be.
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void* function,
+                                                          int block_threads,
+                                                          size_t dynamic_shared) {
+  const auto* found = sluice::emulator::FindKernel(function);
+  if (found == nullptr) return Result(cudaErrorInvalidDeviceFunction);
+  if (block_threads <= 0) return Result(cudaErrorInvalidValue);
+  const size_t shared =
+      found->kernel->static_shared + dynamic_shared + sluice::emulator::kSharedReservedOfBlock;
+  const int by_threads =
+      sluice::emulator::kThreadsOfMultiprocessor / ((block_threads + 31) / 32 * 32);
+  const int by_shared = static_cast<int>(sluice::emulator::kSharedOfMultiprocessor / shared);
+  *blocks = std::min({by_threads, by_shared, sluice::emulator::kBlocksOfMultiprocessor});
+  return cudaSuccess;
+}
+
+}  // extern "C"

@@ -1,0 +1,173 @@
+// The part of the runtime that nvcc's host code calls: it finds the PTX in the fat binaries,
+// connects host functions with kernels, and launches them.
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "emulator/execute.h"
+#include "emulator/report.h"
+#include "emulator/runtime.h"
+
+namespace sluice::emulator {
+namespace {
+
+// As nvcc lays a fat binary out: the header, then entries, of which kind 1 is PTX text.
+struct FatHeader {
+  u32 magic;
+  u16 version, header_bytes;
+  u64 bytes;
+};
+struct FatEntry {
+  u16 kind, version;
+  u32 header_bytes;
+  u64 bytes;
+};
+struct FatWrapper {
+  int magic, version;
+  const FatHeader* header;
+  void* file_name;
+};
+constexpr u16 kPtxEntry = 1;
+
+struct PendingCall {
+  dim3 grid, block;
+  size_t dynamic_shared_bytes;
+  cudaStream_t stream;
+};
+thread_local std::vector<PendingCall> pending_calls;
+thread_local cudaError_t last_error = cudaSuccess;
+
+// Used by static initializers.
+std::map<const void*, RegisteredKernel>& Kernels() {
+  static auto& kernels = *new std::map<const void*, RegisteredKernel>;
+  return kernels;
+}
+std::map<const void*, Symbol>& Variables() {
+  static auto& variables = *new std::map<const void*, Symbol>;
+  return variables;
+}
+
+std::string PtxIn(const FatHeader& header) {
+  const char* at = reinterpret_cast<const char*>(&header) + header.header_bytes;
+  for (const char* end = at + header.bytes; at < end;) {
+    const auto* entry = reinterpret_cast<const FatEntry*>(at);
+    if (entry->kind == kPtxEntry) {
+      const std::string text(at + entry->header_bytes, entry->bytes);
+      const size_t version = text.find(".version");
+      if (version == std::string::npos)
+        FailOnHost("compressed PTX: compile with nvcc --no-compress");
+      return text.c_str() + version;  // up to the text's terminating zero
+    }
+    at += entry->header_bytes + entry->bytes;
+  }
+  FailOnHost("no PTX in a fat binary: compile with nvcc -gencode arch=compute_80,code=compute_80");
+}
+
+bool IsLaunchable(const Kernel& kernel, dim3 grid, dim3 block) {
+  const u64 threads = static_cast<u64>(block.x) * block.y * block.z;
+  if (threads == 0 || threads > kernel.most_threads || block.z > 64) return false;
+  return grid.x != 0 && grid.x <= 0x7fffffff && grid.y != 0 && grid.y <= 65535 && grid.z != 0 &&
+         grid.z <= 65535;
+}
+
+cudaError_t Run(const void* function, const PendingCall& call, void** arguments) {
+  const RegisteredKernel* found = FindKernel(function);
+  if (found == nullptr) return Result(cudaErrorInvalidDeviceFunction);
+  const Kernel& kernel = *found->kernel;
+  if (!IsLaunchable(kernel, call.grid, call.block)) return Result(cudaErrorInvalidConfiguration);
+  if (call.dynamic_shared_bytes > found->most_dynamic_shared) return Result(cudaErrorInvalidValue);
+  const LaunchShape shape = {{call.grid.x, call.grid.y, call.grid.z},
+                             {call.block.x, call.block.y, call.block.z},
+                             call.dynamic_shared_bytes};
+  Execute(kernel, shape, arguments);
+  return cudaSuccess;
+}
+
+}  // namespace
+
+cudaError_t Result(cudaError_t error) {
+  if (error != cudaSuccess) last_error = error;
+  return error;
+}
+
+RegisteredKernel* FindKernel(const void* host_function) {
+  const auto found = Kernels().find(host_function);
+  return found == Kernels().end() ? nullptr : &found->second;
+}
+
+const Symbol* FindVariable(const void* host_symbol) {
+  const auto found = Variables().find(host_symbol);
+  return found == Variables().end() ? nullptr : &found->second;
+}
+
+}  // namespace sluice::emulator
+
+using sluice::emulator::Module;
+using sluice::emulator::Result;
+
+extern "C" {
+
+void** __cudaRegisterFatBinary(void* wrapper) {
+  auto* module = new Module;
+  const auto* fat = static_cast<const sluice::emulator::FatWrapper*>(wrapper);
+  sluice::emulator::Parse(sluice::emulator::PtxIn(*fat->header), *module);
+  return reinterpret_cast<void**>(module);
+}
+void __cudaRegisterFatBinaryEnd(void** /*module*/) {}
+void __cudaUnregisterFatBinary(void** handle) {
+  if (!sluice::emulator::profiling) return;
+  for (const auto& [name, kernel] : reinterpret_cast<Module*>(handle)->kernels) {
+    sluice::emulator::ReportProfile(kernel);
+  }
+}
+char __cudaInitModule(void** /*module*/) { return 1; }
+
+void __cudaRegisterFunction(void** handle, const char* host_function, char* /*device_function*/,
+                            const char* name, int /*thread_limit*/, uint3* /*tid*/, uint3* /*bid*/,
+                            dim3* /*block*/, dim3* /*grid*/, int* /*warp_size*/) {
+  auto& kernels = reinterpret_cast<Module*>(handle)->kernels;
+  const auto found = kernels.find(name);
+  if (found != kernels.end()) sluice::emulator::Kernels()[host_function].kernel = &found->second;
+}
+void __cudaRegisterVar(void** handle, char* host_symbol, char* /*device_address*/, const char* name,
+                       int /*external*/, size_t /*bytes*/, int /*constant*/, int /*global*/) {
+  auto& globals = reinterpret_cast<Module*>(handle)->globals;
+  const auto found = globals.find(name);
+  if (found != globals.end()) sluice::emulator::Variables()[host_symbol] = found->second;
+}
+
+unsigned __cudaPushCallConfiguration(dim3 grid, dim3 block, size_t shared, CUstream_st* stream) {
+  sluice::emulator::pending_calls.push_back({grid, block, shared, stream});
+  return 0;
+}
+cudaError_t __cudaPopCallConfiguration(dim3* grid, dim3* block, size_t* shared, void* stream) {
+  const sluice::emulator::PendingCall call = sluice::emulator::pending_calls.back();
+  sluice::emulator::pending_calls.pop_back();
+  *grid = call.grid;
+  *block = call.block;
+  *shared = call.dynamic_shared_bytes;
+  *static_cast<cudaStream_t*>(stream) = call.stream;
+  return cudaSuccess;
+}
+cudaError_t __cudaGetKernel(cudaKernel_t* kernel, const void* function) {
+  *kernel = static_cast<cudaKernel_t>(const_cast<void*>(function));
+  return cudaSuccess;
+}
+cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void** arguments,
+                               size_t shared, cudaStream_t stream) {
+  return sluice::emulator::Run(kernel, {grid, block, shared, stream}, arguments);
+}
+cudaError_t cudaLaunchKernel(const void* function, dim3 grid, dim3 block, void** arguments,
+                             size_t shared, cudaStream_t stream) {
+  return sluice::emulator::Run(function, {grid, block, shared, stream}, arguments);
+}
+cudaError_t cudaGetLastError() {
+  const cudaError_t error = sluice::emulator::last_error;
+  sluice::emulator::last_error = cudaSuccess;
+  return error;
+}
+cudaError_t cudaPeekAtLastError() { return sluice::emulator::last_error; }
+
+}  // extern "C"
