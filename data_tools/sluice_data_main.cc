@@ -3,6 +3,8 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "core/out_of_memory.h"
+#include "core/status.h"
 #include "data_tools/commands.h"
 
 int main(int argc, char** argv) {
@@ -15,8 +17,10 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : static_cast<int>(sluice::ExitCode::kUsage);
   }
-  absl::Status status = run();
-  if (status.ok()) status = sluice::FlushStandardOutput();
+  const absl::Status status = sluice::CatchOutOfMemory([&]() -> absl::Status {
+    RETURN_IF_ERROR(run());
+    return sluice::FlushStandardOutput();
+  });
   if (!status.ok()) sluice::LogError(status.message());
   return static_cast<int>(sluice::ExitCodeOf(status));
 }

@@ -9,8 +9,8 @@
 #include "core/status.h"
 #include "data/atomic_file.h"
 #include "data/byte_alphabet.h"
+#include "data/content_hash.h"
 #include "data/vocabulary_json.h"
-#include "data_tools/text/sha256.h"
 #include "data_tools/text/utf8.h"
 
 namespace sluice {
@@ -90,7 +90,7 @@ absl::StatusOr<BytePairVocabulary> BytePairVocabulary::FromBytes(const File& voc
                                                                  const File& merges) {
   BytePairVocabulary result;
   result.name = vocabulary.name;
-  result.sha256 = Sha256Hex(absl::StrCat(vocabulary.bytes, merges.bytes));
+  result.sha256 = Sha256Text(absl::StrCat(vocabulary.bytes, merges.bytes));
   ASSIGN_OR_RETURN(result.tokens, ParseVocabularyJson(vocabulary.bytes, vocabulary.name));
   Ids ids;
   for (size_t id = 0; id < result.tokens.size(); ++id) {

@@ -10,9 +10,9 @@
 #include "core/log.h"
 #include "core/status.h"
 #include "data/atomic_file.h"
+#include "data/content_hash.h"
 #include "data/shard_format.h"
 #include "data_tools/text/byte_pair_learner.h"
-#include "data_tools/text/sha256.h"
 #include "data_tools/text/text_reader.h"
 #include "data_tools/text/tokenizer.h"
 
@@ -43,7 +43,7 @@ absl::Status WriteFolder(const LearnVocabularyOptions& options, const Learnt& le
   std::vector<std::string> files = learnt.files;
   files.push_back(absl::StrCat("kind: ", options.tokenizer, "\ncased: ", cased ? "true" : "false",
                                "\nsize: ", learnt.vocabulary.tokens.size(),
-                               "\nsha256: ", Sha256Hex(absl::StrJoin(learnt.files, "")), "  # of ",
+                               "\nsha256: ", Sha256Text(absl::StrJoin(learnt.files, "")), "  # of ",
                                absl::StrJoin(names, " and "), "\n"));
   names.push_back("tokenizer.yaml");
   std::error_code error;

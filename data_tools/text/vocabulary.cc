@@ -10,7 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/error.h"
 #include "core/status.h"
-#include "data_tools/text/sha256.h"
+#include "data/content_hash.h"
 #include "data_tools/text/utf8.h"
 
 namespace sluice {
@@ -46,7 +46,7 @@ absl::StatusOr<Vocabulary> Vocabulary::Load(const std::string& path) {
 
 absl::StatusOr<Vocabulary> Vocabulary::FromBytes(std::string bytes, const std::string& name) {
   Vocabulary vocabulary;
-  vocabulary.sha256_ = Sha256Hex(bytes);
+  vocabulary.sha256_ = Sha256Text(bytes);
   vocabulary.bytes_ = std::make_unique<const std::string>(std::move(bytes));
   absl::string_view rest = *vocabulary.bytes_;
   if (rest.empty()) return DataError("vocabulary is empty", name);

@@ -87,6 +87,7 @@ template <class Function, typename T>
 HWY_INLINE void ForwardWith(const ActivationForwardArgs<T>& args, int64_t begin, int64_t end) {
   const hn::CappedTag<float, 16> df;
   ForEachVector(df, begin, end, [&](int64_t i, auto memory) HWY_ATTR {
+    PrefetchStream(args.x + i);
     memory.Store(df, Function::Value(df, memory.Load(df, args.x + i)), args.y + i);
   });
 }
@@ -95,6 +96,8 @@ template <class Function, typename T>
 HWY_INLINE void BackwardWith(const ActivationBackwardArgs<T>& args, int64_t begin, int64_t end) {
   const hn::CappedTag<float, 16> df;
   ForEachVector(df, begin, end, [&](int64_t i, auto memory) HWY_ATTR {
+    PrefetchStream(args.x + i);
+    PrefetchStream(args.dy + i);
     const auto slope = Function::Slope(df, memory.Load(df, args.x + i));
     memory.Store(df, hn::Mul(memory.Load(df, args.dy + i), slope), args.dx + i);
   });

@@ -49,6 +49,8 @@ HWY_INLINE void StoreRowSum(const LayerNormForwardArgs<T>& args, int64_t n) {
   const T* residual = args.residual == nullptr ? nullptr : args.residual + n * C;
   T* sum = args.sum + n * C;
   const auto store = [&](int64_t c, auto memory, auto dropped) HWY_ATTR {
+    PrefetchStream(x + c);
+    if (residual != nullptr) PrefetchStream(residual + c);
     auto value = dropped;
     if (residual != nullptr) value = hn::Add(value, memory.Load(df, residual + c));
     memory.Store(df, value, sum + c);
@@ -139,6 +141,9 @@ HWY_INLINE RowMeans ReduceRow(const LayerNormBackwardArgs<T>& args, int64_t n,
   auto sum_g_normalized = hn::Zero(df);
   // Lanes beyond the row have dy = 0 and add nothing.
   ForEachVector(df, 0, C, [&](int64_t c, auto memory) HWY_ATTR {
+    PrefetchStream(dy_row + c);
+    PrefetchStream(sum_row + c);
+    if (args.dsum_in != nullptr) PrefetchStream(args.dsum_in + n * C + c);
     const auto dy = memory.Load(df, dy_row + c);
     const auto normalized = hn::Mul(hn::Sub(memory.Load(df, sum_row + c), mean), rstd);
     const auto dy_normalized = memory.Keep(df, hn::Mul(dy, normalized), hn::Zero(df));

@@ -158,7 +158,7 @@ int64_t PackedBackwardInputBytes(LinearCache& cache, int64_t N, int64_t K, int64
   if (N < (is_bf16 ? kMinRowsToPackBackwardBf16 : kMinRowsToPackBackwardFloat)) {
     if (!is_bf16 || !HasNativeBf16Matmul() || N < kMinRowsToPackBackwardInPairs) return 0;
     const absl::StatusOr<Packing*> packing = cache.state().library.FindPacking(layout);
-    if (!packing.ok() || !(*packing)->in_pairs) return 0;
+    if (!packing.ok() || !(*packing)->in_blocks) return 0;
   }
   return PackedBytes(cache, layout);
 }

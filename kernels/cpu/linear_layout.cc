@@ -12,6 +12,8 @@
 
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
+// After highway.h:
+#include "kernels/cpu/vector_memory.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace sluice::cpu {
@@ -190,6 +192,7 @@ void AddRange(const float* addend, float* sum, int64_t count) {
   const int64_t lanes = hn::Lanes(d);
   int64_t i = 0;
   for (; i + lanes <= count; i += lanes) {
+    sluice::HWY_NAMESPACE::PrefetchStream(sum + i);
     hn::StoreU(hn::Add(hn::LoadU(d, sum + i), hn::LoadU(d, addend + i)), d, sum + i);
   }
   for (; i < count; ++i) sum[i] += addend[i];

@@ -8,7 +8,7 @@
 #include "core/error.h"
 #include "core/integer_math.h"
 #include "core/status.h"
-#include "kernels/cpu/pair_packing.h"
+#include "kernels/cpu/block_packing.h"
 
 namespace sluice::cpu {
 namespace {
@@ -39,17 +39,30 @@ dnnl::primitive_attr Attributes(bool add_to_c) {
   return attributes;
 }
 
-// Whether a packed layout is the one that PackPairs writes.
-bool LiesInPairs(const memory::desc& packed, const MatrixLayout& layout) {
+// Whether a packed layout is the one that PackBlocks<T> writes.
+template <typename T>
+bool LiesInBlocks(const memory::desc& packed, const MatrixLayout& layout) {
   const dnnl_blocking_desc_t& blocking = packed.data.format_desc.blocking;
-  const int64_t inner = RoundUp(layout.inner, kPairBlockInner);
-  return layout.type == ElementType::kBf16 && packed.data.offset0 == 0 &&
-         blocking.inner_nblks == 3 && blocking.inner_idxs[0] == 0 && blocking.inner_blks[0] == 16 &&
-         blocking.inner_idxs[1] == 1 && blocking.inner_blks[1] == kPairBlockColumns &&
-         blocking.inner_idxs[2] == 0 && blocking.inner_blks[2] == 2 &&
-         blocking.strides[0] == kPairBlockInner * kPairBlockColumns &&
-         blocking.strides[1] == inner * kPairBlockColumns && packed.data.padded_dims[0] == inner &&
-         packed.data.padded_dims[1] == RoundUp(layout.columns, kPairBlockColumns);
+  const int64_t inner = RoundUp(layout.inner, kPackedBlockInner<T>);
+  const bool in_pairs = kPackedWordInner<T> == 2;
+  return packed.data.offset0 == 0 && blocking.inner_nblks == (in_pairs ? 3 : 2) &&
+         blocking.inner_idxs[0] == 0 && blocking.inner_blks[0] == 16 &&
+         blocking.inner_idxs[1] == 1 && blocking.inner_blks[1] == kPackedBlockColumns &&
+         (!in_pairs || (blocking.inner_idxs[2] == 0 && blocking.inner_blks[2] == 2)) &&
+         blocking.strides[0] == kPackedBlockInner<T> * kPackedBlockColumns &&
+         blocking.strides[1] == inner * kPackedBlockColumns &&
+         packed.data.padded_dims[0] == inner &&
+         packed.data.padded_dims[1] == RoundUp(layout.columns, kPackedBlockColumns);
+}
+
+template <typename T>
+void PackInBlocks(const MatrixLayout& plain, const void* b, void* packed) {
+  PackBlocks<T>({.matrix = static_cast<const T*>(b),
+                 .packed = static_cast<T*>(packed),
+                 .inner = plain.inner,
+                 .columns = plain.columns,
+                 .inner_stride = plain.inner_stride,
+                 .column_stride = plain.column_stride});
 }
 
 // Rows for which a layout is chosen. oneDNN 2.6 chooses by inner and columns alone; were a product
@@ -157,7 +170,8 @@ std::unique_ptr<Packing> OneDnnCache::MakePacking(const MatrixLayout& layout) {
   const dnnl::reorder::primitive_desc reorder(engine_, plain, engine_, packed, Attributes(false));
   packing->packed = packed;
   packing->bytes = static_cast<int64_t>(packed.get_size());
-  packing->in_pairs = LiesInPairs(packed, layout);
+  packing->in_blocks = layout.type == ElementType::kBf16 ? LiesInBlocks<bf16>(packed, layout)
+                                                         : LiesInBlocks<float>(packed, layout);
   packing->scratch_bytes = static_cast<int64_t>(reorder.scratchpad_desc().get_size());
   packing->executable.primitive = dnnl::reorder(reorder);
   packing->executable.AddArgument(DNNL_ARG_FROM, plain, engine_);
@@ -189,13 +203,10 @@ absl::Status OneDnnCache::Run(Matmul& matmul, const MatmulOperands& operands, vo
 }
 
 absl::Status OneDnnCache::Pack(Packing& packing, const void* b, void* packed, void* scratch) {
-  if (packing.in_pairs) {
-    PackPairs({.matrix = static_cast<const bf16*>(b),
-               .packed = static_cast<bf16*>(packed),
-               .inner = packing.plain.inner,
-               .columns = packing.plain.columns,
-               .inner_stride = packing.plain.inner_stride,
-               .column_stride = packing.plain.column_stride});
+  if (packing.in_blocks) {
+    const auto pack =
+        packing.plain.type == ElementType::kBf16 ? PackInBlocks<bf16> : PackInBlocks<float>;
+    pack(packing.plain, b, packed);
     return absl::OkStatus();
   }
   packing.executable.SetPointer(DNNL_ARG_FROM, b);

@@ -78,7 +78,7 @@ struct Packing {
   Executable executable;
   dnnl::memory::desc packed;
   MatrixLayout plain = {};
-  bool in_pairs = false;  // the layout of kernels/cpu/pair_packing.h: packed without the library
+  bool in_blocks = false;  // the layout of kernels/cpu/block_packing.h: packed without the library
   int64_t bytes = 0;
   int64_t scratch_bytes = 0;
 };

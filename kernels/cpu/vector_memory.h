@@ -68,6 +68,14 @@ HWY_INLINE void StoreFloats(DF df, hn::Vec<DF> v, bf16* p) {
   hn::StoreU(bits, du16, reinterpret_cast<uint16_t*>(p));
 }
 
+// Asks for what a stream reads next but a page: hardware prefetchers stop at the ends of pages, and
+// a loop with much arithmetic between loads does not run far enough ahead of them by itself. Beyond
+// the end of a buffer it does nothing.
+template <typename T>
+HWY_INLINE void PrefetchStream(const T* p) {
+  __builtin_prefetch(reinterpret_cast<const char*>(p) + 4096);
+}
+
 // All lanes of a vector are in memory.
 struct WholeVector {
   template <class DF, typename T>

@@ -2,12 +2,11 @@
 // --help` explains each.
 #include <cstdio>
 #include <cstdlib>
-#include <new>
-#include <stdexcept>
 
 #include "comm/mpi_communicator.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "core/out_of_memory.h"
 #include "core/status.h"
 #include "core/version.h"
 #include "tools/commands.h"
@@ -25,18 +24,17 @@ int Parse(CLI::App& program, int argc, char** argv) {
   return 0;
 }
 
-// The standard library has no other way to say that memory is not there. A rank that it meets alone
-// leaves the others waiting.
+// A rank that runs out of memory alone leaves the others waiting.
 absl::Status Run(ChosenCommand& chosen, Communicator& communicator) {
-  try {
-    RETURN_IF_ERROR(chosen.run(communicator));
-    return FlushStandardOutput();
-  } catch (const std::bad_alloc&) {
-    chosen.failed_alone = communicator.world_size() > 1;
-  } catch (const std::length_error&) {
-    chosen.failed_alone = communicator.world_size() > 1;
-  }
-  return DeviceError("out of memory");
+  bool ran_out = false;
+  const absl::Status status = CatchOutOfMemory(
+      [&]() -> absl::Status {
+        RETURN_IF_ERROR(chosen.run(communicator));
+        return FlushStandardOutput();
+      },
+      &ran_out);
+  if (ran_out) chosen.failed_alone = communicator.world_size() > 1;
+  return status;
 }
 
 int Main(int argc, char** argv) {

@@ -1,3 +1,4 @@
+#include "absl/strings/str_cat.h"
 #include "checkpoint/checkpoint_format.h"
 #include "checkpoint/reader.h"
 #include "checkpoint/verify.h"
@@ -84,7 +85,8 @@ TEST_F(RoundTripTest, SameContentsAreTheSameBytes) {
   const std::string again = folder_.path() + "/again";
   ASSERT_TRUE(WriteCheckpoint(again, sample_.Contents()).ok());
   for (const std::string& name : testing::NamesIn(written_)) {
-    EXPECT_EQ(FileBytes(written_ + "/" + name), FileBytes(again + "/step_00001000/" + name))
+    EXPECT_EQ(FileBytes(absl::StrCat(written_, "/", name)),
+              FileBytes(absl::StrCat(again, "/step_00001000/", name)))
         << name;
   }
 }
@@ -118,7 +120,9 @@ TEST_F(RoundTripTest, ACheckpointThatBelongsToNoRun) {
   ASSERT_TRUE(WriteCheckpointAs(alone, contents).ok());
   EXPECT_TRUE(VerifyCheckpoint(alone).ok());
   for (const std::string& name : testing::NamesIn(written_)) {
-    EXPECT_EQ(FileBytes(alone + "/" + name), FileBytes(written_ + "/" + name)) << name;
+    EXPECT_EQ(FileBytes(absl::StrCat(alone, "/", name)),
+              FileBytes(absl::StrCat(written_, "/", name)))
+        << name;
   }
   EXPECT_EQ(testing::NamesIn(alone), testing::NamesIn(written_));
   EXPECT_EQ(ExitCodeOf(WriteCheckpointAs(alone, contents)), ExitCode::kUsage);

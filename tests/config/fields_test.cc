@@ -15,7 +15,7 @@ namespace {
 // Converts to anything; only used to count what an aggregate can be initialized from.
 struct Anything {
   template <typename T>
-  operator T() const;
+  operator T() const;  // NOLINT(google-explicit-constructor): implicit is what it is for
 };
 
 template <typename Aggregate, typename... Members>

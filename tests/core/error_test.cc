@@ -1,5 +1,8 @@
 #include "core/error.h"
 
+#include <vector>
+
+#include "core/out_of_memory.h"
 #include "core/status.h"
 #include "gtest/gtest.h"
 
@@ -35,6 +38,26 @@ TEST(ErrorTest, EveryKindHasItsCode) {
   EXPECT_EQ(ExitCodeOf(StoppedOnRequest("x")), ExitCode::kResumable);
   EXPECT_EQ(static_cast<int>(ExitCode::kResumable), 75);
   EXPECT_EQ(ExitCodeOf(absl::InternalError("x")), ExitCode::kDevice);  // never 0
+}
+
+TEST(OutOfMemoryTest, BothExceptionsOfTheLibraryBecomeAnError) {
+  bool ran_out = false;
+  EXPECT_TRUE(CatchOutOfMemory([] { return absl::OkStatus(); }, &ran_out).ok());
+  EXPECT_FALSE(ran_out);
+  const absl::Status other = CatchOutOfMemory([] { return DataError("x"); }, &ran_out);
+  EXPECT_EQ(ExitCodeOf(other), ExitCode::kData);
+  EXPECT_FALSE(ran_out);
+  const absl::Status allocation =
+      CatchOutOfMemory([]() -> absl::Status { throw std::bad_alloc(); }, &ran_out);
+  EXPECT_EQ(ExitCodeOf(allocation), ExitCode::kDevice);
+  EXPECT_EQ(allocation.message(), "out of memory");
+  EXPECT_TRUE(ran_out);
+  const absl::Status length = CatchOutOfMemory([]() -> absl::Status {
+    std::vector<int> values;
+    values.reserve(values.max_size() + 1);
+    return absl::OkStatus();
+  });
+  EXPECT_EQ(ExitCodeOf(length), ExitCode::kDevice);
 }
 
 }  // namespace

@@ -9,7 +9,9 @@
 namespace sluice::testing {
 namespace {
 
-using namespace nvidia_bert_format;
+using nvidia_bert_format::DatasetDescription;
+using nvidia_bert_format::kDatasets;
+using nvidia_bert_format::Width;
 
 // Calls next(bound) for the numbers of a fixed random sequence.
 class Numbers {

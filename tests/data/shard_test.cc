@@ -21,6 +21,25 @@ extern "C" const char* __lsan_default_suppressions() { return "leak:libhdf5"; }
 namespace sluice::testing {
 namespace {
 
+using shard_format::kBosId;
+using shard_format::kCased;
+using shard_format::kClsId;
+using shard_format::kCreator;
+using shard_format::kDocumentCount;
+using shard_format::kDocumentOffsets;
+using shard_format::kEosId;
+using shard_format::kFormatVersion;
+using shard_format::kMaskId;
+using shard_format::kPadId;
+using shard_format::kRowCount;
+using shard_format::kRowOffsets;
+using shard_format::kSepId;
+using shard_format::kTokenCount;
+using shard_format::kTokenizerKind;
+using shard_format::kUnkId;
+using shard_format::kVocabularySha256;
+using shard_format::kVocabularySize;
+using shard_format::kXxh3;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -146,7 +165,6 @@ TEST_F(ShardTest, NotAShard) {
 }
 
 TEST_F(ShardTest, EveryMissingAttributeAndDatasetIsNamed) {
-  using namespace shard_format;
   const std::string path = WriteShard();
   const std::string copy = Path("copy.h5");
   for (const char* name :
@@ -164,7 +182,6 @@ TEST_F(ShardTest, EveryMissingAttributeAndDatasetIsNamed) {
 }
 
 TEST_F(ShardTest, HeaderOutOfRange) {
-  using namespace shard_format;
   const std::string path = WriteShard();
   const std::string copy = Path("copy.h5");
   const std::tuple<const char*, int64_t, const char*> cases[] = {
@@ -197,7 +214,6 @@ TEST_F(ShardTest, HeaderOutOfRange) {
 
 // As earlier versions wrote it: without bos and eos.
 TEST_F(ShardTest, ReadsVersion1) {
-  using namespace shard_format;
   const std::string path = WriteShard();
   SetInteger(path, kFormatVersion, 1);
   for (const char* name : {kBosId, kEosId}) ASSERT_GE(H5Adelete(Edit(path).id(), name), 0);

@@ -2,7 +2,6 @@
 // vocabulary that the package learnt (make_byte_pair_goldens.py).
 #include <fstream>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -10,6 +9,7 @@
 #include "data_tools/text/byte_pair_learner.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "tokenizer_threads.h"
 
 namespace sluice {
 namespace {
@@ -71,20 +71,9 @@ TEST_F(BytePairGoldenTest, DecodesToTheVeryText) {
 }
 
 TEST_F(BytePairGoldenTest, AppendsAndServesManyThreads) {
-  const std::unique_ptr<Tokenizer> tokenizer = Make();
-  std::vector<int32_t> expected = {7};
-  for (const Golden& golden : goldens_) {
-    expected.insert(expected.end(), golden.ids.begin(), golden.ids.end());
-  }
-  std::vector<std::vector<int32_t>> ids(4, {7});
-  std::vector<std::thread> threads;
-  for (std::vector<int32_t>& mine : ids) {
-    threads.emplace_back([&] {
-      for (const Golden& golden : goldens_) tokenizer->Tokenize(golden.text, &mine);
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  for (const std::vector<int32_t>& mine : ids) EXPECT_EQ(mine, expected);
+  std::vector<sluice::testing::TokenizedText> texts;
+  for (const Golden& golden : goldens_) texts.push_back({golden.text, golden.ids});
+  sluice::testing::ExpectAppendsInManyThreads(*Make(), texts);
 }
 
 // The vocabulary was learnt from these very lines.

@@ -7,13 +7,12 @@ so vocab.json and merges.txt must be the same bytes.
     byte_pair_learner_oracle.py --binary build/bin/sluice-data [--shared ../shared]
 """
 
-import argparse
-import lzma
-import os
 import pathlib
 import subprocess
 import sys
 import tempfile
+
+import tokenizers_oracle
 
 SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>"]
 FILES = ("vocab.json", "merges.txt")
@@ -40,25 +39,9 @@ def first_difference(ours, theirs):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--binary", required=True)
-    parser.add_argument("--shared", type=pathlib.Path, default=os.environ.get("SLUICE_SHARED", "../shared"))
-    arguments = parser.parse_args()
-    python = os.environ.get("SLUICE_ORACLE_PYTHON")
-    if python and "SLUICE_ORACLE_STARTED" not in os.environ:
-        os.environ["SLUICE_ORACLE_STARTED"] = "1"
-        os.execv(python, [python, "-B"] + sys.argv)
-    text = arguments.shared / "corpus" / "train_wiki_books_10mb.txt.xz"
-    if not text.exists():
-        print(f"SKIPPED: no {text}")
-        return 0
-    try:
-        import tokenizers
-    except ImportError:
-        print(f"SKIPPED: {sys.executable} has no `tokenizers`; set SLUICE_ORACLE_PYTHON")
-        return 0
-    with lzma.open(text, "rt", encoding="utf-8", newline="\n") as file:
-        lines = file.read().split("\n")
+    arguments = tokenizers_oracle.arguments()
+    tokenizers = tokenizers_oracle.package()
+    text, lines = tokenizers_oracle.training_text(arguments.shared)
     failures = 0
     with tempfile.TemporaryDirectory() as name:
         for size in (1000, 8000, 50265):

@@ -9,13 +9,12 @@ the wanted size cuts through pairs of one frequency: 99.8 % of the tokens must b
     learner_oracle.py --binary build/bin/sluice-data [--shared ../shared]
 """
 
-import argparse
-import lzma
-import os
 import pathlib
 import subprocess
 import sys
 import tempfile
+
+import tokenizers_oracle
 
 SHARED_TOKENS_WANTED = 0.998
 
@@ -35,26 +34,9 @@ def our_tokens(binary, text, size, cased, folder):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--binary", required=True)
-    parser.add_argument("--shared", type=pathlib.Path,
-                        default=os.environ.get("SLUICE_SHARED", "../shared"))
-    arguments = parser.parse_args()
-    python = os.environ.get("SLUICE_ORACLE_PYTHON")
-    if python and "SLUICE_ORACLE_STARTED" not in os.environ:
-        os.environ["SLUICE_ORACLE_STARTED"] = "1"
-        os.execv(python, [python, "-B"] + sys.argv)
-    text = arguments.shared / "corpus" / "train_wiki_books_10mb.txt.xz"
-    if not text.exists():
-        print(f"SKIPPED: no {text}")
-        return 0
-    try:
-        import tokenizers
-    except ImportError:
-        print(f"SKIPPED: {sys.executable} has no `tokenizers`; set SLUICE_ORACLE_PYTHON")
-        return 0
-    with lzma.open(text, "rt", encoding="utf-8", newline="\n") as file:
-        lines = file.read().split("\n")
+    arguments = tokenizers_oracle.arguments()
+    tokenizers = tokenizers_oracle.package()
+    text, lines = tokenizers_oracle.training_text(arguments.shared)
     failures = 0
     with tempfile.TemporaryDirectory() as folder:
         for size, cased in ((30522, False), (8000, False), (28996, True)):

@@ -211,10 +211,11 @@ TEST_F(PrepareTest, WhatCannotWork) {
   ExpectError(Options("empty", {Write("e.txt", "")}), ExitCode::kData, "the text has no words");
   ExpectError(Options("blank", {Write("b.txt", " \n\n\n")}), ExitCode::kData,
               "the text has no words");
-  ExpectError(Options("xz", {Write("t.xz",
-                                   "\xFD"
-                                   "7zXZ\0 not really")}),
-              ExitCode::kData, "t.xz");
+  const std::string damaged = std::string(
+                                  "\xFD"
+                                  "7zXZ") +
+                              '\0' + " not really";
+  ExpectError(Options("xz", {Write("t.xz", damaged)}), ExitCode::kData, "t.xz");
 }
 
 TEST_F(PrepareTest, RefusesToOverwriteUnlessTold) {

@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <fstream>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "data_tools/text/wordpiece.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "tokenizer_threads.h"
 
 namespace sluice {
 namespace {
@@ -69,20 +69,9 @@ TEST_F(WordPieceGoldenTest, IdsAreThoseOfThePackage) {
 }
 
 TEST_F(WordPieceGoldenTest, AppendsAndServesManyThreads) {
-  const std::unique_ptr<Tokenizer> tokenizer = Make(false);
-  std::vector<int32_t> expected = {7};
-  for (const Golden& golden : goldens_) {
-    expected.insert(expected.end(), golden.uncased.begin(), golden.uncased.end());
-  }
-  std::vector<std::vector<int32_t>> ids(4, {7});
-  std::vector<std::thread> threads;
-  for (std::vector<int32_t>& mine : ids) {
-    threads.emplace_back([&] {
-      for (const Golden& golden : goldens_) tokenizer->Tokenize(golden.text, &mine);
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  for (const std::vector<int32_t>& mine : ids) EXPECT_EQ(mine, expected);
+  std::vector<sluice::testing::TokenizedText> texts;
+  for (const Golden& golden : goldens_) texts.push_back({golden.text, golden.uncased});
+  sluice::testing::ExpectAppendsInManyThreads(*Make(false), texts);
 }
 
 TEST_F(WordPieceGoldenTest, DecodedTextHasTheSameIds) {

@@ -27,8 +27,6 @@ using ::sluice::testing::PoisonedBuffer;
 using ::sluice::testing::RandomValues;
 using ::sluice::testing::RunOnBackend;
 using ::sluice::testing::ScopedComputeThreads;
-using ::sluice::testing::Tolerance;
-using ::sluice::testing::Widen;
 
 template <typename T>
 class AdamWTest : public ::testing::Test {};

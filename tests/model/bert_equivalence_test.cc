@@ -6,7 +6,6 @@
 namespace sluice {
 namespace {
 
-using testing::BatchShape;
 using testing::FlatGradient;
 using testing::MakeEngine;
 using testing::RandomBatch;

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "model_gradients.h"
 #include "small_model.h"
 
@@ -36,18 +37,19 @@ std::vector<NamedAttention> Variants() {
   for (const std::string source : {"value", "input"}) {
     for (const std::string site : {"query", "key"}) {
       for (const bool slice : {false, true}) {
-        add(source + " " + site + (slice ? " channel slice" : " channel"), "gated").gate = {
-            .source = source,
-            .site = site,
-            .bias = slice,
-            .granularity = "channel",
-            .per_head_slice = slice};
+        add(absl::StrCat(source, " ", site, slice ? " channel slice" : " channel"), "gated")
+            .gate = {.source = source,
+                     .site = site,
+                     .bias = slice,
+                     .granularity = "channel",
+                     .per_head_slice = slice};
       }
-      add(source + " " + site + " head slice", "gated").gate = {.source = source,
-                                                                .site = site,
-                                                                .bias = true,
-                                                                .per_head_slice = true,
-                                                                .initial_probability = 0.25};
+      add(absl::StrCat(source, " ", site, " head slice"), "gated").gate = {
+          .source = source,
+          .site = site,
+          .bias = true,
+          .per_head_slice = true,
+          .initial_probability = 0.25};
     }
   }
   return variants;

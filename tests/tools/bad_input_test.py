@@ -6,7 +6,6 @@ behind and none changed. Then what takes more than one command: full disks, kill
 
 import collections
 import gzip
-import os
 import pathlib
 import random
 import shutil
@@ -18,9 +17,8 @@ import time
 import unittest
 
 import bad_input_cases
+from command_line import ENVIRONMENT, SLUICE, SLUICE_DATA
 
-SLUICE, SLUICE_DATA = (os.path.abspath(path) for path in sys.argv[1:3])
-ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
 SMALL = """
 model:
   hidden_size: 32

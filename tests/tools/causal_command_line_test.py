@@ -5,16 +5,13 @@ and the exit code and message of what cannot work. transformers itself is asked 
 """
 
 import json
-import os
 import pathlib
-import subprocess
 import sys
 import tempfile
 import unittest
 
-SLUICE, SLUICE_DATA = (os.path.abspath(path) for path in sys.argv[1:3])
-ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
-                   OMPI_MCA_btl_vader_single_copy_mechanism="none", OMP_NUM_THREADS="1")
+from command_line import SLUICE, SLUICE_DATA, run
+
 POSITIONS = 24
 CONFIG = f"""
 model:
@@ -54,12 +51,6 @@ training: {steps: 1, global_batch_size: 2, precision: fp32}
 runtime: {threads: 1}
 """
 PROMPT = "the river of"
-
-
-def run(*arguments, program=SLUICE):
-    done = subprocess.run([program, *map(str, arguments)], env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True,
-                          text=True, timeout=120)
-    return done.returncode, done.stdout, done.stderr
 
 
 class Causal(unittest.TestCase):

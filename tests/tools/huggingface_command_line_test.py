@@ -5,20 +5,15 @@ code and message of what cannot work. transformers itself is asked in tests/orac
 """
 
 import json
-import os
 import pathlib
 import shutil
 import struct
-import subprocess
 import sys
 import tempfile
 import unittest
 
-SLUICE, SLUICE_DATA = (os.path.abspath(path) for path in sys.argv[1:3])
-ENVIRONMENT = dict(
-    os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
-    OMPI_MCA_rmaps_base_oversubscribe="1", OMPI_MCA_btl_vader_single_copy_mechanism="none",
-)
+from command_line import SLUICE, SLUICE_DATA, run
+
 CONFIG = """
 model:
   hidden_size: 32
@@ -41,15 +36,6 @@ training:
   precision: fp32
 """
 WORD = "bert.embeddings.word_embeddings.weight"
-
-
-def run(*arguments, ranks=0, program=SLUICE):
-    command = ["mpirun", "-n", str(ranks)] if ranks else []
-    done = subprocess.run(
-        [*command, program, *map(str, arguments)], env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True,
-        text=True, timeout=120,
-    )
-    return done.returncode, done.stdout, done.stderr
 
 
 def read_tensors(path):

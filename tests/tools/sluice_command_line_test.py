@@ -8,16 +8,12 @@ import json
 import os
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import unittest
 
-SLUICE, SLUICE_DATA = (os.path.abspath(path) for path in sys.argv[1:3])
-ENVIRONMENT = dict(
-    os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
-    OMPI_MCA_rmaps_base_oversubscribe="1", OMPI_MCA_btl_vader_single_copy_mechanism="none",
-)
+from command_line import SLUICE, SLUICE_DATA, run
+
 MODEL = """
 model:
   hidden_size: 32
@@ -28,15 +24,6 @@ model:
   attention:
     variant: gated
 """
-
-
-def run(*arguments, ranks=0, program=SLUICE):
-    command = ["mpirun", "-n", str(ranks)] if ranks else []
-    done = subprocess.run(
-        [*command, program, *map(str, arguments)], env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True,
-        text=True, timeout=120,
-    )
-    return done.returncode, done.stdout, done.stderr
 
 
 class CommandLine(unittest.TestCase):

@@ -15,9 +15,12 @@
 
 namespace {
 
+// Global, because operator new is.
+// NOLINTBEGIN(cppcoreguidelines-avoid-non-const-global-variables)
 std::atomic<bool> counting{false};
 std::atomic<long> ours{0};
 std::atomic<long> libraries{0};
+// NOLINTEND(cppcoreguidelines-avoid-non-const-global-variables)
 
 bool FromThisProgram(void* address) {
   Dl_info info;
