@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
-# launch/install_dependencies.sh [--development] [--oracle] [--list]: installs what the build needs,
-# from Debian 12's own packages.
+# launch/install_dependencies.sh [--development] [--oracle] [--cuda] [--list]: installs what the build
+# needs, from Debian 12's own packages.
 #
 #   --development   also clang-format-14 and clang-tidy-14, which .ci/run uses
 #   --oracle        also python3-venv, in which launch/test.sh --oracle installs PyTorch
-#   --list          only print the names, one a line
+#   --cuda          also what the CUDA backend needs: clang-14 for the emulator, and, where no toolkit of
+#                   CUDA 13 is installed, nvcc, cuBLAS, cuDNN and NCCL from PyPI into .cuda (1.5 GB); no
+#                   GPU is needed
+#   --list          only print the names of Debian's packages, one a line
 #
 # Needs root or sudo. When everything is there already it does nothing, and needs neither.
 set -euo pipefail
@@ -23,11 +26,18 @@ packages=(
   liblzma-dev zlib1g-dev libxxhash-dev libssl-dev
   python3 xz-utils
 )
-list_only=
+# One toolkit: versions that belong together.
+cuda_packages=(
+  nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88
+  nvidia-cuda-runtime==13.0.96 nvidia-cuda-cccl==13.0.85
+  nvidia-cublas==13.1.0.3 nvidia-cudnn-cu13==9.14.0.64 nvidia-nccl-cu13==2.28.9
+)
+list_only= cuda=
 for option in "$@"; do
   case $option in
     --development) packages+=(clang-format-14 clang-tidy-14) ;;
     --oracle) packages+=(python3-venv) ;;
+    --cuda) cuda=yes && packages+=(clang-14 python3-venv) ;;
     --list) list_only=yes ;;
     -h | --help) usage && exit 0 ;;
     *) stop "unknown option '$option'; --help lists the options" ;;
@@ -37,6 +47,43 @@ if [ -n "$list_only" ]; then
   printf '%s\n' "${packages[@]}"
   exit 0
 fi
+
+# The toolkit that CMake would take: the same places (kernels/cuda/toolkit.cmake).
+has_cuda_toolkit() {
+  local nvcc
+  for nvcc in "$(command -v nvcc || true)" /usr/local/cuda/bin/nvcc; do
+    [ -x "$nvcc" ] && "$nvcc" --version | grep -q 'release 1[3-9]' && say "$nvcc is installed" && return
+  done
+  return 1
+}
+
+# .cuda/toolkit becomes a folder like an installed toolkit: cuDNN and NCCL, which come in folders of
+# their own, are linked into it, and libraries get the names that linkers look for.
+get_cuda_toolkit() {
+  local environment=.cuda/environment wanted="${cuda_packages[*]}" folder part file
+  if [ "$(cat .cuda/installed 2>/dev/null)" = "$wanted" ] && [ -x .cuda/toolkit/bin/nvcc ]; then
+    say ".cuda has its ${#cuda_packages[@]} packages"
+    return
+  fi
+  say "installing ${#cuda_packages[@]} CUDA packages from PyPI into .cuda: $wanted"
+  rm -rf .cuda && mkdir .cuda
+  python3 -m venv "$environment" || stop "python3 -m venv failed; is python3-venv installed?"
+  "$environment/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
+    "${cuda_packages[@]}" </dev/null || stop "pip could not install the CUDA packages (above)"
+  folder=$(echo "$environment"/lib/python3*/site-packages/nvidia)
+  for part in cudnn nccl; do
+    [ -d "$folder/$part" ] || continue
+    ln -sfr "$folder/$part"/include/* "$folder/cu13/include/"
+    ln -sfr "$folder/$part"/lib/*.so* "$folder/cu13/lib/"
+  done
+  for file in "$folder"/cu13/lib/*.so.*; do
+    ln -sf "$(basename "$file")" "${file%%.so.*}.so"
+  done
+  ln -sfn "${folder#.cuda/}/cu13" .cuda/toolkit
+  .cuda/toolkit/bin/nvcc --version >/dev/null || stop ".cuda/toolkit/bin/nvcc does not run"
+  echo "$wanted" >.cuda/installed
+  say "the toolkit is in .cuda/toolkit, where CMake looks for it"
+}
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
   stop "this system has no apt-get. Install the counterparts of these Debian 12 packages, then run" \
@@ -50,6 +97,7 @@ for package in "${packages[@]}"; do
 done
 if [ ${#missing[@]} -eq 0 ]; then
   say "all ${#packages[@]} packages are installed"
+  [ -z "$cuda" ] || has_cuda_toolkit || get_cuda_toolkit
   exit 0
 fi
 
@@ -75,3 +123,4 @@ apt install --yes --no-install-recommends "${missing[@]}" || {
     "name these packages differently"
 }
 say "installed"
+[ -z "$cuda" ] || has_cuda_toolkit || get_cuda_toolkit

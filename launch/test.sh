@@ -5,6 +5,7 @@
 #   --slow          also the tests labelled slow
 #   --oracle        also the tests labelled oracle, which ask PyTorch and transformers: makes a Python
 #                   environment in .venv once (from PyPI; some gigabytes)
+#   --cuda          also the tests labelled cuda where no CUDA toolkit is installed: gets one into .cuda
 #   --no-install    do not look after Debian packages
 #
 # Tests that need something that this machine lacks say SKIPPED and why; ctest lists them at the end.
@@ -14,7 +15,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/settings.sh"
 
 preset=ci
 left_out=(gpu)
-slow= oracle= install=yes
+slow= oracle= cuda= install=yes
 while [ $# -gt 0 ]; do
   case $1 in
     --preset)
@@ -24,6 +25,7 @@ while [ $# -gt 0 ]; do
       ;;
     --slow) slow=yes ;;
     --oracle) oracle=yes ;;
+    --cuda) cuda=yes ;;
     --no-install) install= ;;
     -h | --help) usage && exit 0 ;;
     --) shift && break ;;
@@ -35,7 +37,7 @@ done
 [ -n "$oracle" ] || left_out+=(oracle)
 
 if [ -n "$install" ]; then
-  "$root/launch/install_dependencies.sh" ${oracle:+--oracle}
+  "$root/launch/install_dependencies.sh" ${oracle:+--oracle} ${cuda:+--cuda}
 fi
 [ -z "$oracle" ] || make_oracle_environment
 "$root/launch/build.sh" "$preset"
