@@ -107,7 +107,7 @@ if(NOT CMAKE_CUDA_COMPILER_LAUNCHER AND SLUICE_CCACHE)
 endif()
 # Constexpr functions of core (Philox) run on the device too.
 list(APPEND SLUICE_NVCC_COMMAND ${SLUICE_NVCC} -ccbin ${CMAKE_CXX_COMPILER} ${code} -cudart=none -lineinfo
-  -std=c++20 -O3 --expt-relaxed-constexpr -I${CMAKE_SOURCE_DIR} -I${CMAKE_SOURCE_DIR}/src
+  -std=c++20 -O3 --expt-relaxed-constexpr -I${CMAKE_SOURCE_DIR} -I${CMAKE_SOURCE_DIR}/src -I${CMAKE_SOURCE_DIR}/tests
   -Xcompiler=-Wall,-fno-math-errno,-ffp-contract=off)
 if(SLUICE_WARNINGS_AS_ERRORS)
   list(APPEND SLUICE_NVCC_COMMAND -Werror=all-warnings -Xcompiler=-Werror)

@@ -111,6 +111,7 @@ class Memory {
     return FindUnlocked(at);
   }
 
+  Region Whole() const { return {begin_, 2 * kRegionBytes}; }
   bool Contains(u64 at) const { return at - begin_ < 2 * kRegionBytes; }
   bool IsClosed(u64 at) const { return at - begin_ < kRegionBytes; }
   u8* View(u64 at) const { return reinterpret_cast<u8*>(IsClosed(at) ? at - begin_ + view_ : at); }
@@ -181,6 +182,7 @@ void NarrowMemory(const void* begin, size_t bytes) {
   TheMemory().Narrow(reinterpret_cast<u64>(begin), bytes);
 }
 const Allocation* FindAllocation(u64 at) { return TheMemory().Find(at); }
+Region DeviceRegion() { return TheMemory().Whole(); }
 bool IsDeviceAddress(u64 at) { return TheMemory().Contains(at); }
 u8* HostView(u64 at) { return TheMemory().View(at); }
 MemoryUse CurrentMemoryUse(MemoryKind kind) { return TheMemory().Use(kind); }

@@ -28,7 +28,12 @@ void NarrowMemory(const void* begin, size_t bytes);
 
 // The allocation that holds `at`, or the one that held it; null for memory that is not ours.
 const Allocation* FindAllocation(u64 at);
-bool IsDeviceAddress(u64 at);  // in the region that the emulator allocates from
+// Where the emulator allocates.
+struct Region {
+  u64 begin, bytes;
+};
+Region DeviceRegion();
+bool IsDeviceAddress(u64 at);  // in there
 
 // Where the emulator and the stand-ins of libraries reach `at`, without any check.
 u8* HostView(u64 at);

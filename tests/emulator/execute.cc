@@ -188,7 +188,7 @@ void RunBlock(Block& block, u64 random) {
 // What one thread needs to run blocks of a launch, one after another.
 class Worker {
  public:
-  Worker(const Kernel& kernel, const LaunchShape& shape, void** arguments)
+  Worker(const Kernel& kernel, const LaunchShape& shape, void** arguments, const Task& task)
       : warps_((shape.threads() + 31) / 32),
         shared_bytes_(static_cast<u32>(kernel.static_shared + shape.dynamic_shared_bytes)),
         shared_(Bytes(shared_bytes_)),
@@ -196,17 +196,14 @@ class Worker {
         local_(Bytes(static_cast<size_t>(kernel.local_bytes) * shape.threads())),
         registers_(Bytes(static_cast<size_t>(kernel.file_bytes) * warps_)),
         predicates_(Bytes(static_cast<size_t>(kernel.predicates) * sizeof(u32) * warps_)) {
-    block_ = {&kernel,
-              &shape,
-              arguments,
-              0,
-              0,
-              {},
-              shared_.get(),
-              shared_bytes_,
-              reinterpret_cast<Shadow*>(shadow_.get()),
-              local_.get(),
-              {}};
+    block_.kernel = &kernel;
+    block_.shape = &shape;
+    block_.arguments = arguments;
+    block_.task = &task;
+    block_.shared = shared_.get();
+    block_.shared_bytes = shared_bytes_;
+    block_.shadow = reinterpret_cast<Shadow*>(shadow_.get());
+    block_.local = local_.get();
     block_.warps.resize(warps_);
     for (u32 index = 0; index < warps_; ++index) AddWarp(kernel, index);
   }
@@ -263,14 +260,14 @@ u32 MostThreads() {
 
 void SetOrder(Order order) { current_order = order; }
 
-void Execute(const Kernel& kernel, const LaunchShape& shape, void** arguments) {
+void Execute(const Kernel& kernel, const LaunchShape& shape, void** arguments, const Task& task) {
   constexpr u32 kThreadsWorthAWorker = 2048;  // starting one costs as much as these
   static const u32 most = MostThreads();
   u64 random = current_order.seed;
   const std::vector<u32> order = InOrder(shape.blocks(), random);
   std::atomic<size_t> next{0};
   const auto work = [&] {
-    Worker worker(kernel, shape, arguments);
+    Worker worker(kernel, shape, arguments, task);
     for (size_t i = next++; i < order.size(); i = next++) worker.Run(order[i]);
   };
   const u64 worth = static_cast<u64>(shape.blocks()) * shape.threads() / kThreadsWorthAWorker;

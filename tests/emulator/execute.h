@@ -16,6 +16,6 @@ struct Order {
 void SetOrder(Order order);
 
 // SLUICE_EMULATOR_THREADS; the machine's cores by default.
-void Execute(const Kernel& kernel, const LaunchShape& shape, void** arguments);
+void Execute(const Kernel& kernel, const LaunchShape& shape, void** arguments, const Task& task);
 
 }  // namespace sluice::emulator

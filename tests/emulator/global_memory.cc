@@ -1,6 +1,7 @@
 // Device code's way to global memory: which allocation an address is in, and what may be touched.
 #include "emulator/device_memory.h"
 #include "emulator/machine.h"
+#include "emulator/memory_order.h"
 
 namespace sluice::emulator {
 namespace {
@@ -32,10 +33,26 @@ const Allocation& Check(Warp& warp, const Instruction& i, int lane, u64 at, u32 
   return *allocation;
 }
 
+[[noreturn]] void FailOnConflict(const Warp& warp, const Instruction& i, int lane,
+                                 const Conflict& conflict, Access access) {
+  const char* mine = access == Access::kRead ? "reads" : "writes";
+  const char* theirs = conflict.with_write ? "writes" : "reads";
+  if (conflict.kind == Conflict::kTask) {
+    Fail(warp, i, lane, "%s memory that %s %s, with no wait in between", mine,
+         TaskName(conflict.task).c_str(), theirs);
+  }
+  if (conflict.kind == Conflict::kThread) {
+    Fail(warp, i, lane,
+         "a race on global memory: %s what thread %s of the block %s, with no barrier in between",
+         mine, ThreadName(*warp.block, conflict.thread).c_str(), theirs);
+  }
+  Fail(warp, i, lane, "a race on global memory: %s what another block of the kernel %s", mine,
+       theirs);
+}
+
 }  // namespace
 
-u8* GlobalAddress(Warp& warp, const Instruction& i, int lane, u64 at, u32 bytes,
-                  Access /*access*/) {
+u8* GlobalAddress(Warp& warp, const Instruction& i, int lane, u64 at, u32 bytes, Access access) {
   if (at % bytes != 0) {
     Fail(warp, i, lane, "global address %#lx isn't a multiple of %u", Number(at), bytes);
   }
@@ -45,6 +62,12 @@ u8* GlobalAddress(Warp& warp, const Instruction& i, int lane, u64 at, u32 bytes,
     warp.cached_end = allocation.usable_end;
     warp.cached_shift = static_cast<s64>(reinterpret_cast<u64>(HostView(at)) - at);
   }
+  const Block& block = *warp.block;
+  const bool orders_itself = block.kernel->has_fences && block.kernel->has_atomics;
+  const Conflict conflict =
+      NoteAccess(*block.task, {block.number, static_cast<u32>(warp.index * 32 + lane), warp.time},
+                 {at, bytes, access, orders_itself});
+  if (conflict.kind != Conflict::kNone) FailOnConflict(warp, i, lane, conflict, access);
   return reinterpret_cast<u8*>(at + static_cast<u64>(warp.cached_shift));
 }
 

@@ -35,6 +35,7 @@ struct LaunchShape {
 };
 
 struct Block;
+struct Task;
 
 // Lanes of a warp that diverged are groups at different places; the one at the lowest place goes
 // on. Lanes that wait at a synchronizing instruction for others of its mask are left out until
@@ -68,8 +69,8 @@ struct Block {
   const Kernel* kernel;
   const LaunchShape* shape;
   void** arguments;
-  u32 operation;  // of its launch, in the order of all kernels and copies
-  u32 number;     // in the grid
+  const Task* task;  // the launch (memory_order.h)
+  u32 number;        // in the grid
   u32 index[3];
   u8* shared;
   u32 shared_bytes;

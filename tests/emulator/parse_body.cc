@@ -213,6 +213,8 @@ void BodyParser::AddStatement(const std::string& text) {
   if (opcode.Is("mov") && arguments[0][0] == '{') instruction.detail = 4;
   for (size_t i = 0; i < arguments.size(); ++i) AddArgument(arguments[i], i, opcode, instruction);
   SelectOperation(instruction, opcode);
+  kernel_.has_fences = kernel_.has_fences || opcode.IsOneOf({"membar", "fence"});
+  kernel_.has_atomics = kernel_.has_atomics || opcode.IsOneOf({"atom", "red"});
   kernel_.code.push_back(std::move(instruction));
 }
 

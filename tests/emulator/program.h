@@ -108,6 +108,7 @@ struct Kernel {
   u32 predicates = 0;
   u32 static_shared = 0, local_bytes = 0;
   u32 most_threads = 1024;
+  bool has_fences = false, has_atomics = false;  // with both its blocks may order themselves
   std::vector<Constant> constants;
   std::vector<SpecialRegister> specials;
   std::vector<std::pair<u32, u32>> red_zones;  // of shared memory: [first, last) bytes

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "emulator/execute.h"
+#include "emulator/memory_order.h"
 #include "emulator/report.h"
 #include "emulator/runtime.h"
 
@@ -81,7 +82,7 @@ cudaError_t Run(const void* function, const PendingCall& call, void** arguments)
   const LaunchShape shape = {{call.grid.x, call.grid.y, call.grid.z},
                              {call.block.x, call.block.y, call.block.z},
                              call.dynamic_shared_bytes};
-  Execute(kernel, shape, arguments);
+  Execute(kernel, shape, arguments, BeginTask(call.stream, "kernel " + kernel.name));
   return cudaSuccess;
 }
 

@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "emulator/device_memory.h"
+#include "emulator/memory_order.h"
 #include "emulator/report.h"
 #include "emulator/runtime.h"
 
@@ -23,8 +24,11 @@ cudaError_t Allocate(void** pointer, size_t bytes, MemoryKind kind) {
 
 cudaError_t Free(void* pointer, std::initializer_list<MemoryKind> kinds) {
   if (pointer == nullptr) return cudaSuccess;
+  const Allocation* allocation = FindAllocation(reinterpret_cast<u64>(pointer));
   for (const MemoryKind kind : kinds) {
-    if (FreeMemory(reinterpret_cast<u64>(pointer), kind)) return cudaSuccess;
+    if (!FreeMemory(reinterpret_cast<u64>(pointer), kind)) continue;
+    ForgetRange(allocation->begin, allocation->end - allocation->begin);
+    return cudaSuccess;
   }
   return Result(cudaErrorInvalidValue);
 }
@@ -64,28 +68,49 @@ void CheckSide(const void* pointer, bool wants_device, const char* call, const c
   }
 }
 
-cudaError_t Copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, const char* call) {
+// What a copy or fill is: its name, and the stream that it is put into.
+struct Call {
+  const char* name;
+  cudaStream_t stream;
+};
+
+cudaError_t Copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, const Call& call) {
   if (bytes == 0) return cudaSuccess;
   if (to == nullptr || from == nullptr) return Result(cudaErrorInvalidValue);
   if (kind != cudaMemcpyDefault) {
-    CheckSide(to, kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice, call,
+    CheckSide(to, kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice, call.name,
               "destination");
-    CheckSide(from, kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice, call,
+    CheckSide(from, kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice, call.name,
               "source");
   }
-  u8* out = Reach(to, bytes, call, "destination");
-  const u8* in = Reach(from, bytes, call, "source");
-  if (in < out + bytes && out < in + bytes) FailOnHost("%s: source and destination overlap", call);
+  u8* out = Reach(to, bytes, call.name, "destination");
+  const u8* in = Reach(from, bytes, call.name, "source");
+  if (in < out + bytes && out < in + bytes)
+    FailOnHost("%s: source and destination overlap", call.name);
+  const Task task = BeginTask(call.stream, call.name);
+  NoteRange(task, from, bytes, Access::kRead);
+  NoteRange(task, to, bytes, Access::kWrite);
   std::memcpy(out, in, bytes);
   return cudaSuccess;
 }
 
-cudaError_t Fill(void* to, int value, size_t bytes, const char* call) {
+// The same, and the host waits until it is done.
+cudaError_t CopyAndWait(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
+                        const char* name) {
+  const cudaError_t error = Copy(to, from, bytes, kind, {name, nullptr});
+  WaitOnHostForStream(nullptr);
+  return error;
+}
+
+cudaError_t Fill(void* to, int value, size_t bytes, const Call& call) {
   if (bytes == 0) return cudaSuccess;
   if (to == nullptr) return Result(cudaErrorInvalidValue);
-  if (!IsDeviceAddress(reinterpret_cast<u64>(to)))
-    FailOnHost("%s: %p is not device memory", call, to);
-  std::memset(Reach(to, bytes, call, "destination"), value, bytes);
+  if (!IsDeviceAddress(reinterpret_cast<u64>(to))) {
+    FailOnHost("%s: %p is not device memory", call.name, to);
+  }
+  u8* out = Reach(to, bytes, call.name, "destination");
+  NoteRange(BeginTask(call.stream, call.name), to, bytes, Access::kWrite);
+  std::memset(out, value, bytes);
   return cudaSuccess;
 }
 
@@ -120,9 +145,16 @@ cudaError_t cudaHostAlloc(void** pointer, size_t bytes, unsigned /*flags*/) {
   return sluice::emulator::Allocate(pointer, bytes, MemoryKind::kPinned);
 }
 cudaError_t cudaFree(void* pointer) {
+  sluice::emulator::WaitOnHostForAll();
   return sluice::emulator::Free(pointer, {MemoryKind::kDevice, MemoryKind::kManaged});
 }
-cudaError_t cudaFreeAsync(void* pointer, cudaStream_t /*stream*/) {
+cudaError_t cudaFreeAsync(void* pointer, cudaStream_t stream) {
+  using namespace sluice::emulator;  // NOLINT: of one function
+  const Allocation* found = FindAllocation(reinterpret_cast<u64>(pointer));
+  if (found != nullptr && !found->freed) {
+    NoteRange(BeginTask(stream, "cudaFreeAsync"), pointer, found->end - found->begin,
+              Access::kWrite);
+  }
   return sluice::emulator::Free(pointer, {MemoryKind::kDevice});
 }
 cudaError_t cudaFreeHost(void* pointer) {
@@ -130,41 +162,41 @@ cudaError_t cudaFreeHost(void* pointer) {
 }
 
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
-  return sluice::emulator::Copy(to, from, bytes, kind, "cudaMemcpy");
+  return sluice::emulator::CopyAndWait(to, from, bytes, kind, "cudaMemcpy");
 }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
-                            cudaStream_t /*stream*/) {
-  return sluice::emulator::Copy(to, from, bytes, kind, "cudaMemcpyAsync");
+                            cudaStream_t stream) {
+  return sluice::emulator::Copy(to, from, bytes, kind, {"cudaMemcpyAsync", stream});
 }
 cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch,
                               size_t width, size_t height, cudaMemcpyKind kind,
-                              cudaStream_t /*stream*/) {
+                              cudaStream_t stream) {
   if (width > to_pitch || width > from_pitch) return Result(cudaErrorInvalidPitchValue);
   for (size_t row = 0; row < height; ++row) {
     sluice::emulator::Copy(static_cast<char*>(to) + row * to_pitch,
                            static_cast<const char*>(from) + row * from_pitch, width, kind,
-                           "cudaMemcpy2DAsync");
+                           {"cudaMemcpy2DAsync", stream});
   }
   return cudaSuccess;
 }
 cudaError_t cudaMemset(void* to, int value, size_t bytes) {
-  return sluice::emulator::Fill(to, value, bytes, "cudaMemset");
+  return sluice::emulator::Fill(to, value, bytes, {"cudaMemset", nullptr});
 }
-cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t /*stream*/) {
-  return sluice::emulator::Fill(to, value, bytes, "cudaMemsetAsync");
+cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream) {
+  return sluice::emulator::Fill(to, value, bytes, {"cudaMemsetAsync", stream});
 }
 
 cudaError_t cudaMemcpyToSymbol(const void* symbol, const void* from, size_t bytes, size_t offset,
                                cudaMemcpyKind kind) {
   void* to = sluice::emulator::PlaceInVariable(symbol, bytes, offset);
   if (to == nullptr) return Result(cudaErrorInvalidSymbol);
-  return sluice::emulator::Copy(to, from, bytes, kind, "cudaMemcpyToSymbol");
+  return sluice::emulator::CopyAndWait(to, from, bytes, kind, "cudaMemcpyToSymbol");
 }
 cudaError_t cudaMemcpyFromSymbol(void* to, const void* symbol, size_t bytes, size_t offset,
                                  cudaMemcpyKind kind) {
   const void* from = sluice::emulator::PlaceInVariable(symbol, bytes, offset);
   if (from == nullptr) return Result(cudaErrorInvalidSymbol);
-  return sluice::emulator::Copy(to, from, bytes, kind, "cudaMemcpyFromSymbol");
+  return sluice::emulator::CopyAndWait(to, from, bytes, kind, "cudaMemcpyFromSymbol");
 }
 cudaError_t cudaGetSymbolAddress(void** pointer, const void* symbol) {
   *pointer = sluice::emulator::PlaceInVariable(symbol, 0, 0);

@@ -1,39 +1,42 @@
 // Streams and events. Work is done when it is put into its stream.
-#include <chrono>
+#include "emulator/runtime_stream.h"
 
-#include "emulator/report.h"
 #include "emulator/runtime.h"
 
-struct CUstream_st {
-  int priority;
-};
-struct CUevent_st {
-  bool recorded = false;
-  std::chrono::steady_clock::time_point time;
-};
+using sluice::emulator::NewStream;
 
 extern "C" {
 
 cudaError_t cudaStreamCreate(cudaStream_t* stream) {
-  *stream = new CUstream_st{0};
-  return cudaSuccess;
+  return cudaStreamCreateWithPriority(stream, cudaStreamDefault, 0);
 }
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned /*flags*/) {
-  return cudaStreamCreate(stream);
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
+  return cudaStreamCreateWithPriority(stream, flags, 0);
 }
-cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned /*flags*/, int priority) {
-  *stream = new CUstream_st{priority};
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags, int priority) {
+  *stream = new CUstream_st{NewStream((flags & cudaStreamNonBlocking) == 0), priority};
   return cudaSuccess;
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  if (stream == nullptr) return sluice::emulator::Result(cudaErrorInvalidResourceHandle);
+  sluice::emulator::DeleteStream(stream->state);
   delete stream;
   return cudaSuccess;
 }
-cudaError_t cudaStreamSynchronize(cudaStream_t /*stream*/) { return cudaSuccess; }
-cudaError_t cudaStreamQuery(cudaStream_t /*stream*/) { return cudaSuccess; }
-cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
-cudaError_t cudaStreamWaitEvent(cudaStream_t /*stream*/, cudaEvent_t event, unsigned /*flags*/) {
-  return event == nullptr ? sluice::emulator::Result(cudaErrorInvalidResourceHandle) : cudaSuccess;
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  sluice::emulator::WaitOnHostForStream(stream);
+  return cudaSuccess;
+}
+cudaError_t cudaStreamQuery(cudaStream_t stream) { return cudaStreamSynchronize(stream); }
+cudaError_t cudaDeviceSynchronize() {
+  sluice::emulator::WaitOnHostForAll();
+  return cudaSuccess;
+}
+// As CUDA has it, to wait for an event that was never recorded is to wait for nothing.
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned /*flags*/) {
+  if (event == nullptr) return sluice::emulator::Result(cudaErrorInvalidResourceHandle);
+  sluice::emulator::WaitInStream(stream, event->clock);
+  return cudaSuccess;
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned /*flags*/) {
@@ -45,13 +48,19 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
   delete event;
   return cudaSuccess;
 }
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t /*stream*/) {
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  if (event == nullptr) return sluice::emulator::Result(cudaErrorInvalidResourceHandle);
+  sluice::emulator::RecordClock(stream, event->clock);
   event->recorded = true;
   event->time = std::chrono::steady_clock::now();
   return cudaSuccess;
 }
-cudaError_t cudaEventSynchronize(cudaEvent_t /*event*/) { return cudaSuccess; }
-cudaError_t cudaEventQuery(cudaEvent_t /*event*/) { return cudaSuccess; }
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  if (event == nullptr) return sluice::emulator::Result(cudaErrorInvalidResourceHandle);
+  sluice::emulator::WaitOnHost(event->clock);
+  return cudaSuccess;
+}
+cudaError_t cudaEventQuery(cudaEvent_t event) { return cudaEventSynchronize(event); }
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {
   if (!start->recorded || !end->recorded) {
     return sluice::emulator::Result(cudaErrorInvalidResourceHandle);
