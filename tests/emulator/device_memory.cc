@@ -23,19 +23,6 @@ constexpr u64 kPageBytes = 4096;
 constexpr u64 kMisalignment = 256;  // from the page: cudaMalloc promises no more than 256
 constexpr size_t kDeviceBytes = size_t{16} << 30;
 
-const char* NameOf(MemoryKind kind) {
-  switch (kind) {
-    case MemoryKind::kManaged:
-      return "managed";
-    case MemoryKind::kPinned:
-      return "pinned";
-    case MemoryKind::kVariable:
-      return "__device__ variable";
-    default:
-      return "cudaMalloc";
-  }
-}
-
 struct sigaction previous_action;
 void OnFault(int signal, siginfo_t* info, void* context);
 
@@ -175,6 +162,19 @@ void OnFault(int signal, siginfo_t* info, void* context) {
 }
 
 }  // namespace
+
+const char* NameOf(MemoryKind kind) {
+  switch (kind) {
+    case MemoryKind::kManaged:
+      return "managed";
+    case MemoryKind::kPinned:
+      return "pinned";
+    case MemoryKind::kVariable:
+      return "__device__ variable";
+    default:
+      return "cudaMalloc";
+  }
+}
 
 u64 AllocateMemory(size_t bytes, MemoryKind kind) { return TheMemory().Allocate(bytes, kind); }
 bool FreeMemory(u64 at, MemoryKind kind) { return TheMemory().Free(at, kind); }

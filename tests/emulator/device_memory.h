@@ -11,6 +11,7 @@
 namespace sluice::emulator {
 
 enum class MemoryKind : u8 { kDevice, kManaged, kPinned, kVariable };
+const char* NameOf(MemoryKind kind);  // "managed"
 
 struct Allocation {
   u64 begin, end;                // as it was asked for

@@ -39,7 +39,7 @@ const Allocation& Check(Warp& warp, const Instruction& i, int lane, u64 at, u32 
   const char* theirs = conflict.with_write ? "writes" : "reads";
   if (conflict.kind == Conflict::kTask) {
     Fail(warp, i, lane, "%s memory that %s %s, with no wait in between", mine,
-         TaskName(conflict.task).c_str(), theirs);
+         TaskName(conflict.owner).c_str(), theirs);
   }
   if (conflict.kind == Conflict::kThread) {
     Fail(warp, i, lane,

@@ -3,7 +3,9 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
+#include <cstring>
 #include <deque>
 #include <mutex>
 
@@ -26,19 +28,21 @@ struct StreamState {
 namespace {
 
 constexpr u32 kCellBytes = 2;
-constexpr u32 kManyBlocks = ~0u;      // read by more than one block of the task
-constexpr u32 kAtomically = ~0u - 1;  // written by atomics of any block
-
+// A write or a read: who, and when in words of shared memory's times. All zero: nobody.
 struct Side {
-  u32 task;  // its number; 0 for none
-  u32 block, time;
-  u16 thread;
-  u8 many_lanes, many_warps;  // of a read: more than `thread` and more than its warp, at that time
+  u32 owner = 0;
+  u32 thread : 10, time : 20;
+  u32 many_lanes : 1, many_warps : 1;  // of a read: not only `thread`; not only its warp
 };
 struct Cell {
   Side write, read;
 };
+static_assert(sizeof(Cell) == 16);
+constexpr u32 kTimeMask = (1u << 20) - 1;
+
+// What is kept of every task.
 struct TaskPlace {
+  u32 first_owner;
   u32 stream, index;  // its place in the stream
 };
 
@@ -56,7 +60,8 @@ T* Reserve(u64 count) {
 struct State {
   Cell* cells = Reserve<Cell>(DeviceRegion().bytes / kCellBytes);
   TaskPlace* tasks = Reserve<TaskPlace>(u64{1} << 32);
-  u32 task_count = 0;
+  std::atomic<u32> task_count{0};
+  u32 next_owner = 1;
   std::deque<std::string> names;  // of tasks 1, 2, …
   StreamState default_stream = {0, false, {}};
   std::vector<StreamState*> streams = {&default_stream};  // by index; null when deleted
@@ -82,72 +87,91 @@ void ForEachBlockingStream(const Body& body) {
   }
 }
 
-bool IsBefore(u32 other, const Task& task) {
-  const TaskPlace place = TheState().tasks[other];
-  return place.index <= task.before.tasks[place.stream];
+u32 TaskOf(u32 owner) {
+  const State& state = TheState();
+  const TaskPlace *first = state.tasks + 1, *last = first + state.task_count;
+  const auto* behind = std::upper_bound(first, last, owner, [](u32 value, const TaskPlace& place) {
+    return value < place.first_owner;
+  });
+  return static_cast<u32>(behind - state.tasks) - 1;
 }
 
-bool SameEpoch(u32 a, u32 b) { return a >> 8 == b >> 8; }
+// Had the owner's task happened before this one? A kernel touches long stretches of one other's.
+bool IsBefore(u32 owner, const Task& task) {
+  thread_local struct { u32 asker = 0, first_owner = 0, end_owner = 0; } known;
+  if (known.asker == task.number &&
+      owner - known.first_owner < known.end_owner - known.first_owner) {
+    return true;
+  }
+  const u32 number = TaskOf(owner);
+  const TaskPlace& place = TheState().tasks[number];
+  if (place.index > task.before.tasks[place.stream]) return false;
+  known = {task.number, place.first_owner, TheState().tasks[number + 1].first_owner};
+  return true;
+}
 
 // Is there no barrier between an access of the same block and this one?
 bool IsUnordered(const Side& side, const Accessor& who) {
-  if (!SameEpoch(side.time, who.time)) return false;
+  const u32 time = who.time & kTimeMask;
+  if (side.time >> 8 != time >> 8) return false;
   if (side.many_warps != 0 || side.thread / 32 != who.thread / 32) return true;
-  return side.time == who.time && (side.thread != who.thread || side.many_lanes != 0);
+  return side.time == time && (side.thread != who.thread || side.many_lanes != 0);
 }
 
-Conflict Compare(const Side& side, const Task& task, const Accessor& who, const Touch& touch) {
-  if (side.task == 0) return {};
-  if (side.task != task.number) {
-    if (IsBefore(side.task, task)) return {};
-    return {Conflict::kTask, false, side.task, side.thread};
+Conflict::Kind Compare(const Side& side, const Task& task, const Accessor& who,
+                       const Touch& touch) {
+  if (side.owner == 0) return Conflict::kNone;
+  const u32 block = side.owner - task.first_owner;
+  if (block >= task.blocks + 2) {
+    return IsBefore(side.owner, task) ? Conflict::kNone : Conflict::kTask;
   }
-  if (touch.kernel_orders_itself) return {};
-  if (touch.access == Access::kAtomic && side.block == kAtomically) return {};
-  if (side.block != who.block) return {Conflict::kBlock, false, side.task, side.thread};
-  if (!IsUnordered(side, who)) return {};
-  return {Conflict::kThread, false, side.task, side.thread};
+  if (touch.kernel_orders_itself) return Conflict::kNone;
+  if (block == task.blocks + 1 && touch.access == Access::kAtomic) return Conflict::kNone;
+  if (block != who.block) return Conflict::kBlock;
+  return IsUnordered(side, who) ? Conflict::kThread : Conflict::kNone;
+}
+
+Side MakeSide(u32 owner, const Accessor& who) {
+  Side side;
+  side.owner = owner;
+  side.thread = who.thread;
+  side.time = who.time & kTimeMask;
+  side.many_lanes = side.many_warps = 0;
+  return side;
 }
 
 void NoteRead(Side& read, const Task& task, const Accessor& who) {
-  const auto thread = static_cast<u16>(who.thread);
-  if (read.task != task.number) {
-    read = {task.number, who.block, who.time, thread, 0, 0};
-    return;
+  const u32 mine = task.first_owner + who.block;
+  const Side before = read;
+  read = MakeSide(mine, who);
+  if (before.owner - task.first_owner >= task.blocks + 2) return;
+  if (before.owner != mine) {
+    read.owner = task.first_owner + task.blocks;
+  } else if (before.time >> 8 == read.time >> 8) {
+    read.many_warps = before.many_warps | (before.thread / 32 != who.thread / 32);
+    read.many_lanes = before.many_lanes | (before.thread != who.thread);
   }
-  const bool same_epoch = read.block == who.block && SameEpoch(read.time, who.time);
-  if (!same_epoch) {
-    read.many_lanes = read.many_warps = 0;
-  } else if (read.thread / 32 != who.thread / 32) {
-    read.many_warps = 1;
-  } else if (read.thread != who.thread) {
-    read.many_lanes = 1;
-  }
-  read.block = read.block == who.block ? who.block : kManyBlocks;
-  read.thread = thread;
-  read.time = who.time;
 }
 
 Conflict NoteCell(Cell& cell, const Task& task, const Accessor& who, const Touch& touch) {
-  Conflict conflict = Compare(cell.write, task, who, touch);
-  if (conflict.kind != Conflict::kNone) {
-    conflict.with_write = true;
-    return conflict;
+  if (const auto kind = Compare(cell.write, task, who, touch); kind != Conflict::kNone) {
+    return {kind, true, cell.write.owner, cell.write.thread};
   }
   if (touch.access == Access::kRead) {
     NoteRead(cell.read, task, who);
     return {};
   }
-  conflict = Compare(cell.read, task, who, touch);
-  if (conflict.kind != Conflict::kNone) return conflict;
-  const u32 block = touch.access == Access::kAtomic ? kAtomically : who.block;
-  cell.write = {task.number, block, who.time, static_cast<u16>(who.thread), 0, 0};
+  if (const auto kind = Compare(cell.read, task, who, touch); kind != Conflict::kNone) {
+    return {kind, false, cell.read.owner, cell.read.thread};
+  }
+  const u32 block = touch.access == Access::kAtomic ? task.blocks + 1 : who.block;
+  cell.write = MakeSide(task.first_owner + block, who);
   return {};
 }
 
 }  // namespace
 
-Task BeginTask(CUstream_st* stream, const std::string& name) {
+Task BeginTask(CUstream_st* stream, const std::string& name, u32 blocks) {
   State& state = TheState();
   const std::lock_guard lock(state.mutex);
   StreamState& target = StateOf(stream);
@@ -159,14 +183,19 @@ Task BeginTask(CUstream_st* stream, const std::string& name) {
   }
   const u32 index = ++state.last_index[target.index];
   target.clock.tasks[target.index] = index;
-  const u32 number = ++state.task_count;
-  state.tasks[number] = {target.index, index};
+  const u32 number = state.task_count + 1, first_owner = state.next_owner;
+  if (first_owner + blocks + 2 < first_owner) FailOnHost("more blocks than can be told apart");
+  state.next_owner += blocks + 2;
+  state.tasks[number] = {first_owner, target.index, index};
+  state.tasks[number + 1].first_owner = state.next_owner;
   state.names.push_back(name);
-  return {number, target.index, target.clock};
+  state.task_count = number;
+  return {number, first_owner, blocks, target.index, target.clock};
 }
 
-std::string TaskName(u32 number) {
+std::string TaskName(u32 owner) {
   State& state = TheState();
+  const u32 number = TaskOf(owner);
   const std::lock_guard lock(state.mutex);
   return state.names[number - 1] + ", task " + std::to_string(number) + " in stream " +
          std::to_string(state.tasks[number].stream);
@@ -175,11 +204,19 @@ std::string TaskName(u32 number) {
 Conflict NoteAccess(const Task& task, const Accessor& who, const Touch& touch) {
   if (!enabled || touch.bytes < kCellBytes) return {};
   Cell* cell = TheState().cells + (touch.at - DeviceRegion().begin) / kCellBytes;
-  for (Cell* const end = cell + touch.bytes / kCellBytes; cell < end; ++cell) {
-    const Conflict conflict = NoteCell(*cell, task, who, touch);
-    if (conflict.kind != Conflict::kNone) return conflict;
+  Cell* const end = cell + touch.bytes / kCellBytes;
+  // Neighbours mostly have the same past: then they get the same future.
+  const Cell past = *cell;
+  Conflict conflict = NoteCell(*cell, task, who, touch);
+  const Cell future = *cell;
+  for (++cell; cell < end && conflict.kind == Conflict::kNone; ++cell) {
+    if (std::memcmp(cell, &past, sizeof past) == 0) {
+      *cell = future;
+    } else {
+      conflict = NoteCell(*cell, task, who, touch);
+    }
   }
-  return {};
+  return conflict;
 }
 
 void NoteRange(const Task& task, const void* begin, size_t bytes, Access access) {
@@ -188,13 +225,14 @@ void NoteRange(const Task& task, const void* begin, size_t bytes, Access access)
   // A first or last single byte shares its cell with somebody else.
   const u64 first = (at + 1) / kCellBytes * kCellBytes,
             last = (at + bytes) / kCellBytes * kCellBytes;
-  for (u64 cell = first; cell < last; cell += kCellBytes) {
-    const Conflict conflict = NoteAccess(task, {}, {cell, kCellBytes, access, true});
+  constexpr u64 kStep = 1 << 20;
+  for (u64 part = first; part < last; part += kStep) {
+    const auto part_bytes = static_cast<u32>(std::min(kStep, last - part));
+    const Conflict conflict = NoteAccess(task, {}, {part, part_bytes, access, true});
     if (conflict.kind == Conflict::kNone) continue;
-    FailOnHost("%s %s byte %lu of memory that %s %s, with no wait in between",
-               TaskName(task.number).c_str(), access == Access::kRead ? "reads" : "writes",
-               static_cast<unsigned long>(cell - at), TaskName(conflict.task).c_str(),
-               conflict.with_write ? "writes" : "reads");
+    FailOnHost("%s %s memory that %s %s, with no wait in between",
+               TaskName(task.first_owner).c_str(), access == Access::kRead ? "reads" : "writes",
+               TaskName(conflict.owner).c_str(), conflict.with_write ? "writes" : "reads");
   }
 }
 

@@ -25,14 +25,16 @@ struct Clock {
 
 // A piece of work that was put into a stream.
 struct Task {
-  u32 number;    // among all, from 1
+  u32 number;  // among all, from 1
+  // Who may own an access: one number a block, then one for "several blocks", one for "atomics".
+  u32 first_owner, blocks;
   u32 stream;    // its index
   Clock before;  // what had happened before it, itself included
 };
 
 // The task and what it follows: its stream's earlier tasks, what the stream waited for, and what
 // the host had waited for. `name` is said when it conflicts.
-Task BeginTask(CUstream_st* stream, const std::string& name);
+Task BeginTask(CUstream_st* stream, const std::string& name, u32 blocks = 1);
 
 // Who accesses memory in a kernel.
 struct Accessor {
@@ -43,7 +45,7 @@ struct Accessor {
 struct Conflict {
   enum Kind { kNone, kTask, kBlock, kThread } kind = kNone;
   bool with_write = false;
-  u32 task = 0, thread = 0;  // of the other
+  u32 owner = 0, thread = 0;  // of the other
 };
 struct Touch {
   u64 at;
@@ -58,7 +60,7 @@ Conflict NoteAccess(const Task& task, const Accessor& who, const Touch& touch);
 void NoteRange(const Task& task, const void* begin, size_t bytes, Access access);
 
 // "kernel dropout, task 12 of stream 3"
-std::string TaskName(u32 number);
+std::string TaskName(u32 owner);
 
 // ---- what streams, events and the host wait for
 struct StreamState;

@@ -94,6 +94,19 @@ cudaError_t cudaGetDevice(int* device) {
 cudaError_t cudaSetDevice(int device) {
   return device == 0 ? cudaSuccess : Result(cudaErrorInvalidDevice);
 }
+// What was not freed by now has leaked.
+cudaError_t cudaDeviceReset() {
+  using sluice::emulator::MemoryKind;
+  for (const MemoryKind kind : {MemoryKind::kDevice, MemoryKind::kManaged, MemoryKind::kPinned}) {
+    const auto use = sluice::emulator::CurrentMemoryUse(kind);
+    if (use.allocations_now == 0) continue;
+    sluice::emulator::FailOnHost("cudaDeviceReset: %lu %s allocations, %lu bytes, were never freed",
+                                 static_cast<unsigned long>(use.allocations_now),
+                                 sluice::emulator::NameOf(kind),
+                                 static_cast<unsigned long>(use.bytes_now));
+  }
+  return cudaSuccess;
+}
 cudaError_t cudaDriverGetVersion(int* version) {
   *version = CUDART_VERSION;
   return cudaSuccess;

@@ -82,7 +82,8 @@ cudaError_t Run(const void* function, const PendingCall& call, void** arguments)
   const LaunchShape shape = {{call.grid.x, call.grid.y, call.grid.z},
                              {call.block.x, call.block.y, call.block.z},
                              call.dynamic_shared_bytes};
-  Execute(kernel, shape, arguments, BeginTask(call.stream, "kernel " + kernel.name));
+  Execute(kernel, shape, arguments,
+          BeginTask(call.stream, "kernel " + kernel.name, shape.blocks()));
   return cudaSuccess;
 }
 
