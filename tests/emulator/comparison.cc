@@ -99,6 +99,22 @@ void SetAll(Warp& warp, const Instruction& i, u32 lanes) {
   SetLanes<u32>(warp, i.operands[0], lanes, out);
 }
 
+// set.C.f16x2.f16x2 d, a, b and its like: 1 or 0 in each half. detail: the comparison
+template <typename Half, bool pair>
+void SetHalves(Warp& warp, const Instruction& i, u32 lanes) {
+  Map2<u32, u32, u32>(warp, i, lanes, [&](u32 a, u32 b) {
+    return OnHalves<Half, pair>(
+        [&](float x, float y, float /*z*/) { return Holds<float>(i.detail, x, y) ? 1.0f : 0.0f; },
+        a, b);
+  });
+}
+Operation ForHalves(const std::string& type) {
+  if (type == "f16x2") return SetHalves<Fp16, true>;
+  if (type == "bf16x2") return SetHalves<Bf16, true>;
+  if (type == "f16") return SetHalves<Fp16, false>;
+  return type == "bf16" ? SetHalves<Bf16, false> : nullptr;
+}
+
 template <typename Source, bool to_predicate, int comparison = 0>
 Operation For(int wanted) {
   if constexpr (comparison == kComparisons) {
@@ -135,6 +151,10 @@ Operation SelectComparison(Instruction& i, const Opcode& op) {
     return ForType<true>(op.type(), wanted);
   }
   const std::string& result = op.parts[op.parts.size() - 2];
+  if (op.parts.size() == 4 && result == op.type() && result.find("f16") != std::string::npos) {
+    i.detail = static_cast<u8>(wanted);
+    return ForHalves(result);
+  }
   if (op.parts.size() != 4 || (result != "u32" && result != "s32" && result != "f32"))
     return nullptr;
   i.bytes = result == "f32" ? 1 : 4;
