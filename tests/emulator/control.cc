@@ -20,7 +20,10 @@ void ExitLanes(Warp& warp, const Instruction& i, u32 lanes) {
   Exit(warp, lanes);
 }
 
-// bar.sync id[, threads]
+enum Reduction : u8 { kNoReduction, kCount, kAllOf, kAnyOf };
+
+// bar.sync id[, threads] and bar.red d, id[, threads], [!]p. bytes: the reduction; elements: 2 if p
+// is negated
 void BlockBarrier(Warp& warp, const Instruction& i, u32 lanes) {
   if (lanes != warp.live) {
     if (!WaitForOthers(warp)) {
@@ -32,14 +35,46 @@ void BlockBarrier(Warp& warp, const Instruction& i, u32 lanes) {
   const int lane = __builtin_ctz(lanes);
   warp.state = Warp::kAtBarrier;
   warp.barrier = &i;
-  warp.barrier_id = Lanes<u32>(warp, i.operands[0])[lane];
-  warp.barrier_threads = i.count > 1 ? Lanes<u32>(warp, i.operands[1])[lane] : 0;
+  const int first = i.bytes == kNoReduction ? 0 : 1;
+  warp.barrier_id = Lanes<u32>(warp, i.operands[first])[lane];
+  const bool counted = i.count == first + (i.bytes == kNoReduction ? 2 : 3);
+  warp.barrier_threads = counted ? Lanes<u32>(warp, i.operands[first + 1])[lane] : 0;
   if (warp.barrier_id > 15)
     Fail(warp, i, lane, "there are barriers 0 to 15, not %u", warp.barrier_id);
   if (warp.barrier_threads % 32 != 0) {
     Fail(warp, i, lane, "a barrier of %u threads, not a multiple of 32", warp.barrier_threads);
   }
 }
+
+u32 VotesOf(const Warp& warp) {
+  const Instruction& i = *warp.barrier;
+  const u32 p = warp.predicates[i.operands[i.count - 1]] ^ (i.elements == 2 ? ~0u : 0);
+  return static_cast<u32>(__builtin_popcount(p & warp.live));
+}
+
+}  // namespace
+
+void FinishBarrier(const std::vector<Warp*>& warps) {
+  const Instruction& i = *warps.front()->barrier;
+  if (i.bytes == kNoReduction) return;
+  u32 votes = 0, threads = 0;
+  for (const Warp* warp : warps) {
+    votes += VotesOf(*warp);
+    threads += static_cast<u32>(__builtin_popcount(warp->live));
+  }
+  const bool result = i.bytes == kAllOf ? votes == threads : votes > 0;
+  for (Warp* warp : warps) {
+    if (i.bytes != kCount) {
+      SetPredicate(*warp, i.operands[0], warp->live, result ? ~0u : 0);
+      continue;
+    }
+    u32 out[32];
+    for (u32& lane : out) lane = votes;
+    SetLanes<u32>(*warp, i.operands[0], warp->live, out);
+  }
+}
+
+namespace {
 
 void WarpBarrier(Warp& warp, const Instruction& i, u32 lanes) {
   const u32 mask = Lanes<u32>(warp, i.operands[0])[__builtin_ctz(lanes)];
@@ -64,6 +99,11 @@ Operation SelectControl(Instruction& i, const Opcode& op) {
   if (op.IsOneOf({"ret", "exit"})) return ExitLanes;
   if (op.Is("bar") && op.Has("warp")) return WarpBarrier;
   if (op.IsOneOf({"bar", "barrier"}) && op.Has("sync") && !op.Has("cluster")) return BlockBarrier;
+  if (op.IsOneOf({"bar", "barrier"}) && op.Has("red") && !op.Has("cluster")) {
+    i.elements = i.detail == 1 ? 2 : 1;
+    i.bytes = op.Has("popc") ? kCount : op.Has("and") ? kAllOf : kAnyOf;
+    return BlockBarrier;
+  }
   if (op.IsOneOf({"membar", "fence", "prefetch", "prefetchu", "nanosleep", "griddepcontrol"})) {
     return Nothing;
   }

@@ -159,10 +159,14 @@ void ReleaseBarriers(Block& block, u32& epoch) {
       continue;
     }
     released = true;
+    std::vector<Warp*> waiters;
     for (Warp& warp : block.warps) {
-      if (warp.state != Warp::kAtBarrier || warp.barrier_id != id) continue;
-      warp.state = Warp::kRunning;
-      warp.time = epoch << 8;
+      if (warp.state == Warp::kAtBarrier && warp.barrier_id == id) waiters.push_back(&warp);
+    }
+    FinishBarrier(waiters);
+    for (Warp* warp : waiters) {
+      warp->state = Warp::kRunning;
+      warp->time = epoch << 8;
     }
     ++epoch;
   }

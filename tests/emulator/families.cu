@@ -147,6 +147,13 @@ __global__ void NamedBarriersKernel(const float* x, float* y, int n) {
   }
 }
 
+__global__ void BarrierVotesKernel(const uint32_t* x, uint32_t* out) {
+  const uint32_t value = x[threadIdx.x];
+  out[threadIdx.x] = static_cast<uint32_t>(__syncthreads_count(value % 2 != 0));
+  out[96 + threadIdx.x] = __syncthreads_and(value > 2) != 0 ? 1 : 0;
+  out[192 + threadIdx.x] = __syncthreads_or(value == 5) != 0 ? 1 : 0;
+}
+
 template <typename Half>
 Floats Multiply(const std::vector<Half>& a, const std::vector<Half>& b, const Floats& c) {
   const OnDevice<Half> device_a(a), device_b(b);
@@ -201,6 +208,12 @@ Floats RunMatrix(const std::vector<fp16>& a, const std::vector<fp16>& b, const F
 Words RunDivergence() {
   const OnDevice<uint32_t> out(64);
   DivergenceKernel<<<1, 64>>>(out.data());
+  return out.Download();
+}
+
+Words RunBarrierVotes(const Words& x) {
+  const OnDevice<uint32_t> device_x(x), out(3 * 96);
+  BarrierVotesKernel<<<1, 96>>>(device_x.data(), out.data());
   return out.Download();
 }
 

@@ -48,6 +48,10 @@ Words RunDivergence();
 // then sums over the block by warps of different ages. y[i] = 2 x[n - 1 - i].
 Floats RunNamedBarriers(const Floats& x);
 
+// Of 96 threads with value x, in every thread: how many are odd, whether all are above 2, whether
+// any is 5. 3 · 96.
+Words RunBarrierVotes(const Words& x);
+
 // Pairs: a + b, a - b, a · b, fma(a, b, c), min, max, -a, |a|, 1 if a < b; 9 · count.
 std::vector<bf16> RunHalves(const std::vector<bf16>& a, const std::vector<bf16>& b,
                             const std::vector<bf16>& c);

@@ -137,6 +137,20 @@ TEST_P(FamiliesTest, NamedBarriers) {
   for (int i = 0; i < 256; ++i) EXPECT_EQ(y[i], 2 * x[255 - i]) << i;
 }
 
+TEST_P(FamiliesTest, BarrierVotes) {
+  for (const uint32_t least : {0u, 3u, 6u}) {
+    Words x(96);
+    for (uint32_t& value : x) value = least + random_bits() % 3;
+    const auto count = [&](auto condition) { return std::count_if(x.begin(), x.end(), condition); };
+    const Words out = RunBarrierVotes(x);
+    for (int t = 0; t < 96; ++t) {
+      EXPECT_EQ(out[t], count([](uint32_t value) { return value % 2 != 0; }));
+      EXPECT_EQ(out[96 + t], least > 2 ? 1u : 0u);
+      EXPECT_EQ(out[192 + t], count([](uint32_t value) { return value == 5; }) > 0 ? 1u : 0u);
+    }
+  }
+}
+
 template <typename Half>
 void ExpectHalves() {
   const auto a = RandomHalves<Half>(200), b = RandomHalves<Half>(200), c = RandomHalves<Half>(200);

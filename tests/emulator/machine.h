@@ -102,6 +102,10 @@ void JoinWaiting(Warp& warp);
 // The active lanes go to `pc` and the group at the lowest place goes on.
 void Yield(Warp& warp, u32 pc);
 
+// ---- barriers (control.cc)
+// What bar.red hands out to the warps that wait at one barrier, before they go on.
+void FinishBarrier(const std::vector<Warp*>& warps);
+
 // ---- global memory (global_memory.cc)
 enum class Access { kRead, kWrite, kAtomic };
 // Where the emulator reaches device address `at`, after all checks.

@@ -275,7 +275,7 @@ void BodyParser::AddOperand(std::string text, u8 bytes, const Opcode& opcode,
     operand = opcode.Is("setp") ? Allocate(1) : Allocate(8);
     return;
   }
-  if (opcode.type() == "pred" && (IsDigit(text[0]) || text[0] == '-')) {
+  if (opcode.Is("mov") && opcode.type() == "pred" && (IsDigit(text[0]) || text[0] == '-')) {
     instruction.detail = text == "0" ? 2 : 3;  // mov.pred p, 0 or 1
     return;
   }

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "emulator/device_memory.h"
+#include "emulator/library_access.h"
 #include "emulator/seeded_bugs.h"
 #include "gtest/gtest.h"
 
@@ -89,6 +90,29 @@ TEST(RuntimeDeathTest, NarrowedMemoryIsClosedAround) {
   EXPECT_DEATH(Launch(x, y - 1), "is 4 bytes before the allocation begins");
   cudaFree(memory);
   cudaFree(x);
+}
+
+TEST(RuntimeDeathTest, LibrariesGetTheChecksOfKernels) {
+  float* x = Device(kBytes);
+  float host[4] = {};
+  const Task task = BeginTask(nullptr, "product");
+  auto* view = reinterpret_cast<float*>(ReachFromLibrary(task, x + 1, 8, Access::kWrite, "x"));
+  view[0] = 5;
+  cudaMemcpy(host, x + 1, 4, cudaMemcpyDeviceToHost);
+  EXPECT_EQ(host[0], 5);
+  EXPECT_EQ(ReachFromLibrary(task, nullptr, 0, Access::kRead, "x"), nullptr);
+  EXPECT_DEATH(ReachFromLibrary(task, host, 8, Access::kRead, "x"),
+               "product, task .*: x, 0x.*, is not memory of the device");
+  EXPECT_DEATH(ReachFromLibrary(task, x + 255, 8, Access::kRead, "x"),
+               "x: 8 bytes from byte 1020 of an allocation of 1024 bytes");
+  cudaStream_t other = nullptr;
+  cudaStreamCreateWithFlags(&other, cudaStreamNonBlocking);
+  const Task late = BeginTask(other, "late"), writer = BeginTask(nullptr, "writer");
+  ReachFromLibrary(writer, x, 8, Access::kWrite, "x");
+  EXPECT_DEATH(ReachFromLibrary(late, x, 8, Access::kRead, "x"), "late.* reads memory that writer");
+  cudaStreamDestroy(other);
+  cudaFree(x);
+  EXPECT_DEATH(ReachFromLibrary(task, x, 8, Access::kRead, "x"), "was freed");
 }
 
 TEST(RuntimeDeathTest, LeaksAreCounted) {
