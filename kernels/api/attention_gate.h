@@ -13,6 +13,8 @@
 
 #include "absl/status/status.h"
 #include "core/bf16.h"
+#include "core/fp16.h"
+#include "kernels/api/cuda_stream.h"
 
 namespace sluice {
 
@@ -82,5 +84,18 @@ absl::Status GateSigmoidForward(const GateSigmoidForwardArgs<T>& args);
 template <typename T>
 absl::Status GateSigmoidBackward(const GateSigmoidBackwardArgs<T>& args);
 }  // namespace cpu
+// Pointers are the device's. Sums over tokens are partial sums by blocks of tokens, added up in an
+// order that depends on N, C and H alone.
+namespace cuda {
+template <typename T>  // float, bf16, fp16
+absl::Status AttentionGateForward(const AttentionGateForwardArgs<T>& args, Stream stream);
+template <typename T>
+absl::Status AttentionGateBackward(const AttentionGateBackwardArgs<T>& args, Stream stream);
+int64_t AttentionGateBackwardWorkspaceBytes(int64_t N, int64_t C, int64_t H);
+template <typename T>
+absl::Status GateSigmoidForward(const GateSigmoidForwardArgs<T>& args, Stream stream);
+template <typename T>
+absl::Status GateSigmoidBackward(const GateSigmoidBackwardArgs<T>& args, Stream stream);
+}  // namespace cuda
 
 }  // namespace sluice

@@ -10,6 +10,8 @@
 
 #include "absl/status/status.h"
 #include "core/bf16.h"
+#include "core/fp16.h"
+#include "kernels/api/cuda_stream.h"
 
 namespace sluice {
 
@@ -28,6 +30,8 @@ struct CrossEntropyArgs {
   Accumulator<T> gradient_scale;  // dlogits is multiplied by this (loss scaling, weights of several
                                   // losses); losses are not
   int64_t M, V;
+  void* workspace = nullptr;  // cuda: CrossEntropyWorkspaceBytes(M) bytes, 64-byte aligned; others
+                              // do not read it
 };
 
 namespace reference {
@@ -37,5 +41,12 @@ namespace cpu {
 template <typename T>  // float, bf16
 absl::Status CrossEntropy(const CrossEntropyArgs<T>& args);
 }
+// Pointers are the device's, also those of loss_sum and the counts. Rows are added up in an order
+// that depends on M alone.
+namespace cuda {
+template <typename T>  // float, bf16, fp16
+absl::Status CrossEntropy(const CrossEntropyArgs<T>& args, Stream stream);
+int64_t CrossEntropyWorkspaceBytes(int64_t M);
+}  // namespace cuda
 
 }  // namespace sluice

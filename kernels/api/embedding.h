@@ -10,6 +10,8 @@
 
 #include "absl/status/status.h"
 #include "core/bf16.h"
+#include "core/fp16.h"
+#include "kernels/api/cuda_stream.h"
 
 namespace sluice {
 
@@ -62,5 +64,14 @@ absl::Status EmbeddingForward(const EmbeddingForwardArgs<T>& args);
 template <typename T>
 absl::Status EmbeddingBackward(const EmbeddingBackwardArgs<T>& args);
 }  // namespace cpu
+// Pointers are the device's. The rows of one token are summed in rising n here too, but in pieces
+// of 32, and then the pieces.
+namespace cuda {
+template <typename T>  // float, bf16, fp16
+absl::Status EmbeddingForward(const EmbeddingForwardArgs<T>& args, Stream stream);
+template <typename T>
+absl::Status EmbeddingBackward(const EmbeddingBackwardArgs<T>& args, Stream stream);
+int64_t EmbeddingBackwardWorkspaceBytes(int64_t N, int64_t C, int64_t S);
+}  // namespace cuda
 
 }  // namespace sluice

@@ -12,6 +12,8 @@
 
 #include "absl/status/status.h"
 #include "core/bf16.h"
+#include "core/fp16.h"
+#include "kernels/api/cuda_stream.h"
 #include "kernels/api/dropout.h"
 
 namespace sluice {
@@ -66,5 +68,14 @@ absl::Status LayerNormForward(const LayerNormForwardArgs<T>& args);
 template <typename T>
 absl::Status LayerNormBackward(const LayerNormBackwardArgs<T>& args);
 }  // namespace cpu
+// Pointers are the device's. The workspace holds partial sums by blocks of rows, which are added up
+// in an order that depends on N and C alone.
+namespace cuda {
+template <typename T>  // float, bf16, fp16
+absl::Status LayerNormForward(const LayerNormForwardArgs<T>& args, Stream stream);
+template <typename T>
+absl::Status LayerNormBackward(const LayerNormBackwardArgs<T>& args, Stream stream);
+int64_t LayerNormBackwardWorkspaceBytes(int64_t N, int64_t C);
+}  // namespace cuda
 
 }  // namespace sluice

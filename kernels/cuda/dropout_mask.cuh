@@ -35,7 +35,7 @@ constexpr int kDropoutColumns = 2 * kDropoutBlock;  // columns of one call
 template <int width>
 class WarpDropoutMask {
  public:
-  static_assert(width == 4 || width == 8);
+  static_assert(width == 1 || width == 4 || width == 8);
   static constexpr int kPasses = kDropoutColumns / (kWarpSize * width);
 
   __device__ __forceinline__ WarpDropoutMask(const DropoutParameters& dropout, uint64_t sample,
@@ -45,26 +45,30 @@ class WarpDropoutMask {
     const int64_t block = row * blocks + begin / kDropoutBlock + lane / 16;
     const auto words =
         Philox(dropout.key, PhiloxCounter(static_cast<uint64_t>(block * 16 + lane % 16), sample));
-    // Of its columns a lane needs the ballot of one slot: 16 columns of each block of 128.
-    const int slot = width * lane % kDropoutBlock / 16;
-    kept_ = 0;
 #pragma unroll
     for (int s = 0; s < 8; ++s) {
       const uint32_t bits = s % 2 == 0 ? words[s / 2] & 0xffffu : words[s / 2] >> 16;
       const uint32_t ballot = __ballot_sync(kWholeWarp, bits >= dropout.threshold);
-      if (s == slot) kept_ = ballot;
+      // Of a pass's columns a lane needs the ballot of one slot: 16 columns of each block of 128.
+#pragma unroll
+      for (int pass = 0; pass < kPasses; ++pass) {
+        if (s == 0 || s == Column(pass) % kDropoutBlock / 16) kept_[pass] = ballot;
+      }
     }
-    shift_ = width * lane % 16;
-    if (width == 8 && lane >= 16) shift_ += 16;
   }
 
   __device__ __forceinline__ uint32_t Pass(int pass) const {
-    return kept_ >> (shift_ + 16 * pass) & ((1u << width) - 1);
+    const int shift = Column(pass) / kDropoutBlock * 16 + Column(pass) % 16;
+    return kept_[pass] >> shift & ((1u << width) - 1);
   }
 
  private:
-  uint32_t kept_;
-  int shift_;
+  // The lane's first of a pass, from `begin` on.
+  static __device__ __forceinline__ int Column(int pass) {
+    return (pass * kWarpSize + static_cast<int>(threadIdx.x % kWarpSize)) * width;
+  }
+
+  uint32_t kept_[kPasses];
 };
 
 }  // namespace sluice::cuda

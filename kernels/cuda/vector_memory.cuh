@@ -27,12 +27,38 @@ __device__ __forceinline__ void LoadFloats(const T* from, float (&values)[width]
 #pragma unroll
   for (int i = 0; i < width; ++i) values[i] = ToFloat(pack.values[i]);
 }
+// Two values rounded to T as they lie in memory, `first` in the low half: one instruction.
+template <typename T>
+__device__ __forceinline__ uint32_t RoundedPair(float first, float second);
+template <>
+__device__ __forceinline__ uint32_t RoundedPair<bf16>(float first, float second) {
+  const __nv_bfloat162_raw pair = __floats2bfloat162_rn(first, second);
+  return pair.x | static_cast<uint32_t>(pair.y) << 16;
+}
+template <>
+__device__ __forceinline__ uint32_t RoundedPair<fp16>(float first, float second) {
+  const __half2_raw pair = __floats2half2_rn(first, second);
+  return pair.x | static_cast<uint32_t>(pair.y) << 16;
+}
+
+// `width` values to global memory, to a multiple of their bytes. __stwb is a plain store of the
+// whole vector: an assignment is taken apart by the compiler where values have 16 bits.
 template <int width, typename T>
 __device__ __forceinline__ void StoreFloats(const float (&values)[width], T* to) {
-  Pack<T, width> pack;
-#pragma unroll
-  for (int i = 0; i < width; ++i) pack.values[i] = FromFloat<T>(values[i]);
-  *reinterpret_cast<Pack<T, width>*>(to) = pack;
+  if constexpr (width == 1) {
+    *to = FromFloat<T>(values[0]);
+  } else if constexpr (sizeof(T) == 4) {
+    static_assert(width == 4);
+    __stwb(reinterpret_cast<float4*>(to), make_float4(values[0], values[1], values[2], values[3]));
+  } else if constexpr (width == 4) {
+    __stwb(reinterpret_cast<uint2*>(to),
+           make_uint2(RoundedPair<T>(values[0], values[1]), RoundedPair<T>(values[2], values[3])));
+  } else {
+    static_assert(width == 8);
+    __stwb(reinterpret_cast<uint4*>(to),
+           make_uint4(RoundedPair<T>(values[0], values[1]), RoundedPair<T>(values[2], values[3]),
+                      RoundedPair<T>(values[4], values[5]), RoundedPair<T>(values[6], values[7])));
+  }
 }
 
 // Are all of these addresses multiples of `bytes`? For the host, which then asks for vectors.

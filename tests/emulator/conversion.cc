@@ -32,6 +32,12 @@ void Convert(Warp& warp, const Instruction& i, u32 lanes) {
   Map1<D, S>(warp, i, lanes, [](S a) { return static_cast<D>(a); });
 }
 
+// From an integer that lies in a 64-bit register: its low bits.
+template <typename D, typename S>
+void ConvertLowBits(Warp& warp, const Instruction& i, u32 lanes) {
+  Map1<D, u64>(warp, i, lanes, [](u64 a) { return static_cast<D>(static_cast<S>(a)); });
+}
+
 // detail: the rounding. Saturates, and NaN becomes 0.
 template <typename D, typename S>
 void ConvertToInteger(Warp& warp, const Instruction& i, u32 lanes) {
@@ -106,6 +112,13 @@ Operation FromType(const std::string& to) {
   return SLUICE_EMULATOR_BY_NUMBER(SLUICE_CONVERT_TO, to);
 }
 template <typename S>
+Operation FromLowBits(const std::string& to) {
+#define SLUICE_CONVERT_LOW_BITS_TO(T) (ConvertLowBits<T, S>)
+  if (to == "u8") return ConvertLowBits<u8, S>;
+  if (to == "s8") return ConvertLowBits<s8, S>;
+  return SLUICE_EMULATOR_BY_NUMBER(SLUICE_CONVERT_LOW_BITS_TO, to);
+}
+template <typename S>
 Operation FromFloatToInteger(const std::string& to) {
   return to == "u32"   ? ConvertToInteger<u32, S>
          : to == "s32" ? ConvertToInteger<s32, S>
@@ -160,6 +173,15 @@ Operation SelectConversion(Instruction& i, const Opcode& op) {
   if (from == "f32" && to[0] != 'f') return FromFloatToInteger<float>(to);
   if (from == "f64" && to[0] != 'f') return FromFloatToInteger<double>(to);
   if (from == "f64" && to == "f64" && i.detail != kNone) return nullptr;
+  // cvt takes the low bits of a wider source register.
+  if (i.register_bytes == 8) {
+    if (from == "u8") return FromLowBits<u8>(to);
+    if (from == "s8") return FromLowBits<s8>(to);
+    if (from == "u16") return FromLowBits<u16>(to);
+    if (from == "s16") return FromLowBits<s16>(to);
+    if (from == "u32") return FromLowBits<u32>(to);
+    if (from == "s32") return FromLowBits<s32>(to);
+  }
   if (from == "u8") return FromType<u8>(to);
   if (from == "s8") return FromType<s8>(to);
 #define SLUICE_CONVERT_FROM(T) FromType<T>(to)

@@ -258,7 +258,7 @@ void BodyParser::AddArgument(const std::string& argument, size_t index, const Op
     parts = {Trim(argument.substr(0, bar)), Trim(argument.substr(bar + 1))};
     if (opcode.Is("setp")) instruction.elements = 2;
   } else if (const Register* found = Find(argument);
-             found != nullptr && index == (opcode.Is("st") ? 1u : 0u)) {
+             found != nullptr && index == (opcode.Is("st") || opcode.Is("cvt") ? 1u : 0u)) {
     instruction.register_bytes = found->bytes;
   }
   for (const std::string& part : parts) {

@@ -48,7 +48,7 @@ struct Instruction {
   u8 count = 0;                        // operands
   u8 bytes = 0;                        // of a memory access, for each element
   u8 elements = 1;                     // of a vector operand
-  u8 register_bytes = 4;               // of the registers that are loaded or stored
+  u8 register_bytes = 4;               // of the registers loaded, stored or converted
   u8 detail = 0;                       // what else the operation needs to know; said at each
   u32 target = 0;                      // of a branch
   int place = -1;                      // in the module's places, or -1

@@ -5,11 +5,17 @@
 #include "gtest/gtest.h"
 #include "kernels/attention_sameness.h"
 #include "kernels/attention_tolerance.h"
+#include "support/backend.h"
 #include "support/compare.h"
 #include "support/instruction_sets.h"
 
 namespace sluice {
 namespace {
+
+SLUICE_BACKEND_OP(AttentionGateForward, AttentionGateForwardArgs);
+SLUICE_BACKEND_OP(AttentionGateBackward, AttentionGateBackwardArgs);
+SLUICE_BACKEND_OP(GateSigmoidForward, GateSigmoidForwardArgs);
+SLUICE_BACKEND_OP(GateSigmoidBackward, GateSigmoidBackwardArgs);
 
 using testing::Cast;
 using testing::ExpectClose;
@@ -18,6 +24,7 @@ using testing::PoisonedBuffer;
 using testing::RandomValues;
 using testing::Roundings;
 using testing::Tolerance;
+using testing::UnderflowError;
 using testing::UnitRoundoff;
 using testing::Widen;
 
@@ -81,7 +88,10 @@ GateResults<T> RunGate(const GateProblem& p, const GateInputs& inputs) {
   auto dweight = Filled<A>(inputs.dweight, p.misalignment);
   auto dbias = Filled<A>(inputs.dbias, 0);
   PoisonedBuffer<A> gate(p.N * p.H, p.misalignment * static_cast<int64_t>(sizeof(A)));
-  PoisonedBuffer<float> workspace(AttentionGateBackwardWorkspaceBytes(p.N, p.C, p.H) / 4);
+  PoisonedBuffer<float> workspace((testing::kOnCuda
+                                       ? cuda::AttentionGateBackwardWorkspaceBytes(p.N, p.C, p.H)
+                                       : AttentionGateBackwardWorkspaceBytes(p.N, p.C, p.H)) /
+                                  4);
   const AttentionGateForwardArgs<T> forward = {.source = source.data(),
                                                .weight = weight.data(),
                                                .bias = p.has_bias ? bias.data() : nullptr,
@@ -109,8 +119,8 @@ GateResults<T> RunGate(const GateProblem& p, const GateInputs& inputs) {
     reference::AttentionGateForward(forward);
     reference::AttentionGateBackward(backward);
   } else {
-    EXPECT_TRUE(cpu::AttentionGateForward(forward).ok());
-    EXPECT_TRUE(cpu::AttentionGateBackward(backward).ok());
+    EXPECT_TRUE(backend::AttentionGateForward(forward).ok());
+    EXPECT_TRUE(backend::AttentionGateBackward(backward).ok());
   }
   workspace.ExpectCanariesIntact();
   return {.gate = ValuesOf(gate),
@@ -120,10 +130,14 @@ GateResults<T> RunGate(const GateProblem& p, const GateInputs& inputs) {
 }
 
 template <typename T>
+const char* TypeName() {
+  return std::is_same_v<T, bf16> ? "bf16" : std::is_same_v<T, fp16> ? "fp16" : "float";
+}
+
+template <typename T>
 void ExpectGateMatchesReference(const GateProblem& p, uint64_t seed) {
-  const std::string name =
-      absl::StrCat(std::is_same_v<T, bf16> ? "bf16" : "float", " N", p.N, " C", p.C, " H", p.H,
-                   p.per_head_slice ? " slices" : "", " seed ", seed, " ");
+  const std::string name = absl::StrCat(TypeName<T>(), " N", p.N, " C", p.C, " H", p.H,
+                                        p.per_head_slice ? " slices" : "", " seed ", seed, " ");
   const GateInputs inputs = GateInputs::Make<T>(p, seed);
   const GateResults<T> actual = RunGate<T>(p, inputs);
   const GateResults<double> expected = RunGate<double>(p, inputs);
@@ -151,30 +165,32 @@ void ExpectGateMatchesReference(const GateProblem& p, uint64_t seed) {
               bound(n * dlogit + kept, kept, "N · error of the logit's gradient"));
 }
 
+// In every type that the backend has.
+void ExpectGateMatchesReference(const GateProblem& p, uint64_t seed) {
+  ExpectGateMatchesReference<float>(p, seed);
+  ExpectGateMatchesReference<bf16>(p, seed);
+  if constexpr (testing::kOnCuda) ExpectGateMatchesReference<fp16>(p, seed);
+}
+
 TEST(AttentionGateTest, EveryShapeAroundTheTiles) {
   uint64_t seed = 1;
   for (const int64_t N : {1, 2, 3, 4, 5, 7, 17, 59, 60, 61, 130}) {
-    ExpectGateMatchesReference<float>({.N = N, .C = 48, .H = 3}, ++seed);
-    ExpectGateMatchesReference<bf16>({.N = N, .C = 48, .H = 3}, ++seed);
+    ExpectGateMatchesReference({.N = N, .C = 48, .H = 3}, ++seed);
   }
   for (const int64_t C : {1, 2, 7, 15, 16, 17, 31, 63, 64, 65, 127, 128, 129, 768}) {
-    ExpectGateMatchesReference<float>({.N = 9, .C = C, .H = 2}, ++seed);
-    ExpectGateMatchesReference<bf16>({.N = 9, .C = C, .H = 2}, ++seed);
+    ExpectGateMatchesReference({.N = 9, .C = C, .H = 2}, ++seed);
   }
   for (const int64_t H : {1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 33}) {
-    ExpectGateMatchesReference<float>({.N = 6, .C = 40, .H = H, .has_bias = H % 2 == 0}, ++seed);
-    ExpectGateMatchesReference<bf16>({.N = 6, .C = 40, .H = H, .has_bias = H % 2 == 0}, ++seed);
+    ExpectGateMatchesReference({.N = 6, .C = 40, .H = H, .has_bias = H % 2 == 0}, ++seed);
   }
 }
 
 TEST(AttentionGateTest, EveryInstructionSet) {
   testing::OnEachInstructionSet([] {
     for (const int64_t H : {1, 5, 12}) {
-      ExpectGateMatchesReference<float>({.N = 70, .C = 100, .H = H}, 40);
-      ExpectGateMatchesReference<bf16>({.N = 70, .C = 100, .H = H}, 41);
+      ExpectGateMatchesReference({.N = 70, .C = 100, .H = H}, 40);
       const GateProblem slices = {.N = 9, .C = 20 * H, .H = H, .per_head_slice = true};
-      ExpectGateMatchesReference<float>(slices, 42);
-      ExpectGateMatchesReference<bf16>(slices, 43);
+      ExpectGateMatchesReference(slices, 42);
     }
   });
 }
@@ -192,8 +208,7 @@ TEST(AttentionGateTest, SlicesOfEverySize) {
                                .dsource_gap = 2 * D % 5,
                                .misalignment = H - 1,
                                .per_head_slice = true};
-        ExpectGateMatchesReference<float>(p, ++seed);
-        ExpectGateMatchesReference<bf16>(p, ++seed);
+        ExpectGateMatchesReference(p, ++seed);
       }
     }
   }
@@ -203,12 +218,11 @@ TEST(AttentionGateTest, StridedAndMisalignedRows) {
   for (const int64_t misalignment : {1, 3}) {
     const GateProblem p = {
         .N = 11, .C = 35, .H = 4, .source_gap = 70, .dsource_gap = 5, .misalignment = misalignment};
-    ExpectGateMatchesReference<float>(p, 50);
-    ExpectGateMatchesReference<bf16>(p, 51);
+    ExpectGateMatchesReference(p, 50);
   }
 }
 
-TEST(AttentionGateTest, SameBitsForAnyNumberOfThreads) {
+TEST(AttentionGateTest, SameBitsForAnyThreadsAndBlockOrder) {
   for (const bool per_head_slice : {false, true}) {
     const GateProblem p = {.N = 203, .C = 200, .H = 5, .per_head_slice = per_head_slice};
     const GateInputs inputs = GateInputs::Make<float>(p, 60);
@@ -216,11 +230,13 @@ TEST(AttentionGateTest, SameBitsForAnyNumberOfThreads) {
     const auto expected = RunGate<float>(p, inputs);
     for (const int threads : {2, 3, 8}) {
       const testing::ScopedThreads several(threads);
+      testing::SetBlockOrder(threads % testing::BlockOrders());
       const auto actual = RunGate<float>(p, inputs);
       ExpectSameBits<float>("gate", actual.gate, expected.gate);
       ExpectSameBits<float>("dsource", actual.dsource, expected.dsource);
       ExpectSameBits<float>("dweight", actual.dweight, expected.dweight);
       ExpectSameBits<float>("dbias", actual.dbias, expected.dbias);
+      testing::SetBlockOrder(0);
     }
   }
 }
@@ -253,15 +269,15 @@ void ExpectSigmoidMatchesReference(int64_t count, int64_t misalignment, uint64_t
   const auto dgate = Filled<float>(dgates, misalignment);
   PoisonedBuffer<T> dlogits(count, misalignment * static_cast<int64_t>(sizeof(T)));
   std::vector<double> expected_gate = logits, expected_dlogits(count);
-  ASSERT_TRUE(cpu::GateSigmoidForward<T>({.gate = gate.data(), .count = count}).ok());
+  ASSERT_TRUE(backend::GateSigmoidForward<T>({.gate = gate.data(), .count = count}).ok());
   reference::GateSigmoidForward({.gate = expected_gate.data(), .count = count});
-  const std::string name = absl::StrCat(std::is_same_v<T, bf16> ? "bf16 " : "float ", count, " ");
+  const std::string name = absl::StrCat(TypeName<T>(), " ", count, " ");
   const double kept = UnitRoundoff<float>();
   // vector_math.h: relative error below 5e-7.
   ExpectClose(name + "sigmoid", ValuesOf(gate), expected_gate,
               Tolerance{.relative = 5e-7, .derivation = "error of the logistic function"});
   ASSERT_TRUE(
-      cpu::GateSigmoidBackward<T>(
+      backend::GateSigmoidBackward<T>(
           {.gate = gate.data(), .dgate = dgate.data(), .dlogits = dlogits.data(), .count = count})
           .ok());
   const auto gates = Widen(ValuesOf(gate));
@@ -270,7 +286,7 @@ void ExpectSigmoidMatchesReference(int64_t count, int64_t misalignment, uint64_t
                                   .dlogits = expected_dlogits.data(),
                                   .count = count});
   ExpectClose(name + "dlogits", ValuesOf(dlogits), expected_dlogits,
-              Tolerance{.absolute = 1e-38,
+              Tolerance{.absolute = 1e-38 + UnderflowError<T>(),
                         .relative = UnitRoundoff<T>() + 3 * kept,
                         .derivation = "three products and one rounding to the result's type"});
 }
@@ -280,6 +296,9 @@ TEST(AttentionGateTest, SigmoidOfEveryLength) {
     for (int64_t count = 1; count <= 34; ++count) {
       ExpectSigmoidMatchesReference<float>(count, count % 4, 300 + static_cast<uint64_t>(count));
       ExpectSigmoidMatchesReference<bf16>(count, count % 4, 400 + static_cast<uint64_t>(count));
+      if constexpr (testing::kOnCuda) {
+        ExpectSigmoidMatchesReference<fp16>(count, count % 4, 400 + static_cast<uint64_t>(count));
+      }
     }
   });
   ExpectSigmoidMatchesReference<float>(20'001, 0, 500);  // several workers

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <type_traits>
 #include <vector>
 
 #include "core/bf16.h"
 #include "gtest/gtest.h"
+#include "support/backend.h"
 #include "support/compare.h"
 #include "support/compute_threads.h"
 #include "support/finite_difference.h"
@@ -16,22 +18,27 @@
 namespace sluice {
 namespace {
 
+SLUICE_BACKEND_OP(CrossEntropy, CrossEntropyArgs);
+
+using ::sluice::testing::BlockOrders;
 using ::sluice::testing::Cast;
 using ::sluice::testing::ExpectClose;
 using ::sluice::testing::ExpectGradient;
 using ::sluice::testing::ExpectSameBits;
+using ::sluice::testing::OnBackend;
 using ::sluice::testing::OnEachInstructionSet;
 using ::sluice::testing::PoisonedBuffer;
 using ::sluice::testing::RandomValues;
 using ::sluice::testing::ScopedComputeThreads;
+using ::sluice::testing::SetBlockOrder;
 using ::sluice::testing::Tolerance;
+using ::sluice::testing::UnderflowError;
 using ::sluice::testing::UnitRoundoff;
 using ::sluice::testing::Widen;
 
 template <typename T>
 class CrossEntropyTest : public ::testing::Test {};
-using StorageTypes = ::testing::Types<float, bf16>;
-TYPED_TEST_SUITE(CrossEntropyTest, StorageTypes);
+TYPED_TEST_SUITE(CrossEntropyTest, ::sluice::testing::StorageTypes);
 
 constexpr double kLossBefore = 3;
 constexpr int64_t kCountBefore = 5;
@@ -45,29 +52,49 @@ struct Result {
   int64_t target_count = kCountBefore, correct_count = kCountBefore;
 };
 
+// Where the gradient goes.
+enum class Gradient { kApart, kOverLogits, kNone };
+
 template <typename T>
-Result<T> RunOn(const std::vector<Accumulator<T>>& logits, const std::vector<int32_t>& targets) {
+Result<T> RunOn(const std::vector<Accumulator<T>>& logits, const std::vector<int32_t>& targets,
+                Gradient gradient = Gradient::kApart) {
   const auto M = static_cast<int64_t>(targets.size());
   const int64_t V = M == 0 ? 3 : static_cast<int64_t>(logits.size()) / M;
-  Result<T> result = {PoisonedBuffer<T>(M * V, sizeof(T)),
+  Result<T> result = {PoisonedBuffer<T>(gradient == Gradient::kApart ? M * V : 0, sizeof(T)),
                       PoisonedBuffer<Accumulator<T>>(M, sizeof(Accumulator<T>))};
-  const CrossEntropyArgs<T> args = {.logits = logits.data(),
-                                    .targets = targets.data(),
-                                    .dlogits = result.dlogits.data(),
-                                    .loss_sum = &result.loss_sum,
-                                    .target_count = &result.target_count,
-                                    .correct_count = &result.correct_count,
+  auto read_logits = OnBackend(logits);
+  const auto read_targets = OnBackend(targets);
+  auto loss_sum = OnBackend<double>({result.loss_sum});
+  auto counts = OnBackend<int64_t>({result.target_count, result.correct_count});
+  PoisonedBuffer<uint8_t> workspace(::sluice::testing::kOnCuda ? cuda::CrossEntropyWorkspaceBytes(M)
+                                                               : 0);
+  T* dlogits = gradient == Gradient::kApart ? result.dlogits.data() : nullptr;
+  if (gradient == Gradient::kOverLogits) dlogits = reinterpret_cast<T*>(read_logits.data());
+  const CrossEntropyArgs<T> args = {.logits = read_logits.data(),
+                                    .targets = read_targets.data(),
+                                    .dlogits = dlogits,
+                                    .loss_sum = loss_sum.data(),
+                                    .target_count = counts.data(),
+                                    .correct_count = counts.data() + 1,
                                     .row_loss = result.row_loss.data(),
                                     .gradient_scale = kGradientScale,
                                     .M = M,
-                                    .V = V};
+                                    .V = V,
+                                    .workspace = workspace.data()};
   if constexpr (std::is_same_v<T, double>) {
     reference::CrossEntropy(args);
   } else {
-    EXPECT_TRUE(cpu::CrossEntropy<T>(args).ok());
+    EXPECT_TRUE(backend::CrossEntropy<T>(args).ok());
   }
   result.dlogits.ExpectCanariesIntact();
   result.row_loss.ExpectCanariesIntact();
+  workspace.ExpectCanariesIntact();
+  result.loss_sum = loss_sum[0];
+  result.target_count = counts[0], result.correct_count = counts[1];
+  if (gradient == Gradient::kOverLogits) {
+    result.dlogits = PoisonedBuffer<T>(M * V);
+    std::memcpy(result.dlogits.data(), dlogits, static_cast<size_t>(M * V) * sizeof(T));
+  }
   return result;
 }
 
@@ -105,7 +132,7 @@ void ExpectGradients(const Result<T>& actual, const Result<double>& expected,
   }
   const double u = UnitRoundoff<float>();
   ExpectClose("dlogits", others, expected_others,
-              Tolerance{.absolute = 1e-37,
+              Tolerance{.absolute = 1e-37 + UnderflowError<T>(),
                         .relative = UnitRoundoff<T>() + 1.5 * sum_error + 4 * u,
                         .derivation = "errors of the sum and of a term, rounded to T"}
                   .WithZeros());
@@ -159,45 +186,48 @@ TYPED_TEST(CrossEntropyTest, CountsTheFirstOfEqualLogits) {
 
 TEST(CrossEntropyFloatTest, GradientMayOverwriteTheLogits) {
   const int64_t M = 5, V = 1003;
-  auto logits = Cast<float>(RandomValues(M * V, 1, -8, 8));
+  const auto logits = Cast<float>(RandomValues(M * V, 1, -8, 8));
   const auto targets = Targets(logits, M, V);
   const Result<float> apart = RunOn<float>(logits, targets);
-  double loss_sum = kLossBefore;
-  int64_t count = kCountBefore;
-  ASSERT_TRUE(cpu::CrossEntropy<float>({.logits = logits.data(),
-                                        .targets = targets.data(),
-                                        .dlogits = logits.data(),
-                                        .loss_sum = &loss_sum,
-                                        .target_count = &count,
-                                        .correct_count = nullptr,
-                                        .row_loss = nullptr,
-                                        .gradient_scale = kGradientScale,
-                                        .M = M,
-                                        .V = V})
-                  .ok());
-  EXPECT_EQ(loss_sum, apart.loss_sum);
-  EXPECT_EQ(count, apart.target_count);
-  ExpectSameBits<float>("dlogits", logits, apart.dlogits.values());
+  const Result<float> over = RunOn<float>(logits, targets, Gradient::kOverLogits);
+  EXPECT_EQ(over.loss_sum, apart.loss_sum);
+  EXPECT_EQ(over.target_count, apart.target_count);
+  ExpectSameBits<float>("dlogits", over.dlogits.values(), apart.dlogits.values());
 }
 
 TYPED_TEST(CrossEntropyTest, LossAloneIsTheSame) {
   using T = TypeParam;
   const auto logits = Cast<float>(RandomValues(4 * 100, 1, -8, 8));
   const auto targets = Targets(logits, 4, 100);
-  double loss_sum = kLossBefore;
-  int64_t count = 0;
-  ASSERT_TRUE(cpu::CrossEntropy<T>({.logits = logits.data(),
-                                    .targets = targets.data(),
-                                    .dlogits = nullptr,
-                                    .loss_sum = &loss_sum,
-                                    .target_count = &count,
-                                    .correct_count = nullptr,
-                                    .row_loss = nullptr,
-                                    .gradient_scale = kGradientScale,
-                                    .M = 4,
-                                    .V = 100})
+  EXPECT_EQ(RunOn<T>(logits, targets, Gradient::kNone).loss_sum,
+            RunOn<T>(logits, targets).loss_sum);
+}
+
+// Without the counts of correct rows and the rows' losses.
+TYPED_TEST(CrossEntropyTest, TakesNullWhereNothingIsWanted) {
+  using T = TypeParam;
+  const auto logits = Cast<float>(RandomValues(4 * 100, 1, -8, 8));
+  const auto targets = Targets(logits, 4, 100);
+  const auto read_logits = OnBackend(logits);
+  const auto read_targets = OnBackend(targets);
+  auto loss_sum = OnBackend<double>({kLossBefore});
+  auto count = OnBackend<int64_t>({0});
+  PoisonedBuffer<uint8_t> workspace(::sluice::testing::kOnCuda ? cuda::CrossEntropyWorkspaceBytes(4)
+                                                               : 0);
+  ASSERT_TRUE(backend::CrossEntropy<T>({.logits = read_logits.data(),
+                                        .targets = read_targets.data(),
+                                        .dlogits = nullptr,
+                                        .loss_sum = loss_sum.data(),
+                                        .target_count = count.data(),
+                                        .correct_count = nullptr,
+                                        .row_loss = nullptr,
+                                        .gradient_scale = kGradientScale,
+                                        .M = 4,
+                                        .V = 100,
+                                        .workspace = workspace.data()})
                   .ok());
-  EXPECT_EQ(loss_sum, RunOn<T>(logits, targets).loss_sum);
+  EXPECT_EQ(loss_sum[0], RunOn<T>(logits, targets).loss_sum);
+  EXPECT_EQ(count[0], 3);
 }
 
 TEST(CrossEntropyReferenceTest, DlogitsIsTheGradientOfTheLoss) {
@@ -209,7 +239,7 @@ TEST(CrossEntropyReferenceTest, DlogitsIsTheGradientOfTheLoss) {
                  loss);
 }
 
-TYPED_TEST(CrossEntropyTest, ThreadsDoNotChangeABit) {
+TYPED_TEST(CrossEntropyTest, ThreadsAndBlockOrdersDoNotChangeABit) {
   using T = TypeParam;
   const int64_t M = 1100, V = 61;  // more than two rounds of rows
   const auto logits = Cast<float>(RandomValues(M * V, 1, -8, 8));
@@ -217,12 +247,14 @@ TYPED_TEST(CrossEntropyTest, ThreadsDoNotChangeABit) {
   const Result<T> first = RunOn<T>(logits, targets);
   for (const int threads : {1, 2, 3}) {
     const ScopedComputeThreads scope(threads);
+    SetBlockOrder(threads % BlockOrders());
     const Result<T> again = RunOn<T>(logits, targets);
     EXPECT_EQ(again.loss_sum, first.loss_sum);
     EXPECT_EQ(again.correct_count, first.correct_count);
     ExpectSameBits("dlogits", again.dlogits.values(), first.dlogits.values());
     ExpectSameBits("row_loss", again.row_loss.values(), first.row_loss.values());
   }
+  SetBlockOrder(0);
 }
 
 TYPED_TEST(CrossEntropyTest, TakesNoRowsHugeLogitsAndNaN) {

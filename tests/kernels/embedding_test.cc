@@ -6,6 +6,7 @@
 
 #include "core/bf16.h"
 #include "gtest/gtest.h"
+#include "support/backend.h"
 #include "support/compare.h"
 #include "support/compute_threads.h"
 #include "support/finite_difference.h"
@@ -14,6 +15,11 @@
 namespace sluice {
 namespace {
 
+SLUICE_BACKEND_OP(EmbeddingForward, EmbeddingForwardArgs);
+SLUICE_BACKEND_OP(EmbeddingBackward, EmbeddingBackwardArgs);
+
+using ::sluice::testing::BackendVector;
+using ::sluice::testing::BlockOrders;
 using ::sluice::testing::Cast;
 using ::sluice::testing::ExpectClose;
 using ::sluice::testing::ExpectGradient;
@@ -22,13 +28,22 @@ using ::sluice::testing::OnEachInstructionSet;
 using ::sluice::testing::PoisonedBuffer;
 using ::sluice::testing::RandomValues;
 using ::sluice::testing::ScopedComputeThreads;
+using ::sluice::testing::SetBlockOrder;
 using ::sluice::testing::Tolerance;
 using ::sluice::testing::Widen;
 
 template <typename T>
 class EmbeddingTest : public ::testing::Test {};
-using StorageTypes = ::testing::Types<float, bf16>;
-TYPED_TEST_SUITE(EmbeddingTest, StorageTypes);
+TYPED_TEST_SUITE(EmbeddingTest, ::sluice::testing::StorageTypes);
+
+// What is read by the backend; the reference, in double, reads what finite differences change.
+template <typename T>
+using Input = std::conditional_t<std::is_same_v<T, double>, std::vector<T>, BackendVector<T>>;
+template <typename T>
+Input<T> MakeInput(const std::vector<double>& values) {
+  const auto cast = Cast<T>(values);
+  return {cast.begin(), cast.end()};
+}
 
 enum class Segments { kNoTable, kAllZero, kGiven };
 
@@ -43,13 +58,21 @@ struct Case {
 constexpr int64_t kSegmentCount = 3;
 
 std::vector<Case> Cases() {
-  return {{1, 1, 1, 2, 0, Segments::kNoTable},        {3, 1, 2, 5, 2, Segments::kGiven},
-          {2, 5, 15, 7, 0, Segments::kGiven},         {2, 7, 16, 1, 2, Segments::kAllZero},
-          {4, 33, 17, 40, 0, Segments::kGiven},       {3, 40, 3, 30522, 0, Segments::kGiven},
-          {2, 70, 2, 50272, 2, Segments::kNoTable},   {2, 9, 600, 11, 0, Segments::kGiven},
-          {0, 4, 8, 6, 0, Segments::kGiven},          {3, 5, 17, 9, 0, Segments::kGiven, 1},
-          {2, 1, 33, 4, 2, Segments::kNoTable, 4},    {3, 6, 19, 8, 2, Segments::kNoTable, 0, true},
-          {2, 7, 40, 8, 0, Segments::kGiven, 3, true}};
+  return {{1, 1, 1, 2, 0, Segments::kNoTable},
+          {3, 1, 2, 5, 2, Segments::kGiven},
+          {2, 5, 15, 7, 0, Segments::kGiven},
+          {2, 7, 16, 1, 2, Segments::kAllZero},
+          {4, 33, 17, 40, 0, Segments::kGiven},
+          {3, 40, 3, 30522, 0, Segments::kGiven},
+          {2, 70, 2, 50272, 2, Segments::kNoTable},
+          {2, 9, 600, 11, 0, Segments::kGiven},
+          {0, 4, 8, 6, 0, Segments::kGiven},
+          {3, 5, 17, 9, 0, Segments::kGiven, 1},
+          {2, 1, 33, 4, 2, Segments::kNoTable, 4},
+          {3, 6, 19, 8, 2, Segments::kNoTable, 0, true},
+          {2, 7, 40, 8, 0, Segments::kGiven, 3, true},
+          // On CUDA: runs of tokens that are merged, and pieces of the rows of one token.
+          {12, 128, 24, 97, 0, Segments::kGiven, 1}};
 }
 
 std::string Name(const Case& c) {
@@ -61,9 +84,9 @@ std::string Name(const Case& c) {
 template <typename T>
 struct Problem {
   Case shape;
-  std::vector<int32_t> tokens, segments;
-  std::vector<T> token_table, position_table, segment_table, dy;
-  std::vector<T> register_table, projected;
+  BackendVector<int32_t> tokens, segments;
+  Input<T> token_table, position_table, segment_table, dy;
+  Input<T> register_table, projected;
 
   int64_t N() const { return shape.B * shape.T_; }
   int64_t rows() const { return shape.B * (shape.R + shape.T_); }
@@ -78,14 +101,14 @@ template <typename T>
 Problem<T> MakeProblem(const Case& c) {
   const int64_t N = c.B * c.T_;
   Problem<T> p = {.shape = c,
-                  .tokens = std::vector<int32_t>(N),
-                  .segments = std::vector<int32_t>(N),
-                  .token_table = Cast<T>(RandomValues(c.V * c.C, 1)),
-                  .position_table = Cast<T>(RandomValues((c.position_offset + c.T_) * c.C, 2)),
-                  .segment_table = Cast<T>(RandomValues(kSegmentCount * c.C, 3)),
-                  .dy = Cast<T>(RandomValues(c.B * (c.R + c.T_) * c.C, 4)),
-                  .register_table = Cast<T>(RandomValues(c.R * c.C, 5)),
-                  .projected = Cast<T>(RandomValues(N * c.C, 6))};
+                  .tokens = BackendVector<int32_t>(N),
+                  .segments = BackendVector<int32_t>(N),
+                  .token_table = MakeInput<T>(RandomValues(c.V * c.C, 1)),
+                  .position_table = MakeInput<T>(RandomValues((c.position_offset + c.T_) * c.C, 2)),
+                  .segment_table = MakeInput<T>(RandomValues(kSegmentCount * c.C, 3)),
+                  .dy = MakeInput<T>(RandomValues(c.B * (c.R + c.T_) * c.C, 4)),
+                  .register_table = MakeInput<T>(RandomValues(c.R * c.C, 5)),
+                  .projected = MakeInput<T>(RandomValues(N * c.C, 6))};
   for (int64_t n = 0; n < N; ++n) {
     const int64_t spread = n == 1 ? c.V - 1 : n * 7919 % c.V;
     p.tokens[n] = static_cast<int32_t>(n % 3 == 2 ? c.V / 2 : spread);
@@ -107,9 +130,15 @@ Problem<double> Widened(const Problem<T>& p) {
           Widen(p.projected)};
 }
 
+// Of outputs; none where CUDA's kernels may then use vectors.
+template <typename T>
+int64_t Misalignment(int64_t C) {
+  return static_cast<int64_t>(sizeof(T)) * (C % 3);
+}
+
 template <typename T>
 PoisonedBuffer<T> Forward(const Problem<T>& p) {
-  PoisonedBuffer<T> y(p.rows() * p.shape.C, sizeof(T));
+  PoisonedBuffer<T> y(p.rows() * p.shape.C, Misalignment<T>(p.shape.C));
   const EmbeddingForwardArgs<T> args = {
       .tokens = p.tokens.data(),
       .segments = p.segments_or_null(),
@@ -127,7 +156,7 @@ PoisonedBuffer<T> Forward(const Problem<T>& p) {
   if constexpr (std::is_same_v<T, double>) {
     reference::EmbeddingForward(args);
   } else {
-    EXPECT_TRUE(cpu::EmbeddingForward<T>(args).ok());
+    EXPECT_TRUE(backend::EmbeddingForward<T>(args).ok());
   }
   y.ExpectCanariesIntact();
   return y;
@@ -146,13 +175,16 @@ Gradients<T> Backward(const Problem<T>& p) {
   using A = Accumulator<T>;
   const auto& [B, T_, C, V, position_offset, segments, R, projected] = p.shape;
   const bool segment_table = segments != Segments::kNoTable;
+  const int64_t offset = Misalignment<A>(C);
   Gradients<T> gradients = {
-      PoisonedBuffer<A>(V * C, sizeof(A), A(kBefore)),
-      PoisonedBuffer<A>((position_offset + T_) * C, 2 * sizeof(A), A(kBefore)),
-      PoisonedBuffer<A>(segment_table ? kSegmentCount * C : 0, 3 * sizeof(A), A(kBefore)),
-      PoisonedBuffer<A>(R * C, sizeof(A), A(kBefore)),
-      PoisonedBuffer<T>(projected ? p.N() * C : 0, sizeof(T))};
-  PoisonedBuffer<uint8_t> workspace(EmbeddingBackwardWorkspaceBytes(p.N(), V));
+      PoisonedBuffer<A>(V * C, offset, A(kBefore)),
+      PoisonedBuffer<A>((position_offset + T_) * C, 2 * offset, A(kBefore)),
+      PoisonedBuffer<A>(segment_table ? kSegmentCount * C : 0, 3 * offset, A(kBefore)),
+      PoisonedBuffer<A>(R * C, offset, A(kBefore)),
+      PoisonedBuffer<T>(projected ? p.N() * C : 0, Misalignment<T>(C))};
+  PoisonedBuffer<uint8_t> workspace(
+      ::sluice::testing::kOnCuda ? cuda::EmbeddingBackwardWorkspaceBytes(p.N(), C, kSegmentCount)
+                                 : EmbeddingBackwardWorkspaceBytes(p.N(), V));
   const EmbeddingBackwardArgs<T> args = {
       .tokens = p.tokens.data(),
       .segments = p.segments_or_null(),
@@ -173,7 +205,7 @@ Gradients<T> Backward(const Problem<T>& p) {
   if constexpr (std::is_same_v<T, double>) {
     reference::EmbeddingBackward(args);
   } else {
-    EXPECT_TRUE(cpu::EmbeddingBackward<T>(args).ok());
+    EXPECT_TRUE(backend::EmbeddingBackward<T>(args).ok());
   }
   workspace.ExpectCanariesIntact();
   gradients.token.ExpectCanariesIntact();
@@ -234,12 +266,13 @@ TEST(EmbeddingReferenceTest, BackwardIsTheGradientOfForward) {
   ExpectGradient("projected", p.projected, std::vector<double>(span.begin(), span.end()), loss);
 }
 
-TYPED_TEST(EmbeddingTest, ThreadsDoNotChangeABit) {
+TYPED_TEST(EmbeddingTest, ThreadsAndBlockOrdersDoNotChangeABit) {
   const auto p = MakeProblem<TypeParam>({5, 101, 200, 97, 2, Segments::kGiven, 3});
   const auto y = Forward(p);
   const auto first = Backward(p);
   for (const int threads : {1, 2, 3, 3}) {
     const ScopedComputeThreads scope(threads);
+    SetBlockOrder(threads % BlockOrders());
     const auto again = Backward(p);
     const auto y_again = Forward(p);
     ExpectSameBits("y", y_again.values(), y.values());
@@ -248,6 +281,7 @@ TYPED_TEST(EmbeddingTest, ThreadsDoNotChangeABit) {
     ExpectSameBits("segment", again.segment.values(), first.segment.values());
     ExpectSameBits("registers", again.registers.values(), first.registers.values());
   }
+  SetBlockOrder(0);
 }
 
 }  // namespace

@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "core/bf16.h"
 #include "core/integer_math.h"
 #include "gtest/gtest.h"
+#include "support/backend.h"
 #include "support/compare.h"
 #include "support/compute_threads.h"
 #include "support/finite_difference.h"
@@ -16,30 +18,51 @@
 namespace sluice {
 namespace {
 
+SLUICE_BACKEND_OP(LayerNormForward, LayerNormForwardArgs);
+SLUICE_BACKEND_OP(LayerNormBackward, LayerNormBackwardArgs);
+
+using ::sluice::testing::BackendVector;
+using ::sluice::testing::BlockOrders;
 using ::sluice::testing::Cast;
 using ::sluice::testing::ExpectClose;
 using ::sluice::testing::ExpectGradient;
 using ::sluice::testing::ExpectSameBits;
+using ::sluice::testing::kOnCuda;
+using ::sluice::testing::OnBackend;
 using ::sluice::testing::OnEachInstructionSet;
 using ::sluice::testing::PoisonedBuffer;
 using ::sluice::testing::RandomValues;
 using ::sluice::testing::ScopedComputeThreads;
+using ::sluice::testing::SetBlockOrder;
 using ::sluice::testing::Tolerance;
 using ::sluice::testing::UnitRoundoff;
 using ::sluice::testing::Widen;
 
 template <typename T>
 class LayerNormTest : public ::testing::Test {};
-using StorageTypes = ::testing::Types<float, bf16>;
-TYPED_TEST_SUITE(LayerNormTest, StorageTypes);
+TYPED_TEST_SUITE(LayerNormTest, ::sluice::testing::StorageTypes);
 
-const std::vector<int64_t> kSamples = {17, 0x1'0000'0005, 3, 4, 5, 6, 7, 8};
+// What is read by the backend; the reference, in double, reads what finite differences change.
+template <typename T>
+using Input = std::conditional_t<std::is_same_v<T, double>, std::vector<T>, BackendVector<T>>;
+template <typename T>
+Input<T> MakeInput(const std::vector<double>& values) {
+  const auto cast = Cast<T>(values);
+  return {cast.begin(), cast.end()};
+}
+
+int64_t BackwardWorkspaceBytes(int64_t N, int64_t C) {
+  return kOnCuda ? cuda::LayerNormBackwardWorkspaceBytes(N, C)
+                 : LayerNormBackwardWorkspaceBytes(N, C);
+}
+
 constexpr float kEps = 1e-12f;
 
 Dropout MakeDropout(float probability, int64_t rows_per_sample) {
+  static const auto samples = OnBackend<int64_t>({17, 0x1'0000'0005, 3, 4, 5, 6, 7, 8});
   return {.probability = probability,
           .key = MakePhiloxKey(5, RandomPurpose::kDropout, 2),
-          .sample_index = kSamples.data(),
+          .sample_index = samples.data(),
           .rows_per_sample = rows_per_sample};
 }
 
@@ -69,6 +92,8 @@ std::vector<Case> Cases() {
   cases.push_back({1, 40, true, 0.1f});
   cases.push_back({8, 768, false, 0, 1000});
   cases.push_back({8, 768, true, 0.1f, 1000});
+  // On CUDA: several warps a row; more columns than backward, and than forward, keep in registers.
+  for (const int64_t C : {1056, 4608, 17001}) cases.push_back({2, C, true, 0.1f});
   return cases;
 }
 
@@ -83,7 +108,7 @@ template <typename T>
 struct Problem {
   Case shape;
   Dropout dropout;
-  std::vector<T> x, residual, weight, bias, dy, dsum_in;
+  Input<T> x, residual, weight, bias, dy, dsum_in;
 
   const T* residual_or_null() const { return shape.residual ? residual.data() : nullptr; }
   const T* dsum_in_or_null() const { return shape.residual ? dsum_in.data() : nullptr; }
@@ -94,12 +119,12 @@ Problem<T> MakeProblem(const Case& c) {
   const int64_t count = c.N * c.C;
   return {.shape = c,
           .dropout = MakeDropout(c.dropout, std::max<int64_t>(1, CeilDiv(c.N, 8))),
-          .x = Cast<T>(RandomValues(count, 1, c.shift - 2, c.shift + 2)),
-          .residual = Cast<T>(RandomValues(count, 2)),
-          .weight = Cast<T>(RandomValues(c.C, 3, 0.5, 1.5)),
-          .bias = Cast<T>(RandomValues(c.C, 4)),
-          .dy = Cast<T>(RandomValues(count, 5)),
-          .dsum_in = Cast<T>(RandomValues(count, 6))};
+          .x = MakeInput<T>(RandomValues(count, 1, c.shift - 2, c.shift + 2)),
+          .residual = MakeInput<T>(RandomValues(count, 2)),
+          .weight = MakeInput<T>(RandomValues(c.C, 3, 0.5, 1.5)),
+          .bias = MakeInput<T>(RandomValues(c.C, 4)),
+          .dy = MakeInput<T>(RandomValues(count, 5)),
+          .dsum_in = MakeInput<T>(RandomValues(count, 6))};
 }
 
 template <typename T>
@@ -144,7 +169,7 @@ ForwardResult<T> RunForward(const Problem<T>& p) {
   if constexpr (std::is_same_v<T, double>) {
     reference::LayerNormForward(args);
   } else {
-    EXPECT_TRUE(cpu::LayerNormForward<T>(args).ok());
+    EXPECT_TRUE(backend::LayerNormForward<T>(args).ok());
   }
   result.sum.ExpectCanariesIntact();
   result.y.ExpectCanariesIntact();
@@ -163,15 +188,16 @@ constexpr float kDweightBefore = 0.25f, kDbiasBefore = -0.5f;
 
 // With dsum_in where there is a residual.
 template <typename T>
-BackwardResult<T> RunBackward(const Problem<T>& p, const std::vector<Accumulator<T>>& mean,
-                              const std::vector<Accumulator<T>>& rstd) {
+BackwardResult<T> RunBackward(const Problem<T>& p, const Input<Accumulator<T>>& mean,
+                              const Input<Accumulator<T>>& rstd) {
   using A = Accumulator<T>;
   const auto [N, C, residual, probability, shift] = p.shape;
-  BackwardResult<T> result = {PoisonedBuffer<T>(N * C, sizeof(T)),
-                              PoisonedBuffer<T>(probability > 0 ? N * C : 0, 2 * sizeof(T)),
+  const int64_t offset = sizeof(T) * (C % 3);
+  BackwardResult<T> result = {PoisonedBuffer<T>(N * C, offset),
+                              PoisonedBuffer<T>(probability > 0 ? N * C : 0, 2 * offset),
                               PoisonedBuffer<A>(C, sizeof(A), A(kDweightBefore)),
                               PoisonedBuffer<A>(C, 2 * sizeof(A), A(kDbiasBefore))};
-  PoisonedBuffer<uint8_t> workspace(LayerNormBackwardWorkspaceBytes(N, C));
+  PoisonedBuffer<uint8_t> workspace(BackwardWorkspaceBytes(N, C));
   const LayerNormBackwardArgs<T> args = {.dy = p.dy.data(),
                                          .dsum_in = p.dsum_in_or_null(),
                                          .sum = p.x.data(),
@@ -189,7 +215,7 @@ BackwardResult<T> RunBackward(const Problem<T>& p, const std::vector<Accumulator
   if constexpr (std::is_same_v<T, double>) {
     reference::LayerNormBackward(args);
   } else {
-    EXPECT_TRUE(cpu::LayerNormBackward<T>(args).ok());
+    EXPECT_TRUE(backend::LayerNormBackward<T>(args).ok());
   }
   workspace.ExpectCanariesIntact();
   result.dsum.ExpectCanariesIntact();
@@ -200,7 +226,7 @@ BackwardResult<T> RunBackward(const Problem<T>& p, const std::vector<Accumulator
 }
 
 template <typename T>
-std::vector<T> Values(const PoisonedBuffer<T>& buffer) {
+Input<T> Values(const PoisonedBuffer<T>& buffer) {
   return {buffer.values().begin(), buffer.values().end()};
 }
 
@@ -317,13 +343,14 @@ TEST(LayerNormReferenceTest, BackwardIsTheGradientOfForward) {
   }
 }
 
-TYPED_TEST(LayerNormTest, ThreadsDoNotChangeABit) {
+TYPED_TEST(LayerNormTest, ThreadsAndBlockOrdersDoNotChangeABit) {
   using T = TypeParam;
   const Problem<T> p = MakeProblem<T>({601, 50, true, 0.1f});
   std::vector<ForwardResult<T>> forward;
   std::vector<BackwardResult<T>> backward;
   for (const int threads : {1, 2, 3, 3}) {
     const ScopedComputeThreads scope(threads);
+    SetBlockOrder(threads % BlockOrders());
     forward.push_back(RunForward(p));
     backward.push_back(RunBackward(p, Values(forward[0].mean), Values(forward[0].rstd)));
     if (forward.size() == 1) continue;
@@ -334,6 +361,7 @@ TYPED_TEST(LayerNormTest, ThreadsDoNotChangeABit) {
     ExpectSameBits("dweight", backward.back().dweight.values(), backward[0].dweight.values());
     ExpectSameBits("dbias", backward.back().dbias.values(), backward[0].dbias.values());
   }
+  SetBlockOrder(0);
 }
 
 TYPED_TEST(LayerNormTest, OutputsMayLieOverInputs) {
@@ -343,38 +371,38 @@ TYPED_TEST(LayerNormTest, OutputsMayLieOverInputs) {
   const auto mean = Values(forward.mean), rstd = Values(forward.rstd);
   const BackwardResult<T> backward = RunBackward(p, mean, rstd);
 
-  std::vector<T> y(p.x.size()), residual = p.residual, dy = p.dy, dx(p.x.size());
-  EXPECT_TRUE(cpu::LayerNormForward<T>({.x = p.x.data(),
-                                        .residual = residual.data(),
-                                        .weight = p.weight.data(),
-                                        .bias = p.bias.data(),
-                                        .sum = residual.data(),
-                                        .y = y.data(),
-                                        .mean = nullptr,
-                                        .rstd = nullptr,
-                                        .N = 8,
-                                        .C = 77,
-                                        .eps = kEps,
-                                        .dropout = p.dropout})
+  BackendVector<T> y(p.x.size()), residual = p.residual, dy = p.dy, dx(p.x.size());
+  EXPECT_TRUE(backend::LayerNormForward<T>({.x = p.x.data(),
+                                            .residual = residual.data(),
+                                            .weight = p.weight.data(),
+                                            .bias = p.bias.data(),
+                                            .sum = residual.data(),
+                                            .y = y.data(),
+                                            .mean = nullptr,
+                                            .rstd = nullptr,
+                                            .N = 8,
+                                            .C = 77,
+                                            .eps = kEps,
+                                            .dropout = p.dropout})
                   .ok());
   ExpectSameBits<T>("sum", residual, forward.sum.values());
   ExpectSameBits<T>("y", y, forward.y.values());
-  std::vector<float> dweight(77), dbias(77);
-  std::vector<uint8_t> workspace(LayerNormBackwardWorkspaceBytes(8, 77));
-  EXPECT_TRUE(cpu::LayerNormBackward<T>({.dy = dy.data(),
-                                         .dsum_in = p.dsum_in.data(),
-                                         .sum = p.x.data(),
-                                         .weight = p.weight.data(),
-                                         .mean = mean.data(),
-                                         .rstd = rstd.data(),
-                                         .dsum = dy.data(),
-                                         .dx = dx.data(),
-                                         .dweight = dweight.data(),
-                                         .dbias = dbias.data(),
-                                         .workspace = workspace.data(),
-                                         .N = 8,
-                                         .C = 77,
-                                         .dropout = p.dropout})
+  BackendVector<float> dweight(77), dbias(77);
+  BackendVector<uint8_t> workspace(BackwardWorkspaceBytes(8, 77));
+  EXPECT_TRUE(backend::LayerNormBackward<T>({.dy = dy.data(),
+                                             .dsum_in = p.dsum_in.data(),
+                                             .sum = p.x.data(),
+                                             .weight = p.weight.data(),
+                                             .mean = mean.data(),
+                                             .rstd = rstd.data(),
+                                             .dsum = dy.data(),
+                                             .dx = dx.data(),
+                                             .dweight = dweight.data(),
+                                             .dbias = dbias.data(),
+                                             .workspace = workspace.data(),
+                                             .N = 8,
+                                             .C = 77,
+                                             .dropout = p.dropout})
                   .ok());
   ExpectSameBits<T>("dsum", dy, backward.dsum.values());
   ExpectSameBits<T>("dx", dx, backward.dx.values());

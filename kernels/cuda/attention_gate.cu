@@ -1,0 +1,171 @@
+// Gate logits are a product with few columns (a head each): memory-bound, so a warp takes two
+// tokens and up to 16 heads at once, reads each source row once, and adds up its 32 sums over the
+// lanes together.
+#include "kernels/api/attention_gate.h"
+
+#include "core/check.h"
+#include "core/integer_math.h"
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/reduce.cuh"
+
+namespace sluice::cuda {
+namespace {
+
+// 1 / (1 + e^-x); e^-x may overflow to infinity, which gives 0.
+__device__ __forceinline__ float Sigmoid(float x) { return 1 / (1 + expf(-x)); }
+
+constexpr int kWarps = 4;               // of a block
+constexpr int kBlocksPerProcessor = 4;  // at least: up to 128 registers, and nothing is spilled
+constexpr int kTokens = 2;              // of a warp
+constexpr int kHeads = 16;              // at a time
+static_assert(kTokens * kHeads == kWarpSize, "one sum a lane in the end");
+
+// sum[token · kHeads + head] += this lane's products, all features of every head.
+template <typename T, int kWidth>
+__device__ __forceinline__ void AddProducts(const AttentionGateForwardArgs<T>& args,
+                                            const T* const (&source)[kTokens], int64_t first_head,
+                                            float (&sum)[kWarpSize]) {
+  const auto heads = static_cast<int>(min(args.H - first_head, int64_t{kHeads}));
+  for (int64_t column = 0; column < args.C; column += kTileColumns) {
+    float x[kTokens][kTileValues];
+#pragma unroll
+    for (int t = 0; t < kTokens; ++t) LoadTile<kWidth>(source[t], column, args.C, x[t]);
+#pragma unroll
+    for (int h = 0; h < kHeads; ++h) {
+      if (h >= heads) break;
+      float weight[kTileValues];
+      LoadTile<kWidth>(args.weight + (first_head + h) * args.C, column, args.C, weight);
+#pragma unroll
+      for (int t = 0; t < kTokens; ++t) {
+#pragma unroll
+        for (int i = 0; i < kTileValues; ++i) sum[t * kHeads + h] += x[t][i] * weight[i];
+      }
+    }
+  }
+}
+
+// The same where each head has its slice of the source: lanes go along the slice.
+template <typename T>
+__device__ __forceinline__ void AddProductsOfSlices(const AttentionGateForwardArgs<T>& args,
+                                                    const T* const (&source)[kTokens],
+                                                    int64_t first_head, float (&sum)[kWarpSize]) {
+  const int64_t D = args.C / args.H;
+#pragma unroll
+  for (int h = 0; h < kHeads; ++h) {
+    if (first_head + h >= args.H) break;
+    const int64_t end = (first_head + h + 1) * D;
+    for (int64_t column = end - D + LaneIndex(); column < end; column += kWarpSize) {
+      const float weight = ToFloat(args.weight[column]);
+#pragma unroll
+      for (int t = 0; t < kTokens; ++t) {
+        sum[t * kHeads + h] += ToFloat(source[t][column]) * weight;
+      }
+    }
+  }
+}
+
+template <typename T, int kWidth>
+__global__ void __launch_bounds__(kWarps* kWarpSize, kBlocksPerProcessor)
+    GateForwardKernel(AttentionGateForwardArgs<T> args) {
+  const int64_t n = (static_cast<int64_t>(blockIdx.x) * kWarps + WarpIndex()) * kTokens;
+  if (n >= args.N) return;
+  const T* source[kTokens];  // the last token twice, where their number is odd
+#pragma unroll
+  for (int t = 0; t < kTokens; ++t) {
+    source[t] = args.source + min(n + t, args.N - 1) * args.source_stride;
+  }
+  for (int64_t first_head = 0; first_head < args.H; first_head += kHeads) {
+    float sum[kWarpSize] = {};
+    if (args.per_head_slice) {
+      AddProductsOfSlices(args, source, first_head, sum);
+    } else {
+      AddProducts<T, kWidth>(args, source, first_head, sum);
+    }
+    float logit = WarpSumOfEach(sum);
+    const int64_t token = n + LaneIndex() / kHeads, head = first_head + LaneIndex() % kHeads;
+    if (token < args.N && head < args.H) {
+      if (args.bias != nullptr) logit += ToFloat(args.bias[head]);
+      args.gate[token * args.H + head] = Sigmoid(logit);
+    }
+  }
+}
+
+constexpr int kThreads = 256;  // of a block of the elementwise kernels
+
+constexpr int kGates = 4;  // neighbours that a thread takes of an aligned buffer
+
+__global__ void __launch_bounds__(kThreads)
+    SigmoidForwardKernel(float* gate, int64_t count, bool aligned) {
+  ForEachVectorOfBlock<kGates>(count, aligned, [&](int64_t i, auto width) {
+    float value[decltype(width)::kValue];
+    LoadFloats(gate + i, value);
+#pragma unroll
+    for (float& each : value) each = Sigmoid(each);
+    StoreFloats(value, gate + i);
+  });
+}
+
+template <typename T>
+__global__ void __launch_bounds__(kThreads)
+    SigmoidBackwardKernel(GateSigmoidBackwardArgs<T> args, bool aligned) {
+  ForEachVectorOfBlock<kGates>(args.count, aligned, [&](int64_t i, auto width) {
+    constexpr int kWidth = decltype(width)::kValue;
+    float gate[kWidth], dlogit[kWidth];
+    LoadFloats(args.gate + i, gate);
+    LoadFloats(args.dgate + i, dlogit);
+#pragma unroll
+    for (int k = 0; k < kWidth; ++k) dlogit[k] *= gate[k] * (1 - gate[k]);
+    StoreFloats(dlogit, args.dlogits + i);
+  });
+}
+
+LaunchShape ElementwiseShape(int64_t count, Stream stream) {
+  return {.grid = dim3(static_cast<unsigned>(CeilDiv(count, int64_t{kGates} * kThreads))),
+          .block = dim3(kThreads),
+          .stream = stream};
+}
+
+}  // namespace
+
+template <typename T>
+absl::Status AttentionGateForward(const AttentionGateForwardArgs<T>& args, Stream stream) {
+  if (args.per_head_slice) CHECK_EQ(args.C % args.H, 0);
+  const bool fit = RowsFit<T>(kVectorWidth<T>, args.source_stride, {args.source}) &&
+                   RowsFit<T>(kVectorWidth<T>, args.C, {args.weight});
+  return Launch("attention_gate forward",
+                fit ? GateForwardKernel<T, kVectorWidth<T>> : GateForwardKernel<T, 1>,
+                {.grid = dim3(static_cast<unsigned>(CeilDiv(args.N, kWarps * kTokens))),
+                 .block = dim3(kWarps * kWarpSize),
+                 .stream = stream},
+                args);
+}
+
+template <typename T>
+absl::Status GateSigmoidForward(const GateSigmoidForwardArgs<T>& args, Stream stream) {
+  return Launch("gate sigmoid forward", SigmoidForwardKernel, ElementwiseShape(args.count, stream),
+                args.gate, args.count, RowsFit<float>(kGates, 0, {args.gate}));
+}
+
+template <typename T>
+absl::Status GateSigmoidBackward(const GateSigmoidBackwardArgs<T>& args, Stream stream) {
+  const bool aligned =
+      RowsFit<float>(kGates, 0, {args.gate, args.dgate}) && RowsFit<T>(kGates, 0, {args.dlogits});
+  return Launch("gate sigmoid backward", SigmoidBackwardKernel<T>,
+                ElementwiseShape(args.count, stream), args, aligned);
+}
+
+template absl::Status AttentionGateForward(const AttentionGateForwardArgs<float>& args,
+                                           Stream stream);
+template absl::Status AttentionGateForward(const AttentionGateForwardArgs<bf16>& args,
+                                           Stream stream);
+template absl::Status AttentionGateForward(const AttentionGateForwardArgs<fp16>& args,
+                                           Stream stream);
+template absl::Status GateSigmoidForward(const GateSigmoidForwardArgs<float>& args, Stream stream);
+template absl::Status GateSigmoidForward(const GateSigmoidForwardArgs<bf16>& args, Stream stream);
+template absl::Status GateSigmoidForward(const GateSigmoidForwardArgs<fp16>& args, Stream stream);
+template absl::Status GateSigmoidBackward(const GateSigmoidBackwardArgs<float>& args,
+                                          Stream stream);
+template absl::Status GateSigmoidBackward(const GateSigmoidBackwardArgs<bf16>& args, Stream stream);
+template absl::Status GateSigmoidBackward(const GateSigmoidBackwardArgs<fp16>& args, Stream stream);
+
+}  // namespace sluice::cuda
