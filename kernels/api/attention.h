@@ -17,6 +17,8 @@
 // gate at the key site is 1. Its dropout column is 0, token j's is j + 1, of T + 1 columns.
 //
 // A query with every key masked (padding) gives out_i = 0, log_sum_exp = -infinity and no gradient.
+// What lies in padding (lengths) may be anything. Between that, values of one document that are not
+// finite may reach another through products of whole tiles, which multiply them by zero.
 // Results do not depend on the number of threads: every sum has one order.
 //
 //   cpu::AttentionForward<bf16>({.q = qkv, .k = qkv + H * D, .v = qkv + 2 * H * D, .gate = gate,

@@ -79,20 +79,26 @@ TEST(AttentionMasksTest, FullyMaskedRows) {
 }
 
 // Rubbish in padding is rubbish nowhere else: masked keys are not looked at, not even times zero.
-TEST(AttentionMasksTest, NaNInPaddingStaysThere) {
+template <typename T>
+void ExpectNaNInPaddingStaysThere() {
   AttentionProblem problem = {.B = 1, .T = 70, .H = 1, .D = 16, .site = GateSite::kQuery};
   problem.lengths = {65};
-  const AttentionInputs clean = AttentionInputs::Make<float>(problem, 400);
+  const AttentionInputs clean = AttentionInputs::Make<T>(problem, 400);
   AttentionInputs dirty = clean;
   for (auto* values : {&dirty.q, &dirty.k, &dirty.v, &dirty.dout}) {
     std::fill(values->begin() + 65 * 16, values->end(), std::nan(""));
   }
-  const auto expected = RunAttention<float>(problem, clean);
-  const auto actual = RunAttention<float>(problem, dirty);
-  testing::ExpectSameBits<float>("out", actual.out, expected.out);
-  testing::ExpectSameBits<float>("dq", actual.dq, expected.dq);
-  testing::ExpectSameBits<float>("dk", actual.dk, expected.dk);
-  testing::ExpectSameBits<float>("dv", actual.dv, expected.dv);
+  const auto expected = RunAttention<T>(problem, clean);
+  const auto actual = RunAttention<T>(problem, dirty);
+  testing::ExpectSameBits<T>("out", actual.out, expected.out);
+  testing::ExpectSameBits<T>("dq", actual.dq, expected.dq);
+  testing::ExpectSameBits<T>("dk", actual.dk, expected.dk);
+  testing::ExpectSameBits<T>("dv", actual.dv, expected.dv);
+}
+
+TEST(AttentionMasksTest, NaNInPaddingStaysThere) {
+  ExpectNaNInPaddingStaysThere<float>();
+  ExpectNaNInPaddingStaysThere<bf16>();
 }
 
 // Causal: what comes later changes nothing that came before.

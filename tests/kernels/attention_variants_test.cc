@@ -159,7 +159,8 @@ TEST(AttentionVariantsTest, SameBitsForAnyNumberOfThreads) {
   }
 }
 
-// Keys between the registers and a query's document are not looked at, not even times zero.
+// Keys between the registers and a query's document are not looked at, not even times zero. (In
+// fp32: tiles of bf16 are wider than documents.)
 TEST(AttentionVariantsTest, WhatLiesInTheGapIsNotRead) {
   AttentionProblem problem = {.T = 320,
                               .D = 16,
