@@ -29,6 +29,7 @@
 
 #include "absl/status/status.h"
 #include "core/bf16.h"
+#include "kernels/api/cuda_stream.h"
 
 namespace sluice {
 
@@ -140,4 +141,44 @@ template <typename T>
 absl::Status LinearLogits(LinearCache& cache, const LinearLogitsArgs<T>& args);
 
 }  // namespace cpu
+namespace cuda {
+
+// cuBLASLt's handle, and its descriptions and choice of an algorithm for each product seen so far.
+// Nothing is made before the first call, so one exists where there is no device. One per
+// ExecutionContext; not thread-safe.
+class LinearContext {
+ public:
+  LinearContext();
+  ~LinearContext();
+  LinearContext(const LinearContext&) = delete;
+  LinearContext& operator=(const LinearContext&) = delete;
+
+  // kLinearWorkspaceBytes of the device's memory, 256-byte aligned, before the first call: for the
+  // library's split sums and for the bias gradient's.
+  void SetWorkspace(void* workspace);
+  int64_t product_count() const;  // described so far; constant once every shape has been seen
+
+  struct State;
+  State& state() { return *state_; }
+
+ private:
+  std::unique_ptr<State> state_;
+};
+inline constexpr int64_t kLinearWorkspaceBytes = int64_t{32} << 20;
+
+// Products on cuBLASLt, in the library's fp32 (no tf32); the bias is its epilogue, but for logits
+// of 16-bit operands, whose bias it would want in fp32: there logits begin as the bias. `packed` is
+// not read. The bias gradient is summed in one order. Errors: kDevice, with the library's reason.
+template <typename T>  // float, bf16, fp16
+absl::Status LinearForward(LinearContext& context, const LinearForwardArgs<T>& args, Stream stream);
+template <typename T>
+absl::Status LinearBackwardInput(LinearContext& context, const LinearBackwardInputArgs<T>& args,
+                                 Stream stream);
+template <typename T>
+absl::Status LinearBackwardWeight(LinearContext& context, const LinearBackwardWeightArgs<T>& args,
+                                  Stream stream);
+template <typename T>
+absl::Status LinearLogits(LinearContext& context, const LinearLogitsArgs<T>& args, Stream stream);
+
+}  // namespace cuda
 }  // namespace sluice
