@@ -65,7 +65,7 @@ void LoadElement(Warp& warp, const Instruction& i, u32 operand, int lane, const 
 
 template <int space>
 void Load(Warp& warp, const Instruction& i, u32 lanes) {
-  u64 at[32];
+  u64 at[32] = {};
   ForEachLane(lanes,
               [&](int lane) { at[lane] = AddressIn(warp, i, i.operands[i.elements], lane); });
   Count<space>(i, at, lanes);
@@ -79,7 +79,7 @@ void Load(Warp& warp, const Instruction& i, u32 lanes) {
 
 template <int space>
 void Store(Warp& warp, const Instruction& i, u32 lanes) {
-  u64 at[32];
+  u64 at[32] = {};
   ForEachLane(lanes, [&](int lane) { at[lane] = AddressIn(warp, i, i.operands[0], lane); });
   Count<space>(i, at, lanes);
   const u32 bytes = i.bytes * i.elements;

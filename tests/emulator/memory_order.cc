@@ -113,8 +113,8 @@ bool IsBefore(u32 owner, const Task& task) {
 // Is there no barrier between an access of the same block and this one?
 bool IsUnordered(const Side& side, const Accessor& who) {
   const u32 time = who.time & kTimeMask;
-  if (side.time >> 8 != time >> 8) return false;
-  if (side.many_warps != 0 || side.thread / 32 != who.thread / 32) return true;
+  if (u32{side.time} >> 8 != time >> 8) return false;
+  if (side.many_warps != 0 || side.thread / 32u != who.thread / 32) return true;
   return side.time == time && (side.thread != who.thread || side.many_lanes != 0);
 }
 
