@@ -82,14 +82,6 @@ struct OnlineSoftmax {
   }
 };
 
-// The gate of a key, per head; sink and padding have none.
-template <typename T>
-__device__ __forceinline__ float KeyGate(const AttentionProblem<T>& problem, int b, int h, int key,
-                                         int limit) {
-  const int j = key - problem.sink_tokens;
-  return j < 0 || key >= limit ? 1 : problem.gate[problem.HeadIndex(b, j, h)];
-}
-
 // p̃ of probabilities, or of their exponentials, times a key's gate.
 template <typename T, int kQueries, int kKeys>
 __device__ __forceinline__ void WeighKeys(Sums<kKeys>& weights, const AttentionProblem<T>& problem,
@@ -121,34 +113,6 @@ template <typename T>
 __device__ __forceinline__ float SinkExponent(const AttentionProblem<T>& problem, int h) {
   if (problem.sink == SoftmaxSink::kNone) return -INFINITY;
   return problem.sink == SoftmaxSink::kZero ? 0 : ToFloat(problem.sink_logit[h]) * kLog2E;
-}
-
-// Sources of a head's rows. by_channel: gates to multiply in, or null.
-template <typename T>
-__device__ __forceinline__ RowSource<T> TokenRows(const AttentionProblem<T>& problem, const T* rows,
-                                                  int b, int h, int limit) {
-  return {.rows = rows + problem.TokenOffset(b, 0, h),
-          .stride = problem.qkv_stride,
-          .extra_row = nullptr,
-          .extra = 0,
-          .limit = limit,
-          .columns = problem.D,
-          .vector = problem.vector_qkv,
-          .gates = nullptr,
-          .gate_stride = static_cast<int64_t>(problem.H) * problem.D};
-}
-template <typename T>
-__device__ __forceinline__ RowSource<T> KeyRows(const AttentionProblem<T>& problem, const T* rows,
-                                                const T* sink, int b, int h, int limit) {
-  RowSource<T> source = TokenRows(problem, rows, b, h, limit);
-  source.extra = problem.sink_tokens;
-  source.extra_row = sink + static_cast<int64_t>(h) * problem.D * problem.sink_tokens;
-  return source;
-}
-template <typename T>
-__device__ __forceinline__ const float* ChannelGates(const AttentionProblem<T>& problem, int b,
-                                                     int h) {
-  return problem.gate + problem.HeadIndex(b, 0, h) * problem.D;
 }
 
 // Longer than 80 lines would be two tile loops; the lambdas are its parts, and share its registers.

@@ -1,4 +1,4 @@
-// Instances of attention's forward for fp16: one file a type, so that they compile side by side.
+// Attention's forward for fp16: a file a type, so that they compile side by side.
 #include "kernels/cuda/attention_forward.cuh"
 
 namespace sluice::cuda {

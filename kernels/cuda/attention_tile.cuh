@@ -55,6 +55,42 @@ struct RowSource {
   }
 };
 
+// Rows of q, k or v of a head.
+template <typename T>
+__device__ __forceinline__ RowSource<T> TokenRows(const AttentionProblem<T>& problem, const T* rows,
+                                                  int b, int h, int limit) {
+  return {.rows = rows + problem.TokenOffset(b, 0, h),
+          .stride = problem.qkv_stride,
+          .extra_row = nullptr,
+          .extra = 0,
+          .limit = limit,
+          .columns = problem.D,
+          .vector = problem.vector_qkv,
+          .gates = nullptr,
+          .gate_stride = static_cast<int64_t>(problem.H) * problem.D};
+}
+template <typename T>
+__device__ __forceinline__ RowSource<T> KeyRows(const AttentionProblem<T>& problem, const T* rows,
+                                                const T* sink, int b, int h, int limit) {
+  RowSource<T> source = TokenRows(problem, rows, b, h, limit);
+  source.extra = problem.sink_tokens;
+  source.extra_row = sink + static_cast<int64_t>(h) * problem.D * problem.sink_tokens;
+  return source;
+}
+template <typename T>
+__device__ __forceinline__ const float* ChannelGates(const AttentionProblem<T>& problem, int b,
+                                                     int h) {
+  return problem.gate + problem.HeadIndex(b, 0, h) * problem.D;
+}
+
+// The gate of a key, per head; sink and padding have none.
+template <typename T>
+__device__ __forceinline__ float KeyGate(const AttentionProblem<T>& problem, int b, int h, int key,
+                                         int limit) {
+  const int j = key - problem.sink_tokens;
+  return j < 0 || key >= limit ? 1 : problem.gate[problem.HeadIndex(b, j, h)];
+}
+
 // A chunk of 16 bytes of a row, element by element, gated by channel where there are gates.
 template <typename T>
 __device__ __forceinline__ uint4 GatherChunk(const RowSource<T>& source, int row, int column) {
