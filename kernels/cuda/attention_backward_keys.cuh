@@ -21,7 +21,7 @@ namespace sluice::cuda {
 template <typename T, int D>
 struct BackwardKeysShared {
   static constexpr int kRows = TileSizes<T, D>::kBackwardRows;  // keys
-  static constexpr int kQueries = TileSizes<T, D>::kPassing;
+  static constexpr int kQueries = TileSizes<T, D>::kBackwardPassing;
   static constexpr int kThreads = kRows * 2;
   static constexpr int kRowBytes = TileSizes<T, D>::kRowBytes;
   static constexpr bool kSplits = D > 128;  // dv and dk into two blocks
@@ -103,10 +103,6 @@ __global__ void __launch_bounds__(BackwardKeysShared<T, D>::kThreads)
   const bool sums_keys = !Shared::kSplits || blockIdx.y == 1;
   const int warp_row = static_cast<int>(threadIdx.x) / 32 * 16;
   const RowMask mask(problem, b);
-  const RowSource<T> queries = TokenRows(problem, problem.q, b, h, mask.length());
-  const RowSource<T> gradients = GradientRows(problem, b, h, mask.length());
-  RowSource<T> values = KeyRows(problem, problem.v, problem.sink_value, b, h, mask.keys());
-  if (problem.GatesKeys() && problem.per_channel) values.gates = ChannelGates(problem, b, h);
   const bool gates_queries = problem.GatesQueries() && !problem.per_channel;
 
   float gate[2] = {1, 1};  // of keys LaneRow() and LaneRow() + 8
@@ -129,19 +125,21 @@ __global__ void __launch_bounds__(BackwardKeysShared<T, D>::kThreads)
     return tile;
   };
   const auto issue = [&](int tile, int stage) {
-    const int i0 = tile * kQueries;
-    LoadTile<T, D, kQueries, kThreads>(shared.queries[stage], queries, i0);
-    LoadTile<T, D, kQueries, kThreads>(shared.gradients[stage], gradients, i0);
+    const int i0 = tile * kQueries, head = ComputedAnew(h);
+    LoadTile<T, D, kQueries, kThreads>(
+        shared.queries[stage], TokenRows(problem, problem.q, b, head, mask.length()), i0);
+    LoadTile<T, D, kQueries, kThreads>(shared.gradients[stage],
+                                       GradientRows(problem, b, head, mask.length()), i0);
     for (int row = static_cast<int>(threadIdx.x); row < kQueries; row += kThreads) {
       const bool there = i0 + row < mask.length();
-      const int64_t at = problem.RowIndex(b, h, i0 + row);
+      const int64_t at = problem.RowIndex(b, head, i0 + row);
       shared.references[stage][row] =
           there ? ReferenceExponent(problem.log_sum_exp[at]) : INFINITY;
       shared.means[stage][row] = there ? problem.mean_gradient[at] : 0;
       shared.gates[stage][row] =
-          there && gates_queries ? problem.gate[problem.HeadIndex(b, i0 + row, h)] : 1;
+          there && gates_queries ? problem.gate[problem.HeadIndex(b, i0 + row, head)] : 1;
     }
-    if (problem.drops) shared.kept[stage].template Draw<kThreads>(problem, b, h, i0, key0);
+    if (problem.drops) shared.kept[stage].template Draw<kThreads>(problem, b, head, i0, key0);
   };
   const auto compute = [&](int tile, int stage) {
     const int i0 = tile * kQueries;
@@ -187,9 +185,8 @@ __global__ void __launch_bounds__(BackwardKeysShared<T, D>::kThreads)
     }
   };
 
-  LoadTile<T, D, kRows, kThreads>(
-      shared.keys, KeyRows(problem, problem.k, problem.sink_key, b, h, mask.keys()), key0);
-  LoadTile<T, D, kRows, kThreads>(shared.values, values, key0);
+  LoadTile<T, D, kRows, kThreads>(shared.keys, KeyRows(problem, b, h, mask.keys()), key0);
+  LoadTile<T, D, kRows, kThreads>(shared.values, ValueRows(problem, b, h, mask.keys()), key0);
   ForEachTile(end, next, issue, compute);
 
   const int64_t sink_row = (static_cast<int64_t>(b) * problem.H + h) * problem.D;

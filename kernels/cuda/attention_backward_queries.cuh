@@ -20,7 +20,7 @@ namespace sluice::cuda {
 template <typename T, int D>
 struct BackwardQueriesShared {
   static constexpr int kRows = TileSizes<T, D>::kBackwardRows;
-  static constexpr int kKeys = TileSizes<T, D>::kPassing;
+  static constexpr int kKeys = TileSizes<T, D>::kBackwardPassing;
   static constexpr int kThreads = kRows * 2;
   static constexpr int kRowBytes = TileSizes<T, D>::kRowBytes;
 
@@ -45,9 +45,6 @@ __global__ void __launch_bounds__(BackwardQueriesShared<T, D>::kThreads)
   const int b = static_cast<int>(blockIdx.x) / tiles / problem.H;
   const int warp_row = static_cast<int>(threadIdx.x) / 32 * 16;
   const RowMask mask(problem, b);
-  const RowSource<T> keys = KeyRows(problem, problem.k, problem.sink_key, b, h, mask.keys());
-  RowSource<T> values = KeyRows(problem, problem.v, problem.sink_value, b, h, mask.keys());
-  if (problem.GatesKeys() && problem.per_channel) values.gates = ChannelGates(problem, b, h);
   const bool gates_keys = problem.GatesKeys() && !problem.per_channel;
   const bool gates_queries = problem.GatesQueries() && !problem.per_channel;
   const bool gates_channels = problem.GatesQueries() && problem.per_channel;
@@ -73,14 +70,17 @@ __global__ void __launch_bounds__(BackwardQueriesShared<T, D>::kThreads)
     return tile;
   };
   const auto issue = [&](int tile, int stage) {
-    LoadTile<T, D, kKeys, kThreads>(shared.keys[stage], keys, tile * kKeys);
-    LoadTile<T, D, kKeys, kThreads>(shared.values[stage], values, tile * kKeys);
+    const int head = ComputedAnew(h);
+    LoadTile<T, D, kKeys, kThreads>(shared.keys[stage], KeyRows(problem, b, head, mask.keys()),
+                                    tile * kKeys);
+    LoadTile<T, D, kKeys, kThreads>(shared.values[stage],
+                                    ValueRows(problem, b, head, mask.keys()), tile * kKeys);
     if (problem.drops) {
-      shared.kept[stage].template Draw<kThreads>(problem, b, h, i0, tile * kKeys);
+      shared.kept[stage].template Draw<kThreads>(problem, b, head, i0, tile * kKeys);
     }
   };
   const auto compute = [&](int tile, int stage) {
-    const int key0 = tile * kKeys;
+    const int key0 = tile * kKeys, head = ComputedAnew(h);
     Sums<kKeys> p, dweights;
     MultiplyByRows<T, D>(p, shared.queries, warp_row, shared.keys[stage]);
     ScaleAndMask<false>(p, problem.scale_of_two, mask, mask.View(i0, kRows, key0, kKeys),
@@ -93,7 +93,7 @@ __global__ void __launch_bounds__(BackwardQueriesShared<T, D>::kThreads)
         const int r = e / 2, column = 8 * n + LaneColumn() + e % 2;
         float& weight = p.values[n][e];
         float& dweight = dweights.values[n][e];
-        if (gates_keys) dweight *= KeyGate(problem, b, h, key0 + column, mask.keys());
+        if (gates_keys) dweight *= KeyGate(problem, b, head, key0 + column, mask.keys());
         const bool keeps =
             !problem.drops || shared.kept[stage].Keeps(warp_row + LaneRow() + 8 * r, column);
         const float probability = ExponentialOfTwo(weight - reference[r]);

@@ -26,7 +26,7 @@ namespace sluice::cuda {
 template <typename T, int D>
 struct ForwardShared {
   static constexpr int kRows = TileSizes<T, D>::kForwardRows;
-  static constexpr int kKeys = TileSizes<T, D>::kPassing;
+  static constexpr int kKeys = TileSizes<T, D>::kForwardPassing;
   static constexpr int kThreads = kRows * 2;
   static constexpr int kRowBytes = TileSizes<T, D>::kRowBytes;
 
@@ -131,10 +131,7 @@ __global__ void __launch_bounds__(ForwardShared<T, D>::kThreads)
   const int b = static_cast<int>(blockIdx.x) / tiles / problem.H;
   const int warp_row = static_cast<int>(threadIdx.x) / 32 * 16;
   const RowMask mask(problem, b);
-  const RowSource<T> keys = KeyRows(problem, problem.k, problem.sink_key, b, h, mask.keys());
-  RowSource<T> values = KeyRows(problem, problem.v, problem.sink_value, b, h, mask.keys());
   const bool gates_keys = problem.GatesKeys() && !problem.per_channel;
-  if (problem.GatesKeys() && problem.per_channel) values.gates = ChannelGates(problem, b, h);
 
   OnlineSoftmax softmax;
   Sums<D> out;
@@ -148,11 +145,14 @@ __global__ void __launch_bounds__(ForwardShared<T, D>::kThreads)
     return tile;
   };
   const auto issue = [&](int tile, int stage) {
-    LoadTile<T, D, kKeys, kThreads>(shared.keys[stage], keys, tile * kKeys);
+    const int head = ComputedAnew(h);
+    LoadTile<T, D, kKeys, kThreads>(shared.keys[stage], KeyRows(problem, b, head, mask.keys()),
+                                    tile * kKeys);
     if (statistics_only) return;
-    LoadTile<T, D, kKeys, kThreads>(shared.values[stage], values, tile * kKeys);
+    LoadTile<T, D, kKeys, kThreads>(shared.values[stage],
+                                    ValueRows(problem, b, head, mask.keys()), tile * kKeys);
     if (problem.drops) {
-      shared.kept[stage].template Draw<kThreads>(problem, b, h, i0, tile * kKeys);
+      shared.kept[stage].template Draw<kThreads>(problem, b, head, i0, tile * kKeys);
     }
   };
   const auto compute = [&](int tile, int stage) {
@@ -177,12 +177,13 @@ __global__ void __launch_bounds__(ForwardShared<T, D>::kThreads)
     }
     WeighKeys(weights, problem, shared.kept[stage], warp_row);
     if (gates_keys) {
+      const int head = ComputedAnew(h);
 #pragma unroll
       for (int n = 0; n < kKeys / 8; ++n) {
 #pragma unroll
         for (int e = 0; e < 4; ++e) {
           weights.values[n][e] *=
-              KeyGate(problem, b, h, key0 + 8 * n + LaneColumn() + e % 2, mask.keys());
+              KeyGate(problem, b, head, key0 + 8 * n + LaneColumn() + e % 2, mask.keys());
         }
       }
     }

@@ -12,14 +12,16 @@
 
 namespace sluice::cuda {
 
-// Rows of the tile that a block owns (16 a warp) and of those that pass by in two stages, so that
-// a block's shared memory stays below the 99 KiB that every architecture from sm_80 on has.
+// Rows of the tile that a block owns (16 a warp) and of those that pass by in two stages: as many as
+// fit a warp's registers, and the 99 KiB of shared memory that a block has on every architecture
+// from sm_80 on.
 template <typename T, int D>
 struct TileSizes {
   static constexpr int kRowBytes = D * static_cast<int>(sizeof(T));
-  static constexpr int kPassing = kRowBytes <= 256 ? 64 : kRowBytes <= 512 ? 32 : 16;
-  static constexpr int kForwardRows = kRowBytes <= 512 ? 64 : 32;  // owned, in forward
-  static constexpr int kBackwardRows = kPassing;                   // owned, in backward
+  static constexpr int kForwardRows = kRowBytes <= 512 ? 64 : 32;
+  static constexpr int kForwardPassing = kRowBytes <= 256 ? 64 : kRowBytes <= 512 ? 32 : 16;
+  static constexpr int kBackwardRows = kRowBytes <= 512 ? 64 : 16;
+  static constexpr int kBackwardPassing = kRowBytes <= 160 ? 64 : kRowBytes <= 256 ? 32 : 16;
 };
 
 // A lane's place in the sums of its warp (tensor_core.cuh).
@@ -70,19 +72,28 @@ __device__ __forceinline__ RowSource<T> TokenRows(const AttentionProblem<T>& pro
           .gate_stride = static_cast<int64_t>(problem.H) * problem.D};
 }
 template <typename T>
-__device__ __forceinline__ RowSource<T> KeyRows(const AttentionProblem<T>& problem, const T* rows,
-                                                const T* sink, int b, int h, int limit) {
-  RowSource<T> source = TokenRows(problem, rows, b, h, limit);
-  source.extra = problem.sink_tokens;
-  source.extra_row = sink + static_cast<int64_t>(h) * problem.D * problem.sink_tokens;
-  return source;
-}
-template <typename T>
 __device__ __forceinline__ const float* ChannelGates(const AttentionProblem<T>& problem, int b,
                                                      int h) {
   return problem.gate + problem.HeadIndex(b, 0, h) * problem.D;
 }
-
+// Rows of keys, the sink token's first; those of values times the gates of their channels.
+template <typename T>
+__device__ __forceinline__ RowSource<T> KeyRows(const AttentionProblem<T>& problem, int b, int h,
+                                                int limit) {
+  RowSource<T> source = TokenRows(problem, problem.k, b, h, limit);
+  source.extra = problem.sink_tokens;
+  source.extra_row = problem.sink_key + static_cast<int64_t>(h) * problem.D;
+  return source;
+}
+template <typename T>
+__device__ __forceinline__ RowSource<T> ValueRows(const AttentionProblem<T>& problem, int b, int h,
+                                                  int limit) {
+  RowSource<T> source = TokenRows(problem, problem.v, b, h, limit);
+  source.extra = problem.sink_tokens;
+  source.extra_row = problem.sink_value + static_cast<int64_t>(h) * problem.D;
+  if (problem.GatesKeys() && problem.per_channel) source.gates = ChannelGates(problem, b, h);
+  return source;
+}
 // The gate of a key, per head; sink and padding have none.
 template <typename T>
 __device__ __forceinline__ float KeyGate(const AttentionProblem<T>& problem, int b, int h, int key,
@@ -121,7 +132,7 @@ __device__ __forceinline__ void LoadTile(unsigned char* tile, const RowSource<T>
   constexpr int kElements = 16 / static_cast<int>(sizeof(T));
   const bool in_background = source.vector && source.gates == nullptr;
   const uint32_t address = SharedAddress(tile);
-#pragma unroll 2
+#pragma unroll 1
   for (int c = static_cast<int>(threadIdx.x); c < kRows * Rows::kChunks; c += kThreads) {
     const int row = c / Rows::kChunks, chunk = c % Rows::kChunks, column = chunk * kElements;
     const bool there = first + row < source.limit && column < source.columns;
@@ -174,18 +185,13 @@ __device__ __forceinline__ void StoreSums(const Sums<D>& sums, unsigned char* ti
     const int row = warp_row + c / Rows::kChunks, column = c % Rows::kChunks * kElements;
     const int to = first + row;
     if (to < target.begin || to >= target.limit || column >= target.columns) continue;
-    union {
-      uint4 chunk;
-      T elements[kElements];
-    } value;
-    value.chunk = *reinterpret_cast<const uint4*>(tile + Rows::Offset(row, column / kElements));
+    const unsigned char* from = tile + Rows::Offset(row, column / kElements);
     T* at = target.rows + to * target.stride + column;
     if (target.vector) {
-      *reinterpret_cast<uint4*>(at) = value.chunk;
+      *reinterpret_cast<uint4*>(at) = *reinterpret_cast<const uint4*>(from);
     } else {
-#pragma unroll
-      for (int e = 0; e < kElements; ++e) {
-        if (column + e < target.columns) at[e] = value.elements[e];
+      for (int e = 0; e < min(kElements, target.columns - column); ++e) {
+        at[e] = reinterpret_cast<const T*>(from)[e];
       }
     }
   }

@@ -98,6 +98,13 @@ __device__ __forceinline__ float ExponentialOfTwo(float x) {
   return result;
 }
 
+// The same value, which the compiler takes for a new one: what follows from it is computed where it
+// is used, instead of lying in registers all through a tile loop.
+__device__ __forceinline__ int ComputedAnew(int value) {
+  asm volatile("" : "+r"(value));
+  return value;
+}
+
 // A tile in shared memory: rows of kRowBytes without padding, in chunks of 16 bytes that are
 // swizzled within their row, so that eight consecutive rows' chunks of one column, which ldmatrix
 // reads at once, lie in different banks. A chunk's group of four banks is (row · chunks + chunk)
