@@ -28,6 +28,7 @@ struct BackwardQueriesShared {
   alignas(128) unsigned char gradients[kRows * kRowBytes];  // of out
   alignas(128) unsigned char keys[2][kKeys * kRowBytes];
   alignas(128) unsigned char values[2][kKeys * kRowBytes];
+  alignas(16) float key_gates[2][kKeys];
   DropoutBits<kRows, kKeys> kept[2];
 };
 
@@ -75,12 +76,16 @@ __global__ void __launch_bounds__(BackwardQueriesShared<T, D>::kThreads)
                                     tile * kKeys);
     LoadTile<T, D, kKeys, kThreads>(shared.values[stage],
                                     ValueRows(problem, b, head, mask.keys()), tile * kKeys);
+    if (gates_keys) {
+      LoadKeyGates<kKeys, kThreads>(shared.key_gates[stage], problem, b, head, tile * kKeys,
+                                    mask.keys());
+    }
     if (problem.drops) {
       shared.kept[stage].template Draw<kThreads>(problem, b, head, i0, tile * kKeys);
     }
   };
   const auto compute = [&](int tile, int stage) {
-    const int key0 = tile * kKeys, head = ComputedAnew(h);
+    const int key0 = tile * kKeys;
     Sums<kKeys> p, dweights;
     MultiplyByRows<T, D>(p, shared.queries, warp_row, shared.keys[stage]);
     ScaleAndMask<false>(p, problem.scale_of_two, mask, mask.View(i0, kRows, key0, kKeys),
@@ -93,7 +98,7 @@ __global__ void __launch_bounds__(BackwardQueriesShared<T, D>::kThreads)
         const int r = e / 2, column = 8 * n + LaneColumn() + e % 2;
         float& weight = p.values[n][e];
         float& dweight = dweights.values[n][e];
-        if (gates_keys) dweight *= KeyGate(problem, b, head, key0 + column, mask.keys());
+        if (gates_keys) dweight *= shared.key_gates[stage][column];
         const bool keeps =
             !problem.drops || shared.kept[stage].Keeps(warp_row + LaneRow() + 8 * r, column);
         const float probability = ExponentialOfTwo(weight - reference[r]);

@@ -33,6 +33,7 @@ struct ForwardShared {
   alignas(128) unsigned char queries[kRows * kRowBytes];
   alignas(128) unsigned char keys[2][kKeys * kRowBytes];
   alignas(128) unsigned char values[2][kKeys * kRowBytes];
+  alignas(16) float key_gates[2][kKeys];
   DropoutBits<kRows, kKeys> kept[2];
 };
 
@@ -151,6 +152,10 @@ __global__ void __launch_bounds__(ForwardShared<T, D>::kThreads)
     if (statistics_only) return;
     LoadTile<T, D, kKeys, kThreads>(shared.values[stage],
                                     ValueRows(problem, b, head, mask.keys()), tile * kKeys);
+    if (gates_keys) {
+      LoadKeyGates<kKeys, kThreads>(shared.key_gates[stage], problem, b, head, tile * kKeys,
+                                    mask.keys());
+    }
     if (problem.drops) {
       shared.kept[stage].template Draw<kThreads>(problem, b, head, i0, tile * kKeys);
     }
@@ -177,13 +182,11 @@ __global__ void __launch_bounds__(ForwardShared<T, D>::kThreads)
     }
     WeighKeys(weights, problem, shared.kept[stage], warp_row);
     if (gates_keys) {
-      const int head = ComputedAnew(h);
 #pragma unroll
       for (int n = 0; n < kKeys / 8; ++n) {
 #pragma unroll
         for (int e = 0; e < 4; ++e) {
-          weights.values[n][e] *=
-              KeyGate(problem, b, head, key0 + 8 * n + LaneColumn() + e % 2, mask.keys());
+          weights.values[n][e] *= shared.key_gates[stage][8 * n + LaneColumn() + e % 2];
         }
       }
     }

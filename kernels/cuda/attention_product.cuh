@@ -56,7 +56,7 @@ __device__ __forceinline__ float AddDot(float sum, const float4& a, const float4
 template <typename T, int D, int kColumns>
 __device__ __forceinline__ void MultiplyByRows(Sums<kColumns>& sums, const unsigned char* a,
                                                int first_row, const unsigned char* b) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int lane = ComputedAnew(static_cast<int>(threadIdx.x) % 32);
   using Rows = TileRows<T, D>;
   sums.Clear();
   if constexpr (sizeof(T) == 4) {
@@ -75,16 +75,18 @@ __device__ __forceinline__ void MultiplyByRows(Sums<kColumns>& sums, const unsig
       }
     }
   } else {
-    const uint32_t a_tile = SharedAddress(a), b_tile = SharedAddress(b);
+    const uint32_t a_lane =
+        SharedAddress(a) + Rows::Offset(first_row + lane % 16, lane / 16);
+    const uint32_t b_lane =
+        SharedAddress(b) + Rows::Offset(lane % 8 + lane / 16 * 8, lane / 8 % 2);
 #pragma unroll
     for (int k = 0; k < D / 16; ++k) {
       uint32_t left[4];  // rows g and g + 8, of columns 16k and 16k + 8
-      LoadMatrices(left, a_tile + Rows::Offset(first_row + lane % 16, 2 * k + lane / 16));
+      LoadMatrices(left, Rows::Further(a_lane, 2 * k));
 #pragma unroll
       for (int n = 0; n < kColumns / 8; n += 2) {
         uint32_t right[4];  // rows 8n: columns 16k, 16k + 8; rows 8n + 8: the same
-        LoadMatrices(right, b_tile + Rows::Offset(8 * n + lane % 8 + lane / 16 * 8,
-                                                  2 * k + lane / 8 % 2));
+        LoadMatrices(right, Rows::Further(b_lane, 2 * k) + 8 * n * Rows::kBytes);
         MultiplyAccumulate<T>(sums.values[n], left, right[0], right[1]);
         MultiplyAccumulate<T>(sums.values[n + 1], left, right[2], right[3]);
       }
@@ -96,7 +98,7 @@ __device__ __forceinline__ void MultiplyByRows(Sums<kColumns>& sums, const unsig
 template <typename T, int D, int kRows>
 __device__ __forceinline__ void AddWeightedRows(Sums<D>& sums, const Sums<kRows>& weights,
                                                 const unsigned char* b) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int lane = ComputedAnew(static_cast<int>(threadIdx.x) % 32);
   using Rows = TileRows<T, D>;
   if constexpr (sizeof(T) == 4) {
 #pragma unroll
@@ -119,7 +121,7 @@ __device__ __forceinline__ void AddWeightedRows(Sums<D>& sums, const Sums<kRows>
       }
     }
   } else {
-    const uint32_t b_tile = SharedAddress(b);
+    const uint32_t b_lane = SharedAddress(b) + Rows::Offset(lane % 16, lane / 16);
 #pragma unroll
     for (int k = 0; k < kRows / 16; ++k) {
       const auto& first = weights.values[2 * k];
@@ -130,8 +132,7 @@ __device__ __forceinline__ void AddWeightedRows(Sums<D>& sums, const Sums<kRows>
 #pragma unroll
       for (int m = 0; m < D / 8; m += 2) {
         uint32_t right[4];  // columns 8m: rows 16k, 16k + 8; columns 8m + 8: the same
-        LoadMatricesTransposed(right,
-                               b_tile + Rows::Offset(16 * k + lane % 16, m + lane / 16));
+        LoadMatricesTransposed(right, Rows::Further(b_lane, m) + 16 * k * Rows::kBytes);
         MultiplyAccumulate<T>(sums.values[m], left, right[0], right[1]);
         MultiplyAccumulate<T>(sums.values[m + 1], left, right[2], right[3]);
       }

@@ -102,6 +102,16 @@ __device__ __forceinline__ float KeyGate(const AttentionProblem<T>& problem, int
   return j < 0 || key >= limit ? 1 : problem.gate[problem.HeadIndex(b, j, h)];
 }
 
+// Those of keys key0 …, by the whole block.
+template <int kKeys, int kThreads, typename T>
+__device__ __forceinline__ void LoadKeyGates(float (&gates)[kKeys],
+                                             const AttentionProblem<T>& problem, int b, int h,
+                                             int key0, int limit) {
+  for (int k = static_cast<int>(threadIdx.x); k < kKeys; k += kThreads) {
+    gates[k] = KeyGate(problem, b, h, key0 + k, limit);
+  }
+}
+
 // A chunk of 16 bytes of a row, element by element, gated by channel where there are gates.
 template <typename T>
 __device__ __forceinline__ uint4 GatherChunk(const RowSource<T>& source, int row, int column) {

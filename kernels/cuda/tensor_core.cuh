@@ -113,6 +113,7 @@ __device__ __forceinline__ int ComputedAnew(int value) {
 template <int kRowBytes>
 struct SwizzledRows {
   static_assert(kRowBytes % 32 == 0, "rows are whole pairs of chunks");
+  static constexpr int kBytes = kRowBytes;
   static constexpr int kChunks = kRowBytes / 16;
   static constexpr int kShift = kChunks % 8 == 0 ? 0 : kChunks % 4 == 0 ? 1 : 2;
   static constexpr int kMask = kChunks % 8 == 0 ? 7 : kChunks % 4 == 0 ? 3 : 1;
@@ -120,6 +121,11 @@ struct SwizzledRows {
   // Bytes from the tile's begin.
   static __device__ __forceinline__ int Offset(int row, int chunk) {
     return row * kRowBytes + ((chunk ^ (row >> kShift & kMask)) << 4);
+  }
+  // The address of chunk + `further`, an even constant, from that of chunk 0 or 1 of the same row of
+  // a tile at a multiple of 128: one instruction.
+  static __device__ __forceinline__ uint32_t Further(uint32_t address, int further) {
+    return (address ^ ((further & kMask) << 4)) + ((further & ~kMask) << 4);
   }
 };
 
