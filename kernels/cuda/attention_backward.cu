@@ -5,8 +5,8 @@
 //
 // Why two kernels and not one that leaves dq's parts of every key tile in the workspace: each sum
 // then has one owner and one order, without atomics and without T / 64 copies of dq in memory. The
-// price is that scores and ∂loss / ∂p̃ are computed again: nine products a pair of tiles, of which D_i
-// takes two (`out`, from which it would follow, is not among the arguments).
+// price is that scores and ∂loss / ∂p̃ are computed again: nine products a pair of tiles, of which
+// D_i takes two (`out`, from which it would follow, is not among the arguments).
 #include <cstdint>
 
 #include "core/fp16.h"
@@ -102,11 +102,10 @@ absl::Status AttentionBackward(const AttentionBackwardArgs<T>& args, Stream stre
   if (args.B == 0 || args.T_ == 0 || (args.dsink_logit == nullptr && args.dsink_key == nullptr)) {
     return absl::OkStatus();
   }
-  return Launch("attention backward of sinks", AttentionSinkGradientsKernel<T>,
-                {.grid = dim3(static_cast<unsigned>(args.H)),
-                 .block = dim3(kSinkThreads),
-                 .stream = stream},
-                problem);
+  return Launch(
+      "attention backward of sinks", AttentionSinkGradientsKernel<T>,
+      {.grid = dim3(static_cast<unsigned>(args.H)), .block = dim3(kSinkThreads), .stream = stream},
+      problem);
 }
 
 template absl::Status AttentionBackward<float>(const AttentionBackwardArgs<float>&, Stream);

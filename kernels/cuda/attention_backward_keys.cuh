@@ -53,9 +53,8 @@ __device__ __forceinline__ void WriteSinkRow(const Sums<D>& sums, float* row, in
 
 // dw = p̃ᵀ dout to dv = gate · dw, and dgate.
 template <typename T, int D>
-__device__ __forceinline__ void GateValueGradients(Sums<D>& sums,
-                                                   const BackwardProblem<T>& problem, int b, int h,
-                                                   int first_key, int length) {
+__device__ __forceinline__ void GateValueGradients(Sums<D>& sums, const BackwardProblem<T>& problem,
+                                                   int b, int h, int first_key, int length) {
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
     const int j = first_key + LaneRow() + 8 * r - problem.sink_tokens;
@@ -126,15 +125,14 @@ __global__ void __launch_bounds__(BackwardKeysShared<T, D>::kThreads)
   };
   const auto issue = [&](int tile, int stage) {
     const int i0 = tile * kQueries, head = ComputedAnew(h);
-    LoadTile<T, D, kQueries, kThreads>(
-        shared.queries[stage], TokenRows(problem, problem.q, b, head, mask.length()), i0);
+    LoadTile<T, D, kQueries, kThreads>(shared.queries[stage],
+                                       TokenRows(problem, problem.q, b, head, mask.length()), i0);
     LoadTile<T, D, kQueries, kThreads>(shared.gradients[stage],
                                        GradientRows(problem, b, head, mask.length()), i0);
     for (int row = static_cast<int>(threadIdx.x); row < kQueries; row += kThreads) {
       const bool there = i0 + row < mask.length();
       const int64_t at = problem.RowIndex(b, head, i0 + row);
-      shared.references[stage][row] =
-          there ? ReferenceExponent(problem.log_sum_exp[at]) : INFINITY;
+      shared.references[stage][row] = there ? ReferenceExponent(problem.log_sum_exp[at]) : INFINITY;
       shared.means[stage][row] = there ? problem.mean_gradient[at] : 0;
       shared.gates[stage][row] =
           there && gates_queries ? problem.gate[problem.HeadIndex(b, i0 + row, head)] : 1;
@@ -145,8 +143,8 @@ __global__ void __launch_bounds__(BackwardKeysShared<T, D>::kThreads)
     const int i0 = tile * kQueries;
     Sums<kQueries> weights, dscores;
     MultiplyByRows<T, D>(weights, shared.keys, warp_row, shared.queries[stage]);
-    ScaleAndMask<true>(weights, problem.scale_of_two, mask,
-                       mask.View(i0, kQueries, key0, kRows), i0, key0 + warp_row);
+    ScaleAndMask<true>(weights, problem.scale_of_two, mask, mask.View(i0, kQueries, key0, kRows),
+                       i0, key0 + warp_row);
     if (sums_keys) {
       MultiplyByRows<T, D>(dscores, shared.values, warp_row, shared.gradients[stage]);
     } else {
@@ -216,15 +214,14 @@ template <typename T, int kTile>
 absl::Status LaunchAttentionBackwardKeys(const BackwardProblem<T>& problem, Stream stream) {
   using Shared = BackwardKeysShared<T, kTile>;
   static_assert(sizeof(Shared) <= 101376, "what sm_86, sm_89 and sm_120 allow a block");
-  const int64_t tiles =
-      (problem.T_ + problem.sink_tokens + Shared::kRows - 1) / Shared::kRows;
-  return Launch("attention backward of keys", AttentionBackwardKeysKernel<T, kTile>,
-                {.grid = dim3(static_cast<unsigned>(tiles * problem.H * problem.B),
-                              Shared::kSplits ? 2 : 1),
-                 .block = dim3(Shared::kThreads),
-                 .dynamic_shared_bytes = sizeof(Shared),
-                 .stream = stream},
-                problem);
+  const int64_t tiles = (problem.T_ + problem.sink_tokens + Shared::kRows - 1) / Shared::kRows;
+  return Launch(
+      "attention backward of keys", AttentionBackwardKeysKernel<T, kTile>,
+      {.grid = dim3(static_cast<unsigned>(tiles * problem.H * problem.B), Shared::kSplits ? 2 : 1),
+       .block = dim3(Shared::kThreads),
+       .dynamic_shared_bytes = sizeof(Shared),
+       .stream = stream},
+      problem);
 }
 
 }  // namespace sluice::cuda

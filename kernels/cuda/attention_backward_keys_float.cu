@@ -5,7 +5,9 @@ namespace sluice::cuda {
 
 template absl::Status LaunchAttentionBackwardKeys<float, 32>(const BackwardProblem<float>&, Stream);
 template absl::Status LaunchAttentionBackwardKeys<float, 64>(const BackwardProblem<float>&, Stream);
-template absl::Status LaunchAttentionBackwardKeys<float, 128>(const BackwardProblem<float>&, Stream);
-template absl::Status LaunchAttentionBackwardKeys<float, 256>(const BackwardProblem<float>&, Stream);
+template absl::Status LaunchAttentionBackwardKeys<float, 128>(const BackwardProblem<float>&,
+                                                              Stream);
+template absl::Status LaunchAttentionBackwardKeys<float, 256>(const BackwardProblem<float>&,
+                                                              Stream);
 
 }  // namespace sluice::cuda

@@ -60,7 +60,7 @@ __global__ void __launch_bounds__(BackwardQueriesShared<T, D>::kThreads)
     gate[r] = there && gates_queries ? problem.gate[problem.HeadIndex(b, i, h)] : 1;
   }
   float weighted[2] = {0, 0};  // each lane's part of Σ_j p̃ ∂loss / ∂p̃, but for the query's gate
-  float mean[2] = {0, 0};      // of Σ_j p dp, likewise; after the first pass D_i
+  float mean[2] = {0, 0};  // of Σ_j p dp, likewise; after the first pass D_i
   bool first_pass = true;
   Sums<D> sums;  // first Σ_j p̃ v_j, where it is needed, then dq
   sums.Clear();
@@ -74,8 +74,8 @@ __global__ void __launch_bounds__(BackwardQueriesShared<T, D>::kThreads)
     const int head = ComputedAnew(h);
     LoadTile<T, D, kKeys, kThreads>(shared.keys[stage], KeyRows(problem, b, head, mask.keys()),
                                     tile * kKeys);
-    LoadTile<T, D, kKeys, kThreads>(shared.values[stage],
-                                    ValueRows(problem, b, head, mask.keys()), tile * kKeys);
+    LoadTile<T, D, kKeys, kThreads>(shared.values[stage], ValueRows(problem, b, head, mask.keys()),
+                                    tile * kKeys);
     if (gates_keys) {
       LoadKeyGates<kKeys, kThreads>(shared.key_gates[stage], problem, b, head, tile * kKeys,
                                     mask.keys());
@@ -119,8 +119,8 @@ __global__ void __launch_bounds__(BackwardQueriesShared<T, D>::kThreads)
     }
   };
 
-  LoadTile<T, D, kRows, kThreads>(shared.queries, TokenRows(problem, problem.q, b, h, mask.length()),
-                                  i0);
+  LoadTile<T, D, kRows, kThreads>(shared.queries,
+                                  TokenRows(problem, problem.q, b, h, mask.length()), i0);
   LoadTile<T, D, kRows, kThreads>(shared.gradients, GradientRows(problem, b, h, mask.length()), i0);
   ForEachTile(end, next, issue, compute);
 #pragma unroll

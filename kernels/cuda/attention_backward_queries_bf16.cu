@@ -3,11 +3,17 @@
 
 namespace sluice::cuda {
 
-template absl::Status LaunchAttentionBackwardQueries<bf16, 32>(const BackwardProblem<bf16>&, Stream);
-template absl::Status LaunchAttentionBackwardQueries<bf16, 64>(const BackwardProblem<bf16>&, Stream);
-template absl::Status LaunchAttentionBackwardQueries<bf16, 80>(const BackwardProblem<bf16>&, Stream);
-template absl::Status LaunchAttentionBackwardQueries<bf16, 96>(const BackwardProblem<bf16>&, Stream);
-template absl::Status LaunchAttentionBackwardQueries<bf16, 128>(const BackwardProblem<bf16>&, Stream);
-template absl::Status LaunchAttentionBackwardQueries<bf16, 256>(const BackwardProblem<bf16>&, Stream);
+template absl::Status LaunchAttentionBackwardQueries<bf16, 32>(const BackwardProblem<bf16>&,
+                                                               Stream);
+template absl::Status LaunchAttentionBackwardQueries<bf16, 64>(const BackwardProblem<bf16>&,
+                                                               Stream);
+template absl::Status LaunchAttentionBackwardQueries<bf16, 80>(const BackwardProblem<bf16>&,
+                                                               Stream);
+template absl::Status LaunchAttentionBackwardQueries<bf16, 96>(const BackwardProblem<bf16>&,
+                                                               Stream);
+template absl::Status LaunchAttentionBackwardQueries<bf16, 128>(const BackwardProblem<bf16>&,
+                                                                Stream);
+template absl::Status LaunchAttentionBackwardQueries<bf16, 256>(const BackwardProblem<bf16>&,
+                                                                Stream);
 
 }  // namespace sluice::cuda

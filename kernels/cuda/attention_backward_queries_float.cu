@@ -3,9 +3,13 @@
 
 namespace sluice::cuda {
 
-template absl::Status LaunchAttentionBackwardQueries<float, 32>(const BackwardProblem<float>&, Stream);
-template absl::Status LaunchAttentionBackwardQueries<float, 64>(const BackwardProblem<float>&, Stream);
-template absl::Status LaunchAttentionBackwardQueries<float, 128>(const BackwardProblem<float>&, Stream);
-template absl::Status LaunchAttentionBackwardQueries<float, 256>(const BackwardProblem<float>&, Stream);
+template absl::Status LaunchAttentionBackwardQueries<float, 32>(const BackwardProblem<float>&,
+                                                                Stream);
+template absl::Status LaunchAttentionBackwardQueries<float, 64>(const BackwardProblem<float>&,
+                                                                Stream);
+template absl::Status LaunchAttentionBackwardQueries<float, 128>(const BackwardProblem<float>&,
+                                                                 Stream);
+template absl::Status LaunchAttentionBackwardQueries<float, 256>(const BackwardProblem<float>&,
+                                                                 Stream);
 
 }  // namespace sluice::cuda

@@ -3,11 +3,17 @@
 
 namespace sluice::cuda {
 
-template absl::Status LaunchAttentionBackwardQueries<fp16, 32>(const BackwardProblem<fp16>&, Stream);
-template absl::Status LaunchAttentionBackwardQueries<fp16, 64>(const BackwardProblem<fp16>&, Stream);
-template absl::Status LaunchAttentionBackwardQueries<fp16, 80>(const BackwardProblem<fp16>&, Stream);
-template absl::Status LaunchAttentionBackwardQueries<fp16, 96>(const BackwardProblem<fp16>&, Stream);
-template absl::Status LaunchAttentionBackwardQueries<fp16, 128>(const BackwardProblem<fp16>&, Stream);
-template absl::Status LaunchAttentionBackwardQueries<fp16, 256>(const BackwardProblem<fp16>&, Stream);
+template absl::Status LaunchAttentionBackwardQueries<fp16, 32>(const BackwardProblem<fp16>&,
+                                                               Stream);
+template absl::Status LaunchAttentionBackwardQueries<fp16, 64>(const BackwardProblem<fp16>&,
+                                                               Stream);
+template absl::Status LaunchAttentionBackwardQueries<fp16, 80>(const BackwardProblem<fp16>&,
+                                                               Stream);
+template absl::Status LaunchAttentionBackwardQueries<fp16, 96>(const BackwardProblem<fp16>&,
+                                                               Stream);
+template absl::Status LaunchAttentionBackwardQueries<fp16, 128>(const BackwardProblem<fp16>&,
+                                                                Stream);
+template absl::Status LaunchAttentionBackwardQueries<fp16, 256>(const BackwardProblem<fp16>&,
+                                                                Stream);
 
 }  // namespace sluice::cuda

@@ -7,26 +7,10 @@
 
 #include <cstdint>
 
+#include "core/philox.h"
 #include "kernels/cuda/attention_problem.cuh"
 
 namespace sluice::cuda {
-
-// core/philox.h's Philox, on the device.
-__device__ __forceinline__ uint4 DrawPhilox(PhiloxKey key, uint64_t position, uint64_t sample) {
-  uint32_t c0 = static_cast<uint32_t>(position), c1 = static_cast<uint32_t>(position >> 32);
-  uint32_t c2 = static_cast<uint32_t>(sample), c3 = static_cast<uint32_t>(sample >> 32);
-#pragma unroll
-  for (int round = 0; round < 10; ++round) {
-    const uint64_t product0 = uint64_t{0xD2511F53u} * c0, product1 = uint64_t{0xCD9E8D57u} * c2;
-    c0 = static_cast<uint32_t>(product1 >> 32) ^ c1 ^ key.k0;
-    c1 = static_cast<uint32_t>(product1);
-    c2 = static_cast<uint32_t>(product0 >> 32) ^ c3 ^ key.k1;
-    c3 = static_cast<uint32_t>(product0);
-    key.k0 += 0x9E3779B9u;
-    key.k1 += 0xBB67AE85u;
-  }
-  return make_uint4(c0, c1, c2, c3);
-}
 
 template <int kQueries, int kKeys>
 struct DropoutBits {
@@ -46,12 +30,13 @@ struct DropoutBits {
       const int query = 2 * pair + lane / 16;
       const int64_t row = static_cast<int64_t>(h) * problem.T_ + i0 + query;
       const int64_t position = (row * blocks + key0 / 128) * 16 + lane % 16;
-      const uint4 drawn = DrawPhilox(problem.drop_key, static_cast<uint64_t>(position), sample);
+      const auto drawn =
+          Philox(problem.drop_key, PhiloxCounter(static_cast<uint64_t>(position), sample));
 #pragma unroll
       for (int s = 0; s < kKeys / 16; ++s) {
         const int slot = key0 % 128 / 16 + s;
-        const uint32_t word = slot < 4 ? (slot < 2 ? drawn.x : drawn.y)
-                                       : (slot < 6 ? drawn.z : drawn.w);
+        const uint32_t word =
+            slot < 4 ? (slot < 2 ? drawn[0] : drawn[1]) : (slot < 6 ? drawn[2] : drawn[3]);
         const uint32_t bits = slot % 2 == 0 ? word & 0xffffu : word >> 16;
         const uint32_t kept = __ballot_sync(~0u, bits >= problem.drop_threshold);
         if (lane % 16 == 0) words[query][s] = static_cast<uint16_t>(kept >> lane);

@@ -5,8 +5,7 @@
 
 namespace sluice::cuda {
 
-int64_t AttentionForwardWorkspaceBytes(int64_t /*B*/, int64_t /*T*/, int64_t /*H*/,
-                                       int64_t /*D*/) {
+int64_t AttentionForwardWorkspaceBytes(int64_t /*B*/, int64_t /*T*/, int64_t /*H*/, int64_t /*D*/) {
   return 0;
 }
 
@@ -16,9 +15,8 @@ absl::Status AttentionForward(const AttentionForwardArgs<T>& args, Stream stream
   problem.out = args.out;
   problem.log_sum_exp = args.log_sum_exp;
   problem.vector_out = IsMultipleOf16Bytes(args.out) && args.D * sizeof(T) % 16 == 0;
-  return WithTileOf<T>(args.D, [&](auto tile) {
-    return LaunchAttentionForward<T, tile()>(problem, stream);
-  });
+  return WithTileOf<T>(
+      args.D, [&](auto tile) { return LaunchAttentionForward<T, tile()>(problem, stream); });
 }
 
 template absl::Status AttentionForward<float>(const AttentionForwardArgs<float>&, Stream);

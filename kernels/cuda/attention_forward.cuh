@@ -150,8 +150,8 @@ __global__ void __launch_bounds__(ForwardShared<T, D>::kThreads)
     LoadTile<T, D, kKeys, kThreads>(shared.keys[stage], KeyRows(problem, b, head, mask.keys()),
                                     tile * kKeys);
     if (statistics_only) return;
-    LoadTile<T, D, kKeys, kThreads>(shared.values[stage],
-                                    ValueRows(problem, b, head, mask.keys()), tile * kKeys);
+    LoadTile<T, D, kKeys, kThreads>(shared.values[stage], ValueRows(problem, b, head, mask.keys()),
+                                    tile * kKeys);
     if (gates_keys) {
       LoadKeyGates<kKeys, kThreads>(shared.key_gates[stage], problem, b, head, tile * kKeys,
                                     mask.keys());
@@ -164,8 +164,8 @@ __global__ void __launch_bounds__(ForwardShared<T, D>::kThreads)
     const int key0 = tile * kKeys;
     Sums<kKeys> weights;
     MultiplyByRows<T, D>(weights, shared.queries, warp_row, shared.keys[stage]);
-    ScaleAndMask<false>(weights, problem.scale_of_two, mask,
-                        mask.View(i0, kRows, key0, kKeys), i0 + warp_row, key0);
+    ScaleAndMask<false>(weights, problem.scale_of_two, mask, mask.View(i0, kRows, key0, kKeys),
+                        i0 + warp_row, key0);
     if (!problem.clipped || statistics_only) {
       float correction[2];
       softmax.Take(weights, correction);
@@ -193,8 +193,8 @@ __global__ void __launch_bounds__(ForwardShared<T, D>::kThreads)
     AddWeightedRows<T, D>(out, weights, shared.values[stage]);
   };
 
-  LoadTile<T, D, kRows, kThreads>(shared.queries, TokenRows(problem, problem.q, b, h, mask.length()),
-                                  i0);
+  LoadTile<T, D, kRows, kThreads>(shared.queries,
+                                  TokenRows(problem, problem.q, b, h, mask.length()), i0);
   float log_of_sum[2];  // exponents of two
   for (;;) {
     ForEachTile(end, next, issue, compute);

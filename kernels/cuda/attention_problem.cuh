@@ -24,7 +24,7 @@ struct AttentionProblem {
   const T* sink_value;  // (H, D)
   int64_t qkv_stride;
   int B, T_, H, D;
-  int sink_tokens;  // 0 or 1
+  int sink_tokens;            // 0 or 1
   float scale, scale_of_two;  // the second times log2(e): scores are exponents of two
   GateSite gate_site;
   bool per_channel;

@@ -13,7 +13,7 @@ namespace sluice::cuda {
 
 // Tiles of rows of D elements in shared memory.
 template <typename T, int D>
-using TileRows = SwizzledRows<D * static_cast<int>(sizeof(T))>;
+using TileRows = SwizzledRows<D* static_cast<int>(sizeof(T))>;
 
 // Sums of a warp: 16 rows × kColumns.
 template <int kColumns>
@@ -75,10 +75,8 @@ __device__ __forceinline__ void MultiplyByRows(Sums<kColumns>& sums, const unsig
       }
     }
   } else {
-    const uint32_t a_lane =
-        SharedAddress(a) + Rows::Offset(first_row + lane % 16, lane / 16);
-    const uint32_t b_lane =
-        SharedAddress(b) + Rows::Offset(lane % 8 + lane / 16 * 8, lane / 8 % 2);
+    const uint32_t a_lane = SharedAddress(a) + Rows::Offset(first_row + lane % 16, lane / 16);
+    const uint32_t b_lane = SharedAddress(b) + Rows::Offset(lane % 8 + lane / 16 * 8, lane / 8 % 2);
 #pragma unroll
     for (int k = 0; k < D / 16; ++k) {
       uint32_t left[4];  // rows g and g + 8, of columns 16k and 16k + 8

@@ -12,8 +12,8 @@
 
 namespace sluice::cuda {
 
-// Rows of the tile that a block owns (16 a warp) and of those that pass by in two stages: as many as
-// fit a warp's registers, and the 99 KiB of shared memory that a block has on every architecture
+// Rows of the tile that a block owns (16 a warp) and of those that pass by in two stages: as many
+// as fit a warp's registers, and the 99 KiB of shared memory that a block has on every architecture
 // from sm_80 on.
 template <typename T, int D>
 struct TileSizes {
@@ -211,8 +211,7 @@ __device__ __forceinline__ void StoreSums(const Sums<D>& sums, unsigned char* ti
 // column; kKeysAreRows: rows are keys and columns queries.
 template <bool kKeysAreRows, int kColumns>
 __device__ __forceinline__ void ScaleAndMask(Sums<kColumns>& scores, float scale_of_two,
-                                             const RowMask& mask, TileView view, int i0,
-                                             int key0) {
+                                             const RowMask& mask, TileView view, int i0, int key0) {
 #pragma unroll
   for (int n = 0; n < kColumns / 8; ++n) {
 #pragma unroll
@@ -224,8 +223,8 @@ __device__ __forceinline__ void ScaleAndMask(Sums<kColumns>& scores, float scale
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
       const int row = LaneRow() + e / 2 * 8, column = 8 * n + LaneColumn() + e % 2;
-      const bool sees = kKeysAreRows ? mask.Sees(i0 + column, key0 + row)
-                                     : mask.Sees(i0 + row, key0 + column);
+      const bool sees =
+          kKeysAreRows ? mask.Sees(i0 + column, key0 + row) : mask.Sees(i0 + row, key0 + column);
       if (!sees) scores.values[n][e] = -INFINITY;
     }
   }

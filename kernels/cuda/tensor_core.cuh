@@ -23,8 +23,7 @@ __device__ __forceinline__ void MultiplyAccumulate(float (&sums)[4], const uint3
 template <>
 __device__ __forceinline__ void MultiplyAccumulate<bf16>(float (&sums)[4], const uint32_t (&a)[4],
                                                          uint32_t b0, uint32_t b1) {
-  asm(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
       "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n"
       : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
@@ -32,8 +31,7 @@ __device__ __forceinline__ void MultiplyAccumulate<bf16>(float (&sums)[4], const
 template <>
 __device__ __forceinline__ void MultiplyAccumulate<fp16>(float (&sums)[4], const uint32_t (&a)[4],
                                                          uint32_t b0, uint32_t b1) {
-  asm(
-      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
       "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n"
       : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
@@ -122,8 +120,8 @@ struct SwizzledRows {
   static __device__ __forceinline__ int Offset(int row, int chunk) {
     return row * kRowBytes + ((chunk ^ (row >> kShift & kMask)) << 4);
   }
-  // The address of chunk + `further`, an even constant, from that of chunk 0 or 1 of the same row of
-  // a tile at a multiple of 128: one instruction.
+  // The address of chunk + `further`, an even constant, from that of chunk 0 or 1 of the same row
+  // of a tile at a multiple of 128: one instruction.
   static __device__ __forceinline__ uint32_t Further(uint32_t address, int further) {
     return (address ^ ((further & kMask) << 4)) + ((further & ~kMask) << 4);
   }

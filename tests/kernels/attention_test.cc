@@ -1,4 +1,4 @@
-// The fused CPU kernels against the reference: shapes, types, gates, dropout, threads.
+// The fused kernels against the reference: shapes, types, gates, dropout, threads.
 #include "kernels/api/attention.h"
 
 #include "core/parallel.h"
@@ -168,10 +168,9 @@ TEST(AttentionTest, AShutGatePassesNothingButItsOwnGradient) {
 
 TEST(AttentionTest, ForwardWithoutSavingLogSumExp) {
   const int64_t T = 9, H = 2, D = 8, count = T * H * D;
-  const auto q = testing::Cast<float>(testing::RandomValues(count, 1));
+  const auto q = testing::OnBackend(testing::Cast<float>(testing::RandomValues(count, 1)));
   testing::PoisonedBuffer<float> with(count), without(count), log_sum_exp(H * T);
-  testing::PoisonedBuffer<float> workspace(
-      AttentionForwardWorkspaceBytes(T, H, D, ComputeThreads()) / 4);
+  testing::PoisonedBuffer<float> workspace(testing::ForwardWorkspaceFloats(1, T, H, D));
   AttentionForwardArgs<float> args = {.q = q.data(),
                                       .k = q.data(),
                                       .v = q.data(),
@@ -187,10 +186,10 @@ TEST(AttentionTest, ForwardWithoutSavingLogSumExp) {
                                       .mask = {},
                                       .dropout = {},
                                       .workspace = workspace.data()};
-  ASSERT_TRUE(cpu::AttentionForward(args).ok());
+  ASSERT_TRUE(backend::AttentionForward<float>(args).ok());
   args.out = without.data();
   args.log_sum_exp = nullptr;
-  ASSERT_TRUE(cpu::AttentionForward(args).ok());
+  ASSERT_TRUE(backend::AttentionForward<float>(args).ok());
   ExpectSameBits("out", without.values(), with.values());
 }
 

@@ -1,4 +1,4 @@
-// The CPU kernels of the attention variants against the reference: every combination of gates,
+// The kernels of the attention variants against the reference: every combination of gates,
 // clipping, sinks and registers, with the masks, dropout and shapes going round.
 #include <algorithm>
 #include <vector>
@@ -159,8 +159,8 @@ TEST(AttentionVariantsTest, SameBitsForAnyNumberOfThreads) {
   }
 }
 
-// Keys between the registers and a query's document are not looked at, not even times zero. (In
-// fp32: tiles of bf16 are wider than documents.)
+// Whole tiles of keys between the registers and a query's document are not looked at, not even
+// times zero.
 TEST(AttentionVariantsTest, WhatLiesInTheGapIsNotRead) {
   AttentionProblem problem = {.T = 320,
                               .D = 16,
@@ -174,7 +174,7 @@ TEST(AttentionVariantsTest, WhatLiesInTheGapIsNotRead) {
   const AttentionInputs clean = AttentionInputs::Make<float>(problem, 800'000);
   AttentionInputs dirty = clean;
   for (auto* values : {&dirty.q, &dirty.k, &dirty.v}) {
-    std::fill(values->begin() + 64 * 16, values->begin() + 256 * 16, std::nan(""));
+    std::fill(values->begin() + 128 * 16, values->begin() + 192 * 16, std::nan(""));
   }
   const auto expected = RunAttention<float>(problem, clean);
   const auto actual = RunAttention<float>(problem, dirty);
