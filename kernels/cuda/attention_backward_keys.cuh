@@ -87,7 +87,8 @@ __device__ __forceinline__ void GateValueGradients(Sums<D>& sums, const Backward
 }
 
 template <typename T, int D>
-__global__ void __launch_bounds__(BackwardKeysShared<T, D>::kThreads)
+__global__ void __launch_bounds__(BackwardKeysShared<T, D>::kThreads, kBlocksAtLeast)
+
     AttentionBackwardKeysKernel(const BackwardProblem<T> problem) {
   using Shared = BackwardKeysShared<T, D>;
   constexpr int kRows = Shared::kRows, kQueries = Shared::kQueries, kThreads = Shared::kThreads;

@@ -118,7 +118,7 @@ __device__ __forceinline__ float SinkExponent(const AttentionProblem<T>& problem
 
 // Longer than 80 lines would be two tile loops; the lambdas are its parts, and share its registers.
 template <typename T, int D>
-__global__ void __launch_bounds__(ForwardShared<T, D>::kThreads)
+__global__ void __launch_bounds__(ForwardShared<T, D>::kThreads, kBlocksAtLeast)
     AttentionForwardKernel(const ForwardProblem<T> problem) {
   using Shared = ForwardShared<T, D>;
   constexpr int kRows = Shared::kRows, kKeys = Shared::kKeys, kThreads = Shared::kThreads;
@@ -146,18 +146,18 @@ __global__ void __launch_bounds__(ForwardShared<T, D>::kThreads)
     return tile;
   };
   const auto issue = [&](int tile, int stage) {
-    const int head = ComputedAnew(h);
-    LoadTile<T, D, kKeys, kThreads>(shared.keys[stage], KeyRows(problem, b, head, mask.keys()),
+    const int head = ComputedAnew(h), row = ComputedAnew(b);
+    LoadTile<T, D, kKeys, kThreads>(shared.keys[stage], KeyRows(problem, row, head, mask.keys()),
                                     tile * kKeys);
     if (statistics_only) return;
-    LoadTile<T, D, kKeys, kThreads>(shared.values[stage], ValueRows(problem, b, head, mask.keys()),
-                                    tile * kKeys);
+    LoadTile<T, D, kKeys, kThreads>(shared.values[stage],
+                                    ValueRows(problem, row, head, mask.keys()), tile * kKeys);
     if (gates_keys) {
-      LoadKeyGates<kKeys, kThreads>(shared.key_gates[stage], problem, b, head, tile * kKeys,
+      LoadKeyGates<kKeys, kThreads>(shared.key_gates[stage], problem, row, head, tile * kKeys,
                                     mask.keys());
     }
     if (problem.drops) {
-      shared.kept[stage].template Draw<kThreads>(problem, b, head, i0, tile * kKeys);
+      shared.kept[stage].template Draw<kThreads>(problem, row, head, i0, tile * kKeys);
     }
   };
   const auto compute = [&](int tile, int stage) {

@@ -24,6 +24,10 @@ struct TileSizes {
   static constexpr int kBackwardPassing = kRowBytes <= 160 ? 64 : kRowBytes <= 256 ? 32 : 16;
 };
 
+// Blocks that a multiprocessor has to hold, of every attention kernel. Said though it is the least:
+// left to itself ptxas spills a few registers for one block more.
+constexpr int kBlocksAtLeast = 1;
+
 // A lane's place in the sums of its warp (tensor_core.cuh).
 __device__ __forceinline__ int LaneRow() { return static_cast<int>(threadIdx.x) % 32 / 4; }
 __device__ __forceinline__ int LaneColumn() { return static_cast<int>(threadIdx.x) % 4 * 2; }
@@ -218,11 +222,12 @@ __device__ __forceinline__ void ScaleAndMask(Sums<kColumns>& scores, float scale
     for (int e = 0; e < 4; ++e) scores.values[n][e] *= scale_of_two;
   }
   if (view == TileView::kAll) return;
+  const int lane = ComputedAnew(static_cast<int>(threadIdx.x) % 32);
 #pragma unroll
   for (int n = 0; n < kColumns / 8; ++n) {
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
-      const int row = LaneRow() + e / 2 * 8, column = 8 * n + LaneColumn() + e % 2;
+      const int row = lane / 4 + e / 2 * 8, column = 8 * n + lane % 4 * 2 + e % 2;
       const bool sees =
           kKeysAreRows ? mask.Sees(i0 + column, key0 + row) : mask.Sees(i0 + row, key0 + column);
       if (!sees) scores.values[n][e] = -INFINITY;

@@ -40,6 +40,24 @@ TEST(AttentionTest, EveryHeadSizeAroundTheVectors) {
   }
 }
 
+// The head sizes that CUDA has tiles for, over several tiles of queries and of keys.
+TEST(AttentionTest, EveryTiledHeadSize) {
+  uint64_t seed = 250;
+  for (const int64_t D : {32, 64, 80, 96, 128, 256}) {
+    for (const bool causal : {false, true}) {
+      const AttentionProblem problem = {.B = 1,
+                                        .T = D < 128 ? 131 : 67,
+                                        .H = 2,
+                                        .D = D,
+                                        .site = kSites[seed % 3],
+                                        .causal = causal,
+                                        .dropout = causal ? 0.1f : 0.0f};
+      ExpectAttentionMatchesReference<float>(problem, ++seed);
+      ExpectAttentionMatchesReference<bf16>(problem, ++seed);
+    }
+  }
+}
+
 TEST(AttentionTest, EveryInstructionSet) {
   testing::OnEachInstructionSet([] {
     uint64_t seed = 280;
