@@ -86,6 +86,7 @@ __device__ __forceinline__ void GateValueGradients(Sums<D>& sums, const Backward
   }
 }
 
+// Long for the same reason as forward's.
 template <typename T, int D>
 __global__ void __launch_bounds__(BackwardKeysShared<T, D>::kThreads, kBlocksAtLeast)
 
@@ -96,21 +97,20 @@ __global__ void __launch_bounds__(BackwardKeysShared<T, D>::kThreads, kBlocksAtL
   Shared& shared = *reinterpret_cast<Shared*>(memory);
 
   const int tiles = (problem.keys() + kRows - 1) / kRows;
-  const int key0 = static_cast<int>(blockIdx.x) % tiles * kRows;
-  const int h = static_cast<int>(blockIdx.x) / tiles % problem.H;
-  const int b = static_cast<int>(blockIdx.x) / tiles / problem.H;
+  const HeadTile place(tiles, problem.H);
+  const int b = place.b, h = place.h, key0 = place.tile * kRows;
   const bool sums_values = !Shared::kSplits || blockIdx.y == 0;
   const bool sums_keys = !Shared::kSplits || blockIdx.y == 1;
   const int warp_row = static_cast<int>(threadIdx.x) / 32 * 16;
   const RowMask mask(problem, b);
   const bool gates_queries = problem.GatesQueries() && !problem.per_channel;
 
-  float gate[2] = {1, 1};  // of keys LaneRow() and LaneRow() + 8
-  if (problem.GatesKeys() && !problem.per_channel) {
+  float gate[2];  // of keys LaneRow() and LaneRow() + 8
+  const bool gates_keys = problem.GatesKeys() && !problem.per_channel;
 #pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      gate[r] = KeyGate(problem, b, h, key0 + warp_row + LaneRow() + 8 * r, mask.keys());
-    }
+  for (int r = 0; r < 2; ++r) {
+    const int key = key0 + warp_row + LaneRow() + 8 * r;
+    gate[r] = gates_keys ? KeyGate(problem, b, h, key, mask.keys()) : 1;
   }
   Sums<D> dvalues;  // or dkeys, in a block that has that alone
   Sums<Shared::kSplits ? 8 : D> dkeys;
@@ -169,13 +169,7 @@ __global__ void __launch_bounds__(BackwardKeysShared<T, D>::kThreads, kBlocksAtL
       }
     }
     if constexpr (Shared::kSplits) {
-#pragma unroll
-      for (int n = 0; n < kQueries / 8; ++n) {
-#pragma unroll
-        for (int e = 0; e < 4; ++e) {
-          if (sums_keys) weights.values[n][e] = dscores.values[n][e];
-        }
-      }
+      if (sums_keys) weights = dscores;
       AddWeightedRows<T, D>(dvalues, weights,
                             sums_keys ? shared.queries[stage] : shared.gradients[stage]);
     } else {

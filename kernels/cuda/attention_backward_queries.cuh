@@ -32,6 +32,7 @@ struct BackwardQueriesShared {
   DropoutBits<kRows, kKeys> kept[2];
 };
 
+// Long for the same reason as forward's.
 template <typename T, int D>
 __global__ void __launch_bounds__(BackwardQueriesShared<T, D>::kThreads, kBlocksAtLeast)
 
@@ -42,9 +43,8 @@ __global__ void __launch_bounds__(BackwardQueriesShared<T, D>::kThreads, kBlocks
   Shared& shared = *reinterpret_cast<Shared*>(memory);
 
   const int tiles = (problem.T_ + kRows - 1) / kRows;
-  const int i0 = (tiles - 1 - static_cast<int>(blockIdx.x) % tiles) * kRows;
-  const int h = static_cast<int>(blockIdx.x) / tiles % problem.H;
-  const int b = static_cast<int>(blockIdx.x) / tiles / problem.H;
+  const HeadTile place(tiles, problem.H);
+  const int b = place.b, h = place.h, i0 = (tiles - 1 - place.tile) * kRows;
   const int warp_row = static_cast<int>(threadIdx.x) / 32 * 16;
   const RowMask mask(problem, b);
   const bool gates_keys = problem.GatesKeys() && !problem.per_channel;

@@ -83,7 +83,19 @@ struct OnlineSoftmax {
   }
 };
 
-// p̃ of probabilities, or of their exponentials, times a key's gate.
+// Scores to 2^(score - reference of their row).
+template <int kColumns>
+__device__ __forceinline__ void Exponentiate(Sums<kColumns>& scores, const float (&reference)[2]) {
+#pragma unroll
+  for (int n = 0; n < kColumns / 8; ++n) {
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      scores.values[n][e] = ExponentialOfTwo(scores.values[n][e] - reference[e / 2]);
+    }
+  }
+}
+
+// p̃ of probabilities, or of their exponentials.
 template <typename T, int kQueries, int kKeys>
 __device__ __forceinline__ void WeighKeys(Sums<kKeys>& weights, const AttentionProblem<T>& problem,
                                           const DropoutBits<kQueries, kKeys>& kept, int warp_row) {
@@ -110,13 +122,38 @@ __device__ __forceinline__ void WeighKeys(Sums<kKeys>& weights, const AttentionP
   }
 }
 
+template <int kKeys>
+__device__ __forceinline__ void GateKeys(Sums<kKeys>& weights, const float (&gates)[kKeys]) {
+#pragma unroll
+  for (int n = 0; n < kKeys / 8; ++n) {
+#pragma unroll
+    for (int e = 0; e < 4; ++e) weights.values[n][e] *= gates[8 * n + LaneColumn() + e % 2];
+  }
+}
+
+// Values of queries first_row … + 15, times the queries' gates, one a channel.
+template <typename T, int D>
+__device__ __forceinline__ void GateChannels(Sums<D>& out, const AttentionProblem<T>& problem,
+                                             int b, int h, int first_row) {
+  const float* gates = ChannelGates(problem, b, h);
+  const int64_t stride = static_cast<int64_t>(problem.H) * problem.D;
+#pragma unroll
+  for (int m = 0; m < D / 8; ++m) {
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      const int i = first_row + LaneRow() + e / 2 * 8, column = 8 * m + LaneColumn() + e % 2;
+      if (i < problem.T_ && column < problem.D) out.values[m][e] *= gates[i * stride + column];
+    }
+  }
+}
+
 template <typename T>
 __device__ __forceinline__ float SinkExponent(const AttentionProblem<T>& problem, int h) {
   if (problem.sink == SoftmaxSink::kNone) return -INFINITY;
   return problem.sink == SoftmaxSink::kZero ? 0 : ToFloat(problem.sink_logit[h]) * kLog2E;
 }
 
-// Longer than 80 lines would be two tile loops; the lambdas are its parts, and share its registers.
+// Long because its parts share a warp's registers: the lambdas are what a tile goes through.
 template <typename T, int D>
 __global__ void __launch_bounds__(ForwardShared<T, D>::kThreads, kBlocksAtLeast)
     AttentionForwardKernel(const ForwardProblem<T> problem) {
@@ -127,9 +164,8 @@ __global__ void __launch_bounds__(ForwardShared<T, D>::kThreads, kBlocksAtLeast)
 
   const int tiles = (problem.T_ + kRows - 1) / kRows;
   // The longest rows of a causal mask first.
-  const int i0 = (tiles - 1 - static_cast<int>(blockIdx.x) % tiles) * kRows;
-  const int h = static_cast<int>(blockIdx.x) / tiles % problem.H;
-  const int b = static_cast<int>(blockIdx.x) / tiles / problem.H;
+  const HeadTile place(tiles, problem.H);
+  const int b = place.b, h = place.h, i0 = (tiles - 1 - place.tile) * kRows;
   const int warp_row = static_cast<int>(threadIdx.x) / 32 * 16;
   const RowMask mask(problem, b);
   const bool gates_keys = problem.GatesKeys() && !problem.per_channel;
@@ -172,24 +208,10 @@ __global__ void __launch_bounds__(ForwardShared<T, D>::kThreads, kBlocksAtLeast)
       if (statistics_only) return;
       out.ScaleRows(correction[0], correction[1]);
     } else {
-#pragma unroll
-      for (int n = 0; n < kKeys / 8; ++n) {
-#pragma unroll
-        for (int e = 0; e < 4; ++e) {
-          weights.values[n][e] = ExponentialOfTwo(weights.values[n][e] - softmax.maximum[e / 2]);
-        }
-      }
+      Exponentiate(weights, softmax.maximum);
     }
     WeighKeys(weights, problem, shared.kept[stage], warp_row);
-    if (gates_keys) {
-#pragma unroll
-      for (int n = 0; n < kKeys / 8; ++n) {
-#pragma unroll
-        for (int e = 0; e < 4; ++e) {
-          weights.values[n][e] *= shared.key_gates[stage][8 * n + LaneColumn() + e % 2];
-        }
-      }
-    }
+    if (gates_keys) GateKeys(weights, shared.key_gates[stage]);
     AddWeightedRows<T, D>(out, weights, shared.values[stage]);
   };
 
@@ -227,16 +249,7 @@ __global__ void __launch_bounds__(ForwardShared<T, D>::kThreads, kBlocksAtLeast)
   }
   out.ScaleRows(factor[0], factor[1]);
   if (problem.GatesQueries() && problem.per_channel) {
-    const float* gates = ChannelGates(problem, b, h);
-#pragma unroll
-    for (int m = 0; m < D / 8; ++m) {
-#pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        const int i = i0 + warp_row + LaneRow() + e / 2 * 8, column = 8 * m + LaneColumn() + e % 2;
-        if (i >= problem.T_ || column >= problem.D) continue;
-        out.values[m][e] *= gates[static_cast<int64_t>(i) * problem.H * problem.D + column];
-      }
-    }
+    GateChannels(out, problem, b, h, i0 + warp_row);
   }
   StoreSums(out, shared.queries, warp_row,
             RowTarget<T>{.rows = problem.out + problem.HeadIndex(b, 0, h) * problem.D,

@@ -28,6 +28,16 @@ struct TileSizes {
 // left to itself ptxas spills a few registers for one block more.
 constexpr int kBlocksAtLeast = 1;
 
+// What a block of a one-dimensional grid of tiles of heads of rows works on.
+struct HeadTile {
+  int b, h, tile;
+
+  __device__ __forceinline__ HeadTile(int tiles, int heads)
+      : b(static_cast<int>(blockIdx.x) / tiles / heads),
+        h(static_cast<int>(blockIdx.x) / tiles % heads),
+        tile(static_cast<int>(blockIdx.x) % tiles) {}
+};
+
 // A lane's place in the sums of its warp (tensor_core.cuh).
 __device__ __forceinline__ int LaneRow() { return static_cast<int>(threadIdx.x) % 32 / 4; }
 __device__ __forceinline__ int LaneColumn() { return static_cast<int>(threadIdx.x) % 4 * 2; }

@@ -1,4 +1,5 @@
-// Launcher of attention's forward; the kernel is in attention_forward.cuh.
+// Launcher of attention's forward (kernels/api/attention.h); the kernel is in
+// kernels/cuda/attention_forward.cuh, instantiated in a file for each type.
 #include "core/fp16.h"
 #include "kernels/api/attention.h"
 #include "kernels/cuda/attention_launch.cuh"
