@@ -32,6 +32,7 @@
 
 #include "absl/status/status.h"
 #include "core/bf16.h"
+#include "kernels/api/cuda_stream.h"
 #include "kernels/api/dropout.h"
 
 namespace sluice {
@@ -156,5 +157,14 @@ absl::Status AttentionForward(const AttentionForwardArgs<T>& args);
 template <typename T>
 absl::Status AttentionBackward(const AttentionBackwardArgs<T>& args);
 }  // namespace cpu
+namespace cuda {
+// Head sizes up to 256, else DeviceError. Workspaces are aligned to 256 bytes.
+int64_t AttentionForwardWorkspaceBytes(int64_t B, int64_t T, int64_t H, int64_t D);
+int64_t AttentionBackwardWorkspaceBytes(int64_t B, int64_t T, int64_t H, int64_t D);
+template <typename T>  // float, bf16, fp16
+absl::Status AttentionForward(const AttentionForwardArgs<T>& args, Stream stream);
+template <typename T>
+absl::Status AttentionBackward(const AttentionBackwardArgs<T>& args, Stream stream);
+}  // namespace cuda
 
 }  // namespace sluice

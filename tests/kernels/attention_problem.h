@@ -1,5 +1,5 @@
-// One attention problem for tests: inputs of a shape, run by the CPU kernels and by the reference,
-// and tolerances that follow from the shape and the inputs.
+// One attention problem for tests: inputs of a shape, run by the backend's kernels and by the
+// reference, and tolerances that follow from the shape and the inputs.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +12,13 @@
 #include "core/parallel.h"
 #include "gtest/gtest.h"
 #include "kernels/api/attention.h"
+#include "support/backend.h"
 #include "support/compare.h"
+
+namespace sluice {
+SLUICE_BACKEND_OP(AttentionForward, AttentionForwardArgs);
+SLUICE_BACKEND_OP(AttentionBackward, AttentionBackwardArgs);
+}  // namespace sluice
 
 namespace sluice::testing {
 
@@ -101,7 +107,20 @@ struct AttentionInputs {
   }
 };
 
-// Runs the CPU kernels (float, bf16) or the reference (double) on buffers that are poisoned and
+// Scratch of the kernels under test. sink_batch: as in AttentionBackwardWorkspaceBytes.
+inline int64_t ForwardWorkspaceFloats(int64_t B, int64_t T, int64_t H, int64_t D) {
+  return (kOnCuda ? cuda::AttentionForwardWorkspaceBytes(B, T, H, D)
+                  : AttentionForwardWorkspaceBytes(T, H, D, ComputeThreads())) /
+         static_cast<int64_t>(sizeof(float));
+}
+inline int64_t BackwardWorkspaceFloats(const AttentionProblem& problem, int64_t sink_batch) {
+  const int64_t T = problem.T, H = problem.H, D = problem.D;
+  return (kOnCuda ? cuda::AttentionBackwardWorkspaceBytes(problem.B, T, H, D)
+                  : AttentionBackwardWorkspaceBytes(T, H, D, ComputeThreads(), sink_batch)) /
+         static_cast<int64_t>(sizeof(float));
+}
+
+// Runs the backend's kernels or the reference (double) on buffers that are poisoned and
 // guarded, and fails the test when a guard was hit or a gap between rows written.
 template <typename T>
 class AttentionRun {
@@ -109,6 +128,9 @@ class AttentionRun {
   AttentionRun(const AttentionProblem& problem, const AttentionInputs& inputs)
       : problem_(problem),
         inputs_(inputs),
+        lengths_(OnBackend(problem.lengths)),
+        documents_(OnBackend(problem.documents)),
+        sample_index_(OnBackend(inputs.sample_index)),
         q_(Spread(inputs.q)),
         k_(Spread(inputs.k)),
         v_(Spread(inputs.v)),
@@ -182,13 +204,13 @@ class AttentionRun {
   }
   AttentionMask Mask() const {
     return {.causal = problem_.causal,
-            .lengths = problem_.lengths.empty() ? nullptr : problem_.lengths.data(),
-            .documents = problem_.documents.empty() ? nullptr : problem_.documents.data(),
+            .lengths = lengths_.empty() ? nullptr : lengths_.data(),
+            .documents = documents_.empty() ? nullptr : documents_.data(),
             .registers = problem_.registers};
   }
   Dropout DropoutOf() const {
     Dropout dropout = inputs_.dropout;
-    dropout.sample_index = inputs_.sample_index.data();
+    dropout.sample_index = sample_index_.data();
     return dropout;
   }
 
@@ -216,9 +238,8 @@ class AttentionRun {
   }
 
   void Forward() {
-    const int64_t bytes =
-        AttentionForwardWorkspaceBytes(problem_.T, problem_.H, problem_.D, ComputeThreads());
-    PoisonedBuffer<float> workspace(bytes / static_cast<int64_t>(sizeof(float)));
+    PoisonedBuffer<float> workspace(
+        ForwardWorkspaceFloats(problem_.B, problem_.T, problem_.H, problem_.D));
     const AttentionForwardArgs<T> args = {.q = q_.data(),
                                           .k = k_.data(),
                                           .v = v_.data(),
@@ -244,15 +265,14 @@ class AttentionRun {
     if constexpr (std::is_same_v<T, double>) {
       reference::AttentionForward(args);
     } else {
-      ASSERT_TRUE(cpu::AttentionForward(args).ok());
+      ASSERT_TRUE(backend::AttentionForward<T>(args).ok());
     }
     workspace.ExpectCanariesIntact();
   }
 
   void Backward() {
-    const int64_t bytes = AttentionBackwardWorkspaceBytes(
-        problem_.T, problem_.H, problem_.D, ComputeThreads(), HasLearnedSink() ? problem_.B : 0);
-    PoisonedBuffer<float> workspace(bytes / static_cast<int64_t>(sizeof(float)));
+    PoisonedBuffer<float> workspace(
+        BackwardWorkspaceFloats(problem_, HasLearnedSink() ? problem_.B : 0));
     const AttentionBackwardArgs<T> args = {
         .q = q_.data(),
         .k = k_.data(),
@@ -286,7 +306,7 @@ class AttentionRun {
     if constexpr (std::is_same_v<T, double>) {
       reference::AttentionBackward(args);
     } else {
-      ASSERT_TRUE(cpu::AttentionBackward(args).ok());
+      ASSERT_TRUE(backend::AttentionBackward<T>(args).ok());
     }
     workspace.ExpectCanariesIntact();
   }
@@ -307,6 +327,8 @@ class AttentionRun {
 
   AttentionProblem problem_;
   AttentionInputs inputs_;
+  BackendVector<int32_t> lengths_, documents_;
+  BackendVector<int64_t> sample_index_;
   PoisonedBuffer<T> q_, k_, v_, dq_, dk_, dv_, out_, dout_;
   PoisonedBuffer<Accumulator<T>> gate_, dgate_, log_sum_exp_;
   PoisonedBuffer<T> sink_logit_, sink_key_, sink_value_;

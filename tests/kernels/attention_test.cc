@@ -1,4 +1,4 @@
-// The fused CPU kernels against the reference: shapes, types, gates, dropout, threads.
+// The fused kernels against the reference: shapes, types, gates, dropout, threads.
 #include "kernels/api/attention.h"
 
 #include "core/parallel.h"
@@ -37,6 +37,24 @@ TEST(AttentionTest, EveryHeadSizeAroundTheVectors) {
     const AttentionProblem problem = {.B = 1, .T = 21, .H = 2, .D = D, .site = kSites[seed % 3]};
     ExpectAttentionMatchesReference<float>(problem, ++seed);
     ExpectAttentionMatchesReference<bf16>(problem, ++seed);
+  }
+}
+
+// The head sizes that CUDA has tiles for, over several tiles of queries and of keys.
+TEST(AttentionTest, EveryTiledHeadSize) {
+  uint64_t seed = 250;
+  for (const int64_t D : {32, 64, 80, 96, 128, 256}) {
+    for (const bool causal : {false, true}) {
+      const AttentionProblem problem = {.B = 1,
+                                        .T = D < 128 ? 131 : 67,
+                                        .H = 2,
+                                        .D = D,
+                                        .site = kSites[seed % 3],
+                                        .causal = causal,
+                                        .dropout = causal ? 0.1f : 0.0f};
+      ExpectAttentionMatchesReference<float>(problem, ++seed);
+      ExpectAttentionMatchesReference<bf16>(problem, ++seed);
+    }
   }
 }
 
@@ -168,10 +186,9 @@ TEST(AttentionTest, AShutGatePassesNothingButItsOwnGradient) {
 
 TEST(AttentionTest, ForwardWithoutSavingLogSumExp) {
   const int64_t T = 9, H = 2, D = 8, count = T * H * D;
-  const auto q = testing::Cast<float>(testing::RandomValues(count, 1));
+  const auto q = testing::OnBackend(testing::Cast<float>(testing::RandomValues(count, 1)));
   testing::PoisonedBuffer<float> with(count), without(count), log_sum_exp(H * T);
-  testing::PoisonedBuffer<float> workspace(
-      AttentionForwardWorkspaceBytes(T, H, D, ComputeThreads()) / 4);
+  testing::PoisonedBuffer<float> workspace(testing::ForwardWorkspaceFloats(1, T, H, D));
   AttentionForwardArgs<float> args = {.q = q.data(),
                                       .k = q.data(),
                                       .v = q.data(),
@@ -187,10 +204,10 @@ TEST(AttentionTest, ForwardWithoutSavingLogSumExp) {
                                       .mask = {},
                                       .dropout = {},
                                       .workspace = workspace.data()};
-  ASSERT_TRUE(cpu::AttentionForward(args).ok());
+  ASSERT_TRUE(backend::AttentionForward<float>(args).ok());
   args.out = without.data();
   args.log_sum_exp = nullptr;
-  ASSERT_TRUE(cpu::AttentionForward(args).ok());
+  ASSERT_TRUE(backend::AttentionForward<float>(args).ok());
   ExpectSameBits("out", without.values(), with.values());
 }
 

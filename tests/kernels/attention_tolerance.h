@@ -1,8 +1,9 @@
 // How far a float attention kernel may be from exact arithmetic, from first principles, and the
 // comparison of all its results.
 //
-// Where operands of products are rounded to bf16 (kernels/cpu/attention_amx.h), each adds its unit
-// roundoff relative to the sum of absolute products; scores have exact operands.
+// Where operands of products are rounded to bf16 (kernels/cpu/attention_amx.h) or to storage
+// (kernels/cuda/attention_product.cuh), each adds its unit roundoff relative to the sum of absolute
+// products, and in fp16 the absolute error of what is subnormal; scores have exact operands.
 //
 // Roundings are taken as independent: n of them in a row count as min(n, 6 sqrt(n)) half units in
 // the last place (Higham and Mary, SIAM J. Sci. Comput. 41(5), 2019, theorem 2.4 with λ = 6).
@@ -16,6 +17,7 @@
 #include "kernels/attention_kinks.h"
 #include "kernels/attention_problem.h"
 #include "kernels/cpu/amx_tile.h"
+#include "support/backend.h"
 #include "support/compare.h"
 
 namespace sluice::testing {
@@ -35,13 +37,27 @@ struct AttentionMagnitudes {
   // Of an operand that enters a product in bf16 (unit roundoff of bf16), relative to it; 0 where
   // products run in fp32.
   double operand = 0;
+  // Of a sum of products over T and the sink token, in units of the other factor: operands of fp16
+  // below 2^-14 have an absolute error instead.
+  double underflow = 0;
 };
 
-// Whether products of this storage type may round their operands: those of bf16 on AMX. Other
-// instruction sets keep the narrower bounds by far, but share these where AMX is there.
+// Roundings of a score but for its sum: by scale, and on CUDA in the units of exponents of two,
+// there and back.
+constexpr double kScoreRoundings = kOnCuda ? 6 : 2;
+
+// Whether products of this storage type may round their operands: those of bf16 on AMX, and those
+// of tensor cores. Other instruction sets keep the narrower bounds by far, but share these where
+// AMX is there.
 template <typename T>
 double OperandRounding() {
+  if (kOnCuda) return sizeof(T) == 2 ? UnitRoundoff<T>() : 0;
   return std::is_same_v<T, bf16> && cpu::HasAmxTiles() ? UnitRoundoff<bf16>() : 0;
+}
+
+template <typename T>
+const char* StorageName() {
+  return std::is_same_v<T, bf16> ? " bf16 " : std::is_same_v<T, fp16> ? " fp16 " : " float ";
 }
 
 inline double LargestAbsolute(const std::vector<double>& values) {
@@ -109,8 +125,8 @@ inline AttentionMagnitudes MeasureMagnitudes(const AttentionProblem& problem,
   }
   m.dout = LargestAbsolute(inputs.dout);
   const double t = static_cast<double>(T), d = static_cast<double>(D);
-  m.probability =
-      2 * m.score * Roundings(d + 2) + Roundings(t + 8) + largest_log_sum_exp * Roundings(2);
+  m.probability = 2 * m.score * Roundings(d + kScoreRoundings) + Roundings(t + 8) +
+                  largest_log_sum_exp * Roundings(2);
   return m;
 }
 
@@ -128,7 +144,7 @@ template <typename T>
 void ExpectSinksClose(const AttentionProblem& problem, const AttentionInputs& inputs,
                       const AttentionMagnitudes& m, double difference,
                       const AttentionResults<T>& actual, const AttentionResults<double>& expected) {
-  const std::string name = problem.Name() + (std::is_same_v<T, bf16> ? " bf16 " : " float ");
+  const std::string name = problem.Name() + StorageName<T>();
   const double sum = Roundings(static_cast<double>(problem.tokens()) + 4);
   // One rounding of the value that is added to, and of each row's part.
   const double kept = 2 * UnitRoundoff<float>();
@@ -138,26 +154,30 @@ void ExpectSinksClose(const AttentionProblem& problem, const AttentionInputs& in
   ExpectClose(
       name + "dsink_key", actual.dsink_key, expected.dsink_key,
       AttentionBound(
-          m.q * inputs.scale * m.sink_token * (difference + 2 * m.dot * (sum + m.operand)) + kept,
+          m.q * inputs.scale *
+                  (m.sink_token * (difference + 2 * m.dot * (sum + m.operand)) + m.underflow) +
+              kept,
           kept, "max|q| · scale · Σ p of the sink · (error of dS + sum over B·T)"));
   ExpectClose(
       name + "dsink_value", actual.dsink_value, expected.dsink_value,
-      AttentionBound(m.dout * m.kept * m.sink_token * (m.probability + sum + 2 * m.operand) + kept,
-                     kept, "max|dout| · Σ p of the sink · (error of p + sum over B·T)"));
+      AttentionBound(
+          m.dout * (m.kept * m.sink_token * (m.probability + sum + 2 * m.operand) + m.underflow) +
+              kept,
+          kept, "max|dout| · Σ p of the sink · (error of p + sum over B·T)"));
 }
 
 template <typename T>
 void ExpectGateGradientClose(const AttentionProblem& problem, const AttentionMagnitudes& m,
                              double difference, const AttentionResults<T>& actual,
                              const AttentionResults<double>& expected) {
-  const std::string name = problem.Name() + (std::is_same_v<T, bf16> ? " bf16 " : " float ");
+  const std::string name = problem.Name() + StorageName<T>();
   const double t = static_cast<double>(problem.T), d = static_cast<double>(problem.D);
   const double kept = UnitRoundoff<float>();
   const double weighting = m.probability + Roundings(t + 6) + 2 * m.operand;
-  const double dvalues = m.dout * m.kept * m.column * weighting;
+  const double dvalues = m.dout * (m.kept * m.column * weighting + m.underflow);
   if (problem.site == GateSite::kQuery && problem.per_channel) {
     ExpectClose(name + "dgate", actual.dgate, expected.dgate,
-                AttentionBound(m.dout * m.v * m.kept * weighting, kept,
+                AttentionBound(m.dout * m.v * (m.kept * weighting + m.underflow), kept,
                                "max|dout| · max|v| · (error of p + sum over T)"));
   } else if (problem.site == GateSite::kQuery) {
     ExpectClose(name + "dgate", actual.dgate, expected.dgate,
@@ -177,8 +197,9 @@ template <typename T>
 void ExpectAttentionClose(const AttentionProblem& problem, const AttentionInputs& inputs,
                           const AttentionResults<T>& actual,
                           const AttentionResults<double>& expected) {
-  const AttentionMagnitudes m =
+  AttentionMagnitudes m =
       MeasureMagnitudes(problem, inputs, expected.log_sum_exp, OperandRounding<T>());
+  m.underflow = UnderflowError<T>() * static_cast<double>(problem.tokens() + 1);
   const double t = static_cast<double>(problem.T), d = static_cast<double>(problem.D);
   // Error of ⟨dout, v⟩ - Σ p ⟨dout, v⟩, the factor beside p in the gradient of the scores. Gated
   // values or gradients are operands of ⟨dout, v⟩ and so of its mean.
@@ -188,19 +209,19 @@ void ExpectAttentionClose(const AttentionProblem& problem, const AttentionInputs
   const double gradient = difference + 2 * m.dot * (Roundings(t + 4) + m.operand);
   // Relative to Σ p · values: p and its sum, and the two operands of the product.
   const double weighting = m.probability + Roundings(t + 6) + 2 * m.operand;
-  const double stored = UnitRoundoff<T>(), kept = UnitRoundoff<float>();
-  const std::string name = problem.Name() + (std::is_same_v<T, bf16> ? " bf16 " : " float ");
-  ExpectClose(
-      name + "out", actual.out, expected.out,
-      AttentionBound(m.v * m.kept * weighting, stored, "max|v| · (error of p + sum over T)"));
+  const double stored = UnitRoundoff<T>(), tiny = UnderflowError<T>(), kept = UnitRoundoff<float>();
+  const std::string name = problem.Name() + StorageName<T>();
+  ExpectClose(name + "out", actual.out, expected.out,
+              AttentionBound(m.v * (m.kept * weighting + m.underflow) + tiny, stored,
+                             "max|v| · (error of p + sum over T)"));
   ExpectClose(name + "dq", actual.dq, expected.dq,
-              AttentionBound(m.k * inputs.scale * gradient, stored,
+              AttentionBound(m.k * inputs.scale * (gradient + m.underflow) + tiny, stored,
                              "max|k| · scale · (error of dS + sum over T)"));
   ExpectClose(name + "dk", actual.dk, expected.dk,
-              AttentionBound(m.q * inputs.scale * m.column * gradient, stored,
-                             "max|q| · scale · column sum · (error of dS + sum over T)"));
+              AttentionBound(m.q * inputs.scale * (m.column * gradient + m.underflow) + tiny,
+                             stored, "max|q| · scale · column sum · (error of dS + sum over T)"));
   ExpectClose(name + "dv", actual.dv, expected.dv,
-              AttentionBound(m.dout * m.kept * m.column * weighting, stored,
+              AttentionBound(m.dout * (m.kept * m.column * weighting + m.underflow) + tiny, stored,
                              "max|dout| · column sum · (error of p + sum over T)"));
   ExpectGateGradientClose(problem, m, difference, actual, expected);
   ExpectSinksClose(problem, inputs, m, difference, actual, expected);
@@ -214,7 +235,7 @@ void ExpectAttentionClose(const AttentionProblem& problem, const AttentionInputs
     }
   }
   ExpectClose(name + "log_sum_exp", actual_sums, expected_sums,
-              AttentionBound(m.score * Roundings(d + 2) + Roundings(t + 4), 2 * kept,
+              AttentionBound(m.score * Roundings(d + kScoreRoundings) + Roundings(t + 4), 2 * kept,
                              "error of s + sum over T"));
 }
 
@@ -230,13 +251,16 @@ AttentionInputs InputsAwayFromKinks(const AttentionProblem& problem, uint64_t se
   return MakeAwayFromKinks<T>(problem, seed, /*absolute=*/0, 2 * (m.probability + Roundings(4)));
 }
 
-// Runs both and compares.
+// Runs both and compares. On CUDA what is asked for in bf16 runs in fp16 as well.
 template <typename T>
 void ExpectAttentionMatchesReference(const AttentionProblem& problem, uint64_t seed) {
   SCOPED_TRACE(problem.Name() + " seed " + std::to_string(seed));
   const AttentionInputs inputs = InputsAwayFromKinks<T>(problem, seed);
   ExpectAttentionClose(problem, inputs, RunAttention<T>(problem, inputs),
                        RunAttention<double>(problem, inputs));
+  if constexpr (kOnCuda && std::is_same_v<T, bf16>) {
+    ExpectAttentionMatchesReference<fp16>(problem, seed);
+  }
 }
 
 }  // namespace sluice::testing

@@ -1,0 +1,13 @@
+// Attention's backward of keys for bf16: a file a type, so that they compile side by side.
+#include "kernels/cuda/attention_backward_keys.cuh"
+
+namespace sluice::cuda {
+
+template absl::Status LaunchAttentionBackwardKeys<bf16, 32>(const BackwardProblem<bf16>&, Stream);
+template absl::Status LaunchAttentionBackwardKeys<bf16, 64>(const BackwardProblem<bf16>&, Stream);
+template absl::Status LaunchAttentionBackwardKeys<bf16, 80>(const BackwardProblem<bf16>&, Stream);
+template absl::Status LaunchAttentionBackwardKeys<bf16, 96>(const BackwardProblem<bf16>&, Stream);
+template absl::Status LaunchAttentionBackwardKeys<bf16, 128>(const BackwardProblem<bf16>&, Stream);
+template absl::Status LaunchAttentionBackwardKeys<bf16, 256>(const BackwardProblem<bf16>&, Stream);
+
+}  // namespace sluice::cuda

@@ -1,0 +1,13 @@
+// Attention's backward of keys for fp16: a file a type, so that they compile side by side.
+#include "kernels/cuda/attention_backward_keys.cuh"
+
+namespace sluice::cuda {
+
+template absl::Status LaunchAttentionBackwardKeys<fp16, 32>(const BackwardProblem<fp16>&, Stream);
+template absl::Status LaunchAttentionBackwardKeys<fp16, 64>(const BackwardProblem<fp16>&, Stream);
+template absl::Status LaunchAttentionBackwardKeys<fp16, 80>(const BackwardProblem<fp16>&, Stream);
+template absl::Status LaunchAttentionBackwardKeys<fp16, 96>(const BackwardProblem<fp16>&, Stream);
+template absl::Status LaunchAttentionBackwardKeys<fp16, 128>(const BackwardProblem<fp16>&, Stream);
+template absl::Status LaunchAttentionBackwardKeys<fp16, 256>(const BackwardProblem<fp16>&, Stream);
+
+}  // namespace sluice::cuda
