@@ -7,7 +7,8 @@
 #   asan      AddressSanitizer and UBSan              build/asan/bin
 #   tsan      ThreadSanitizer                         build/tsan/bin
 #
-# Without TARGET everything is built, tests included for every preset but release.
+# Without TARGET everything is built, tests included for every preset but release. SLUICE_CUDA=ON or
+# OFF in the environment says whether with CUDA; else it is on where a CUDA toolkit is.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/settings.sh"
 
@@ -26,6 +27,7 @@ cmake --list-presets | grep -q "\"$preset\"" ||
 
 options=()
 [ "$preset" != release ] || options=(-DSLUICE_BUILD_TESTS=OFF)
+[ -z "${SLUICE_CUDA:-}" ] || options+=("-DSLUICE_CUDA=$SLUICE_CUDA")
 log=$root/build/$preset/configure.log
 mkdir -p "$root/build/$preset"
 say "configuring build/$preset"

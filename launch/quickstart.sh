@@ -144,7 +144,7 @@ predict() {
 if [ -n "$install" ]; then
   launch/install_dependencies.sh
 fi
-launch/build.sh release
+SLUICE_CUDA=OFF launch/build.sh release # kernels for GPUs take minutes to compile
 
 # The text, vocabulary and shards of each source have a folder of their own.
 text_key=$(launch/get_text.py --out . --key ${text:+--text "${text[@]}"})
