@@ -37,6 +37,27 @@ struct AdamWArgs {
   int64_t t;  // updates done, this one included: 1, 2, …
 };
 
+// What gradients are multiplied by so that their global L2 norm is at most max_norm: 1, or max_norm
+// / (norm + 1e-6) as torch.nn.utils.clip_grad_norm_ has it. max_norm 0: no clipping.
+constexpr double ClippingCoefficient(double norm, double max_norm) {
+  if (max_norm <= 0) return 1;
+  const double coefficient = max_norm / (norm + 1e-6);
+  return coefficient < 1 ? coefficient : 1;
+}
+
+// Whether and how the next update is made, as the gradient and the loss decide it.
+struct UpdateDecision {
+  double gradient_norm;  // global L2, scaled, before clipping
+  double clipping;       // ClippingCoefficient of it
+  float factor;          // clipping, rounded
+  int32_t skip;          // 1 where the norm or the loss is not finite: weights and moments stay
+};
+constexpr UpdateDecision DecideUpdate(double norm, double loss, double max_norm) {
+  const bool finite = norm - norm == 0 && loss - loss == 0;
+  const double clipping = ClippingCoefficient(norm, max_norm);
+  return {norm, clipping, static_cast<float>(clipping), finite ? 0 : 1};
+}
+
 namespace reference {
 void AdamW(const AdamWArgs<double>& args);
 }
@@ -54,6 +75,15 @@ struct AdamWDeviceArgs {
 };
 template <typename T>  // float, bf16, fp16; args.segments is on the device too
 absl::Status AdamW(const AdamWArgs<T>& args, const AdamWDeviceArgs& device, Stream stream);
+
+// DecideUpdate above, of values that only the device knows yet.
+struct DecideUpdateArgs {
+  const double* sum_of_squares;  // (1): of the gradient; may be &decision->gradient_norm
+  const double* loss;            // (1)
+  double gradient_scale, max_norm;
+  UpdateDecision* decision;  // (1), overwritten
+};
+absl::Status DecideUpdate(const DecideUpdateArgs& args, Stream stream);
 
 }  // namespace cuda
 

@@ -114,7 +114,18 @@ __global__ void __launch_bounds__(kThreads) AdamWKernel(KernelArgs<T> args) {
   }
 }
 
+// One thread.
+__global__ void DecideUpdateKernel(const DecideUpdateArgs args) {
+  const double norm = sqrt(*args.sum_of_squares) * args.gradient_scale;
+  *args.decision = sluice::DecideUpdate(norm, *args.loss, args.max_norm);
+}
+
 }  // namespace
+
+absl::Status DecideUpdate(const DecideUpdateArgs& args, Stream stream) {
+  return Launch("decision on an update", DecideUpdateKernel,
+                {.grid = dim3(1), .block = dim3(1), .stream = stream}, args);
+}
 
 template <typename T>
 absl::Status AdamW(const AdamWArgs<T>& args, const AdamWDeviceArgs& device, Stream stream) {

@@ -12,6 +12,10 @@ absl::Status AdamW(const AdamWArgs<T>& /*args*/, const AdamWDeviceArgs& /*device
   return Absent("AdamW");
 }
 
+absl::Status DecideUpdate(const DecideUpdateArgs& /*args*/, Stream /*stream*/) {
+  return Absent("DecideUpdate");
+}
+
 template absl::Status AdamW(const AdamWArgs<float>&, const AdamWDeviceArgs&, Stream);
 template absl::Status AdamW(const AdamWArgs<bf16>&, const AdamWDeviceArgs&, Stream);
 template absl::Status AdamW(const AdamWArgs<fp16>&, const AdamWDeviceArgs&, Stream);

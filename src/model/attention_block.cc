@@ -2,6 +2,7 @@
 
 #include "core/status.h"
 #include "ops/attention.h"
+#include "runtime/host_tensor.h"
 
 namespace sluice {
 
@@ -128,7 +129,10 @@ absl::Status AttentionBlock::Forward(ExecutionContext& context, const ForwardPas
     const GateTensors tensors = TensorsOfGate(x, saved);
     gate = tensors.gate;
     RETURN_IF_ERROR(gate_.Forward(context, tensors));
-    if (pass.observer != nullptr) pass.observer->Observe(layer_, "gate", gate);
+    if (pass.observer != nullptr) {
+      ASSIGN_OR_RETURN(const HostTensor host_gate, HostTensor::Read(context.device(), gate));
+      pass.observer->Observe(layer_, "gate", host_gate.view());
+    }
   }
   RETURN_IF_ERROR(ops::Run(
       context,

@@ -3,9 +3,11 @@
 #include <cmath>
 #include <numbers>
 
-#include "core/check.h"
 #include "core/parallel.h"
 #include "core/philox.h"
+#include "core/status.h"
+#include "ops/elementwise.h"
+#include "runtime/host_tensor.h"
 
 namespace sluice {
 namespace {
@@ -60,26 +62,18 @@ void Fill(const Parameter& parameter, uint64_t seed, T* values) {
 
 }  // namespace
 
-void InitializeParameters(uint64_t seed, ParameterStore& parameters) {
+absl::Status InitializeParameters(uint64_t seed, ExecutionContext& context,
+                                  ParameterStore& parameters) {
   for (int i = 0; i < static_cast<int>(parameters.parameters().size()); ++i) {
-    const TensorView master = parameters.Master(i);
-    if (master.dtype() == DType::kFloat64) {
-      Fill(parameters.parameters()[i], seed, master.as<double>());
+    HostTensor master = HostTensor::ToWrite(context.device(), parameters.Master(i));
+    if (master.view().dtype() == DType::kFloat64) {
+      Fill(parameters.parameters()[i], seed, master.view().as<double>());
     } else {
-      Fill(parameters.parameters()[i], seed, master.as<float>());
+      Fill(parameters.parameters()[i], seed, master.view().as<float>());
     }
+    RETURN_IF_ERROR(master.Store());
   }
-  RoundMasterToWorking(parameters);
-}
-
-void RoundMasterToWorking(ParameterStore& parameters) {
-  const TensorView master = parameters.flat_master(), working = parameters.flat_working();
-  if (working.data() == master.data()) return;
-  const float* from = master.as<float>();
-  bf16* to = working.as<bf16>();
-  ParallelFor(master.elements(), 4096, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) to[i] = bf16(from[i]);
-  });
+  return ops::RoundToWorking(context, parameters.flat_master(), parameters.flat_working());
 }
 
 }  // namespace sluice

@@ -4,15 +4,16 @@
 
 #include <cstdint>
 
+#include "absl/status/status.h"
+#include "ops/execution_context.h"
 #include "runtime/parameter.h"
 
 namespace sluice {
 
 // Fills the master weights and rounds them to the working weights. Normal values come from Box and
-// Muller's transform of two 32-bit uniforms, uniform ones from one.
-void InitializeParameters(uint64_t seed, ParameterStore& parameters);
-
-// Rounds all master weights to the working weights (after loading a checkpoint).
-void RoundMasterToWorking(ParameterStore& parameters);
+// Muller's transform of two 32-bit uniforms, uniform ones from one. Drawn on the host, whatever the
+// device.
+absl::Status InitializeParameters(uint64_t seed, ExecutionContext& context,
+                                  ParameterStore& parameters);
 
 }  // namespace sluice

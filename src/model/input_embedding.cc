@@ -41,7 +41,10 @@ InputEmbedding::InputEmbedding(const ModelBuild& build, const Architecture& arch
   }
   table.zero_row = architecture.padding_id;
   token_table_ = add_table(architecture.token_table, config.vocab_size, E);
-  if (build.train) ops::PlanEmbedding(build.context, tokens, config.vocab_size);
+  if (!build.train) return;
+  const int64_t S = architecture.token_types ? config.type_vocab_size : 0;
+  ops::PlanEmbedding(build.context, {tokens, C, config.vocab_size, S});
+  if (projects()) ops::PlanEmbedding(build.context, {tokens, E, config.vocab_size, /*S=*/0});
 }
 
 void InputEmbedding::Bind(const ParameterStore& parameters) {

@@ -11,13 +11,6 @@
 namespace sluice {
 namespace {
 
-// Views on a batch are read only; TensorView has no const form.
-TensorView View(const std::vector<int32_t>& values, const Shape& shape) {
-  if (values.empty()) return TensorView();
-  CHECK_EQ(std::ssize(values), shape.elements());
-  return TensorView::Of(const_cast<int32_t*>(values.data()), shape);
-}
-
 TransformerBlockConfig BlockConfig(const ModelConfig& config, const Architecture& architecture,
                                    const ops::AttentionVariant& variant) {
   return {.norm_placement = architecture.norm_placement,
@@ -54,7 +47,10 @@ absl::StatusOr<std::unique_ptr<LanguageModel>> LanguageModel::Create(ModelBuild 
 // first block, embeddings.
 LanguageModel::LanguageModel(const ModelBuild& build, const RunConfig& config,
                              const Architecture& architecture, const TransformerBlockConfig& block)
-    : architecture_(architecture), config_(config.model), registers_(build.registers) {
+    : architecture_(architecture),
+      config_(config.model),
+      registers_(build.registers),
+      batch_(build, architecture.token_types) {
   const double target_share = architecture.causal ? 1 : config.data.mlm_probability;
   head_ = std::make_unique<LanguageModelHead>(build, architecture, config_, target_share);
   if (config_.next_sentence_head) {
@@ -102,41 +98,29 @@ void LanguageModel::WeightsChanged() {
   embedding_->WeightsChanged();
 }
 
-// Lengths and documents of the rows that attention sees, registers included.
-void LanguageModel::BeginPass(const Batch& batch, const ForwardOptions& options) {
-  const int64_t R = registers_, T = batch.T;
-  row_lengths_.resize(batch.lengths.size());
-  for (size_t b = 0; b < batch.lengths.size(); ++b) {
-    row_lengths_[b] = batch.lengths[b] + static_cast<int32_t>(R);
-  }
-  row_documents_.resize(batch.documents.empty() ? 0 : batch.B * (R + T));
-  for (int64_t b = 0; b < batch.B && !batch.documents.empty(); ++b) {
-    const auto row = row_documents_.begin() + b * (R + T);
-    const auto documents = batch.documents.begin() + b * T;
-    std::fill_n(row, R, documents[0]);
-    std::copy_n(documents, T, row + R);
-  }
-  pass_ =
-      ForwardPass{.B = batch.B,
-                  .T = R + T,
-                  .registers = R,
-                  .mask = {.causal = architecture_.causal,
-                           .lengths = row_lengths_.empty() ? nullptr : row_lengths_.data(),
-                           .documents = row_documents_.empty() ? nullptr : row_documents_.data(),
-                           .registers = R},
-                  .dropout_enabled = options.train,
-                  .seed = options.seed,
-                  .sample_index = batch.sample_index.empty() ? nullptr : batch.sample_index.data(),
-                  .observer = options.observer};
+absl::Status LanguageModel::BeginPass(ExecutionContext& context, const Batch& batch,
+                                      const ForwardOptions& options) {
+  RETURN_IF_ERROR(batch_.Load(context, batch));
+  pass_ = ForwardPass{.B = batch.B,
+                      .T = registers_ + batch.T,
+                      .registers = registers_,
+                      .mask = {.causal = architecture_.causal,
+                               .lengths = batch_.lengths().as<int32_t>(),
+                               .documents = batch_.documents().as<int32_t>(),
+                               .registers = registers_},
+                      .dropout_enabled = options.train,
+                      .seed = options.seed,
+                      .sample_index = batch_.sample_index().as<int64_t>(),
+                      .observer = options.observer};
   CHECK(!options.train || pass_.sample_index != nullptr);
-  tokens_ = View(batch.tokens, {batch.B, T});
-  segments_ = architecture_.token_types ? View(batch.segments, {batch.B, T}) : TensorView();
+  return absl::OkStatus();
 }
 
 absl::StatusOr<TensorView> LanguageModel::Encode(ExecutionContext& context, const Batch& batch,
                                                  const ForwardOptions& options) {
-  BeginPass(batch, options);
-  ASSIGN_OR_RETURN(Stream stream, embedding_->Forward(context, pass_, tokens_, segments_));
+  RETURN_IF_ERROR(BeginPass(context, batch, options));
+  ASSIGN_OR_RETURN(Stream stream,
+                   embedding_->Forward(context, pass_, batch_.tokens(), batch_.segments()));
   embedded_ = stream.normed;
   for (int layer = 0; layer < static_cast<int>(blocks_.size()); ++layer) {
     ASSIGN_OR_RETURN(stream, blocks_[layer].Forward(context, pass_, stream, Saved(layer)));
@@ -145,13 +129,13 @@ absl::StatusOr<TensorView> LanguageModel::Encode(ExecutionContext& context, cons
 }
 
 absl::Status LanguageModel::Forward(ExecutionContext& context, const Batch& batch,
-                                    const ForwardOptions& options, ModelLosses& losses) {
+                                    const ForwardOptions& options, ModelLosses* losses) {
   ASSIGN_OR_RETURN(const TensorView hidden, Encode(context, batch, options));
   TensorView dhidden;
   if (options.train) {
     CHECK(dnormed_ != nullptr) << "planned without backward";
     dhidden = dnormed_->Prefix(hidden.shape());
-    ops::Zero(context, dhidden);
+    RETURN_IF_ERROR(ops::Zero(context, dhidden));
   }
   RETURN_IF_ERROR(head_->Forward(context,
                                  {.pass = pass_,
@@ -159,13 +143,14 @@ absl::Status LanguageModel::Forward(ExecutionContext& context, const Batch& batc
                                   .positions = batch.target_positions,
                                   .targets = batch.targets,
                                   .dhidden = dhidden},
-                                 losses.language_model));
+                                 &losses->language_model));
   if (next_sentence_head_ == nullptr) return absl::OkStatus();
   if (batch.next_sentence_labels.empty()) {
     return DataError("model.next_sentence_head is on, but the data has no sentence pairs");
   }
   return next_sentence_head_->Forward(context, pass_, hidden, batch.next_sentence_labels,
-                                      options.next_sentence_weight, dhidden, losses.next_sentence);
+                                      options.next_sentence_weight, dhidden,
+                                      &losses->next_sentence);
 }
 
 absl::Status LanguageModel::Backward(ExecutionContext& context,
@@ -190,7 +175,8 @@ absl::Status LanguageModel::Backward(ExecutionContext& context,
                                              .last = layer + 1 == layers}));
     RETURN_IF_ERROR(ready(blocks_[layer].gradient_begin(), blocks_[layer].gradient_end()));
   }
-  RETURN_IF_ERROR(embedding_->Backward(context, pass_, tokens_, segments_, gradient));
+  RETURN_IF_ERROR(
+      embedding_->Backward(context, pass_, batch_.tokens(), batch_.segments(), gradient));
   return ready(embedding_->gradient_begin(), flat_elements_);
 }
 

@@ -6,8 +6,8 @@
 //
 //   ASSIGN_OR_RETURN(auto model, LanguageModel::Create(build, config));
 //   arena.Allocate(…);  model->Bind(parameters);
-//   InitializeParameters(seed, parameters);  model->WeightsChanged();
-//   RETURN_IF_ERROR(model->Forward(context, batch, options, losses));
+//   InitializeParameters(seed, context, parameters);  model->WeightsChanged();
+//   RETURN_IF_ERROR(model->Forward(context, batch, options, losses));      losses: of the device
 //   RETURN_IF_ERROR(model->Backward(context, gradient_ready));
 #pragma once
 
@@ -19,6 +19,7 @@
 #include "config/run_config.h"
 #include "data/batch.h"
 #include "model/architecture.h"
+#include "model/device_batch.h"
 #include "model/input_embedding.h"
 #include "model/language_model_head.h"
 #include "model/next_sentence_head.h"
@@ -51,18 +52,18 @@ class LanguageModel {
   // After every change of the weights' values.
   void WeightsChanged();
 
-  // Adds to `losses`. With options.train it also runs the heads' backward; call Backward next, with
-  // the same batch alive.
+  // Adds to *losses, memory of the device. With options.train it also runs the heads' backward;
+  // call Backward next.
   absl::Status Forward(ExecutionContext& context, const Batch& batch, const ForwardOptions& options,
-                       ModelLosses& losses);
+                       ModelLosses* losses);
   // Adds this batch's gradients (of losses summed over targets) to the flat gradient.
   // gradient_ready(begin, end), if set, is called with stretches of it, rising and without gaps, as
   // they become complete.
   using GradientReady = std::function<absl::Status(int64_t begin, int64_t end)>;
   absl::Status Backward(ExecutionContext& context, const GradientReady& gradient_ready);
 
-  // Logits (positions, V) at the given b·T + t of a batch, fp32 (fp64 for the reference):
-  // prediction. At most max_predictions().
+  // Logits (positions, V) at the given b·T + t of a batch, fp32 (fp64 for the reference), in memory
+  // of the device: prediction. At most max_predictions().
   absl::StatusOr<TensorView> Predict(ExecutionContext& context, const Batch& batch,
                                      const std::vector<int32_t>& positions);
   int64_t max_predictions() const { return head_->chunk_rows(); }
@@ -72,7 +73,8 @@ class LanguageModel {
   LanguageModel(const ModelBuild& build, const RunConfig& config, const Architecture& architecture,
                 const TransformerBlockConfig& block);
   void PlanActivations(const ModelBuild& build, const TransformerBlockConfig& block);
-  void BeginPass(const Batch& batch, const ForwardOptions& options);
+  absl::Status BeginPass(ExecutionContext& context, const Batch& batch,
+                         const ForwardOptions& options);
   absl::StatusOr<TensorView> Encode(ExecutionContext& context, const Batch& batch,
                                     const ForwardOptions& options);
   const BlockActivations& Saved(int layer) const {
@@ -82,6 +84,7 @@ class LanguageModel {
   Architecture architecture_;
   ModelConfig config_;
   int64_t registers_;
+  DeviceBatch batch_;  // of the last Forward
   std::unique_ptr<LanguageModelHead> head_;
   std::unique_ptr<NextSentenceHead> next_sentence_head_;  // null: none
   std::vector<TransformerBlock> blocks_;                  // layer 0 first
@@ -96,9 +99,7 @@ class LanguageModel {
 
   // Of the last Forward, for Backward.
   ForwardPass pass_;
-  TensorView tokens_, segments_, embedded_;
-  std::vector<int32_t> row_lengths_;    // (B): batch.lengths with the registers
-  std::vector<int32_t> row_documents_;  // (B, R + T)
+  TensorView embedded_;
 };
 
 }  // namespace sluice

@@ -1,6 +1,7 @@
 #include "model/language_model_head.h"
 
 #include <algorithm>
+#include <span>
 
 #include "core/check.h"
 #include "core/integer_math.h"
@@ -8,6 +9,7 @@
 #include "ops/activation.h"
 #include "ops/cross_entropy.h"
 #include "ops/row_gather.h"
+#include "runtime/host_tensor.h"
 
 namespace sluice {
 namespace {
@@ -73,6 +75,9 @@ LanguageModelHead::LanguageModelHead(const ModelBuild& build, const Architecture
   const DType wide = AccumulatorDType(build.dtype);
   rows_ = reserve("head.rows", DType::kInt32, {M});
   targets_ = reserve("head.targets", DType::kInt32, {M});
+  host_rows_.resize(M);
+  host_targets_.resize(M);
+  ops::PlanCrossEntropy(build.context, M);
   gathered_ = rows.Scratch("head.gathered", {M, C});
   logits_ = reserve("head.logits", wide, {M, V});
   if (!build.train) return;
@@ -100,19 +105,22 @@ void LanguageModelHead::WeightsChanged() {
   if (projected_ != nullptr) project_out_.WeightsChanged();
 }
 
-LanguageModelHead::Chunk LanguageModelHead::LoadChunk(const ForwardPass& pass,
-                                                      const std::vector<int32_t>& positions,
-                                                      const std::vector<int32_t>* targets,
-                                                      int64_t begin) {
+absl::StatusOr<LanguageModelHead::Chunk> LanguageModelHead::LoadChunk(
+    ExecutionContext& context, const ForwardPass& pass, const std::vector<int32_t>& positions,
+    const std::vector<int32_t>* targets, int64_t begin) {
   const int64_t count = std::min<int64_t>(chunk_rows_, std::ssize(positions) - begin);
   const int64_t M = RoundUp(count, kRowMultiple);
-  int32_t* rows = rows_->as<int32_t>();
-  int32_t* chunk_targets = targets_->as<int32_t>();
   for (int64_t m = 0; m < M; ++m) {
-    rows[m] = m < count ? static_cast<int32_t>(pass.RowOfToken(positions[begin + m])) : -1;
-    chunk_targets[m] = m < count && targets != nullptr ? (*targets)[begin + m] : -1;
+    host_rows_[m] = m < count ? static_cast<int32_t>(pass.RowOfToken(positions[begin + m])) : -1;
+    host_targets_[m] = m < count && targets != nullptr ? (*targets)[begin + m] : -1;
   }
-  return {rows_->Prefix({M}), targets_->Prefix({M}), M};
+  const Chunk chunk = {rows_->Prefix({M}), targets_->Prefix({M}), M};
+  const auto first = [M](const std::vector<int32_t>& values) {
+    return std::span<const int32_t>(values).first(M);
+  };
+  RETURN_IF_ERROR(CopyValues(context.device(), first(host_rows_), chunk.rows));
+  RETURN_IF_ERROR(CopyValues(context.device(), first(host_targets_), chunk.targets));
+  return chunk;
 }
 
 absl::StatusOr<TensorView> LanguageModelHead::Transform(ExecutionContext& context,
@@ -178,11 +186,12 @@ absl::Status LanguageModelHead::BackwardChunk(ExecutionContext& context, const C
 }
 
 absl::Status LanguageModelHead::Forward(ExecutionContext& context, const ForwardCall& call,
-                                        LossSums& sums) {
+                                        LossSums* sums) {
   CHECK_EQ(call.positions.size(), call.targets.size());
   const bool backward = !call.dhidden.null();
   for (int64_t begin = 0; begin < std::ssize(call.positions); begin += chunk_rows_) {
-    const Chunk chunk = LoadChunk(call.pass, call.positions, &call.targets, begin);
+    ASSIGN_OR_RETURN(const Chunk chunk,
+                     LoadChunk(context, call.pass, call.positions, &call.targets, begin));
     const Shape shape{chunk.M, vocab_size_};
     const TensorView logits = logits_->Prefix(shape);
     const TensorView dlogits = backward ? dlogits_->Prefix(shape) : TensorView();
@@ -191,9 +200,9 @@ absl::Status LanguageModelHead::Forward(ExecutionContext& context, const Forward
     RETURN_IF_ERROR(ops::Run(context, ops::CrossEntropy{.logits = logits,
                                                         .targets = chunk.targets,
                                                         .dlogits = dlogits,
-                                                        .loss_sum = &sums.loss,
-                                                        .target_count = &sums.targets,
-                                                        .correct_count = &sums.correct,
+                                                        .loss_sum = &sums->loss,
+                                                        .target_count = &sums->targets,
+                                                        .correct_count = &sums->correct,
                                                         .dtype = call.hidden.dtype()}));
     if (backward) {
       RETURN_IF_ERROR(BackwardChunk(context, chunk, decoded, dlogits, call.dhidden));
@@ -208,7 +217,7 @@ absl::StatusOr<TensorView> LanguageModelHead::Logits(ExecutionContext& context,
                                                      const std::vector<int32_t>& positions) {
   CHECK_LE(std::ssize(positions), chunk_rows_);
   CHECK(!positions.empty());
-  const Chunk chunk = LoadChunk(pass, positions, nullptr, 0);
+  ASSIGN_OR_RETURN(const Chunk chunk, LoadChunk(context, pass, positions, nullptr, 0));
   ASSIGN_OR_RETURN(const TensorView decoded, Transform(context, hidden, chunk));
   const TensorView logits = logits_->Prefix({chunk.M, vocab_size_});
   RETURN_IF_ERROR(decoder_.ForwardLogits(context, decoded, logits));

@@ -21,7 +21,8 @@
 
 namespace sluice {
 
-// Sums over targets; the mean is taken where all ranks and micro-batches are known.
+// Sums over targets, in memory of the device while a pass adds to them; the mean is taken where all
+// ranks and micro-batches are known.
 struct LossSums {
   double loss = 0;  // nats
   int64_t targets = 0;
@@ -39,8 +40,9 @@ class LanguageModelHead {
   void WeightsChanged();
 
   // hidden (N, C). positions: tokens b·T + t of the batch that are targets; targets: their ids, the
-  // same number. Adds to `sums`. When dhidden is not null, also runs backward: adds to the
-  // parameters' gradients and writes those rows of dhidden (N, C), which the caller has zeroed.
+  // same number. Adds to *sums, memory of the device. When dhidden is not null, also runs backward:
+  // adds to the parameters' gradients and writes those rows of dhidden (N, C), which the caller has
+  // zeroed.
   struct ForwardCall {
     const ForwardPass& pass;
     const TensorView& hidden;
@@ -48,7 +50,7 @@ class LanguageModelHead {
     const std::vector<int32_t>& targets;
     const TensorView& dhidden;
   };
-  absl::Status Forward(ExecutionContext& context, const ForwardCall& call, LossSums& sums);
+  absl::Status Forward(ExecutionContext& context, const ForwardCall& call, LossSums* sums);
 
   // Logits (positions, V) in the accumulator's dtype for at most chunk_rows() positions:
   // prediction. Lives until the next call.
@@ -64,8 +66,10 @@ class LanguageModelHead {
     TensorView rows, targets;  // (M) int32
     int64_t M;                 // padded to a multiple of 64
   };
-  Chunk LoadChunk(const ForwardPass& pass, const std::vector<int32_t>& positions,
-                  const std::vector<int32_t>* targets, int64_t begin);
+  // `targets` may be null: none.
+  absl::StatusOr<Chunk> LoadChunk(ExecutionContext& context, const ForwardPass& pass,
+                                  const std::vector<int32_t>& positions,
+                                  const std::vector<int32_t>* targets, int64_t begin);
   // Rows of hidden → what the decoder reads, (M, E).
   absl::StatusOr<TensorView> Transform(ExecutionContext& context, const TensorView& hidden,
                                        const Chunk& chunk);
@@ -84,12 +88,13 @@ class LanguageModelHead {
   std::unique_ptr<ResidualNorm> transform_norm_;
   Projection transform_, project_out_;
   ops::Linear decoder_;
-  const TensorView *rows_, *targets_;           // (chunk) int32
-  const TensorView* gathered_;                  // (chunk, C)
-  const TensorView* pre_activation_ = nullptr;  // (chunk, C): transform
-  ResidualActivations normed_ = {};             // (chunk, C): transform
-  const TensorView* projected_ = nullptr;       // (chunk, E): project_out
-  const TensorView* logits_;                    // (chunk, V), accumulator dtype
+  const TensorView *rows_, *targets_;              // (chunk) int32
+  std::vector<int32_t> host_rows_, host_targets_;  // (chunk): what is copied there
+  const TensorView* gathered_;                     // (chunk, C)
+  const TensorView* pre_activation_ = nullptr;     // (chunk, C): transform
+  ResidualActivations normed_ = {};                // (chunk, C): transform
+  const TensorView* projected_ = nullptr;          // (chunk, E): project_out
+  const TensorView* logits_;                       // (chunk, V), accumulator dtype
   const TensorView* dlogits_ = nullptr;   // (chunk, V); null without training, the logits' own
                                           // memory when dtypes are equal
   const TensorView* ddecoded_ = nullptr;  // (chunk, E)

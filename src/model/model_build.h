@@ -45,7 +45,7 @@ struct ForwardPass {
   AttentionMask mask;
   bool dropout_enabled = false;           // training
   uint64_t seed = 0;                      // of the run: keys the dropout
-  const int64_t* sample_index = nullptr;  // (B)
+  const int64_t* sample_index = nullptr;  // (B); memory of the device, as what the mask points to
   Observer* observer = nullptr;           // may be null
 
   int64_t rows() const { return B * T; }  // N

@@ -1,10 +1,13 @@
 #include "model/next_sentence_head.h"
 
+#include <span>
+
 #include "core/check.h"
 #include "core/status.h"
 #include "ops/activation.h"
 #include "ops/cross_entropy.h"
 #include "ops/row_gather.h"
+#include "runtime/host_tensor.h"
 
 namespace sluice {
 namespace {
@@ -29,6 +32,8 @@ NextSentenceHead::NextSentenceHead(const ModelBuild& build, int64_t hidden_size,
   };
   rows_ = reserve("next_sentence.rows", DType::kInt32, {B});
   labels_ = reserve("next_sentence.labels", DType::kInt32, {B});
+  host_rows_.resize(B);
+  ops::PlanCrossEntropy(build.context, B);
   first_ = build.Scratch("next_sentence.first", {B, C});
   pre_activation_ = build.Scratch("next_sentence.pre_activation", {B, C});
   pooled_ = build.Scratch("next_sentence.pooled", {B, C});
@@ -57,14 +62,16 @@ void NextSentenceHead::WeightsChanged() {
 
 absl::Status NextSentenceHead::Forward(ExecutionContext& context, const ForwardPass& pass,
                                        const TensorView& hidden, const std::vector<int32_t>& labels,
-                                       double weight, const TensorView& dhidden, LossSums& sums) {
+                                       double weight, const TensorView& dhidden, LossSums* sums) {
   const int64_t B = pass.B;
   CHECK_EQ(std::ssize(labels), B);
   for (int64_t b = 0; b < B; ++b) {
-    rows_->as<int32_t>()[b] = static_cast<int32_t>(b * pass.T + pass.registers);
-    labels_->as<int32_t>()[b] = labels[b];
+    host_rows_[b] = static_cast<int32_t>(b * pass.T + pass.registers);
   }
-  const TensorView rows = rows_->Prefix({B});
+  const TensorView rows = rows_->Prefix({B}), targets = labels_->Prefix({B});
+  RETURN_IF_ERROR(
+      CopyValues(context.device(), std::span<const int32_t>(host_rows_).first(B), rows));
+  RETURN_IF_ERROR(CopyValues(context.device(), std::span<const int32_t>(labels), targets));
   const Shape shape{B, hidden_size_};
   const TensorView first = first_->Prefix(shape), pooled = pooled_->Prefix(shape);
   const TensorView pre_activation = pre_activation_->Prefix(shape);
@@ -75,12 +82,12 @@ absl::Status NextSentenceHead::Forward(ExecutionContext& context, const ForwardP
   RETURN_IF_ERROR(classifier_.ForwardLogits(context, pooled, logits));
   const TensorView dlogits = dhidden.null() ? TensorView() : dlogits_->Prefix({B, kClasses});
   RETURN_IF_ERROR(ops::Run(context, ops::CrossEntropy{.logits = logits,
-                                                      .targets = labels_->Prefix({B}),
+                                                      .targets = targets,
                                                       .dlogits = dlogits,
                                                       .gradient_scale = weight,
-                                                      .loss_sum = &sums.loss,
-                                                      .target_count = &sums.targets,
-                                                      .correct_count = &sums.correct,
+                                                      .loss_sum = &sums->loss,
+                                                      .target_count = &sums->targets,
+                                                      .correct_count = &sums->correct,
                                                       .dtype = hidden.dtype()}));
   if (dhidden.null()) return absl::OkStatus();
 

@@ -21,12 +21,12 @@ class NextSentenceHead {
   void Bind(const ParameterStore& parameters);
   void WeightsChanged();
 
-  // hidden (N, C); labels (B). Adds to `sums`. When dhidden is not null, also runs backward with
-  // the loss multiplied by `weight`: adds to the parameters' gradients and ADDS to the first row of
-  // each sequence of dhidden (N, C).
+  // hidden (N, C); labels (B). Adds to *sums, memory of the device. When dhidden is not null, also
+  // runs backward with the loss multiplied by `weight`: adds to the parameters' gradients and ADDS
+  // to the first row of each sequence of dhidden (N, C).
   absl::Status Forward(ExecutionContext& context, const ForwardPass& pass, const TensorView& hidden,
                        const std::vector<int32_t>& labels, double weight, const TensorView& dhidden,
-                       LossSums& sums);
+                       LossSums* sums);
 
   int64_t gradient_begin() const { return gradient_begin_; }
   int64_t gradient_end() const { return gradient_end_; }
@@ -36,6 +36,7 @@ class NextSentenceHead {
   int classifier_weight_, classifier_bias_, pooler_weight_, pooler_bias_;
   ops::Linear pooler_, classifier_;
   const TensorView *rows_, *labels_;                         // (B) int32
+  std::vector<int32_t> host_rows_;                           // (B): what is copied there
   const TensorView *first_, *pre_activation_, *pooled_;      // (B, C)
   const TensorView* logits_;                                 // (B, 2), accumulator dtype
   const TensorView* dlogits_ = nullptr;                      // (B, 2)

@@ -22,7 +22,7 @@ absl::Status ActivationForward(ExecutionContext& context, Activation activation,
       [&]<typename T>() {
         return ActivationForwardArgs<T>{x.as<T>(), y.as<T>(), x.elements(), activation};
       },
-      reference::ActivationForward, [](const auto& args) { return cpu::ActivationForward(args); });
+      SLUICE_KERNELS(ActivationForward));
 }
 
 absl::Status ActivationBackward(ExecutionContext& context, Activation activation,
@@ -36,8 +36,7 @@ absl::Status ActivationBackward(ExecutionContext& context, Activation activation
         return ActivationBackwardArgs<T>{x.as<T>(), dy.as<T>(), dx.as<T>(), x.elements(),
                                          activation};
       },
-      reference::ActivationBackward,
-      [](const auto& args) { return cpu::ActivationBackward(args); });
+      SLUICE_KERNELS(ActivationBackward));
 }
 
 }  // namespace sluice::ops

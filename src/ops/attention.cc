@@ -41,6 +41,20 @@ int64_t SinkBatch(const AttentionDims& dims, bool sink_logit, bool sink_token) {
   return sink_logit || sink_token ? dims.B : 0;
 }
 
+int64_t ForwardWorkspaceBytes(const ExecutionContext& context, const AttentionDims& dims) {
+  const auto [B, T_, H, D] = dims;
+  return context.on_cuda() ? cuda::AttentionForwardWorkspaceBytes(B, T_, H, D)
+                           : AttentionForwardWorkspaceBytes(T_, H, D, ComputeThreads());
+}
+
+int64_t BackwardWorkspaceBytes(const ExecutionContext& context, const AttentionDims& dims,
+                               int64_t sink_batch) {
+  const auto [B, T_, H, D] = dims;
+  return context.on_cuda()
+             ? cuda::AttentionBackwardWorkspaceBytes(B, T_, H, D)
+             : AttentionBackwardWorkspaceBytes(T_, H, D, ComputeThreads(), sink_batch);
+}
+
 }  // namespace
 
 absl::Status Run(ExecutionContext& context, const AttentionForward& call) {
@@ -73,10 +87,9 @@ absl::Status Run(ExecutionContext& context, const AttentionForward& call) {
             .sink_value = call.sink_value.as<T>(),
             .mask = call.mask,
             .dropout = call.dropout,
-            .workspace = context.workspace(AttentionForwardWorkspaceBytes(
-                call.dims.T, call.dims.H, call.dims.D, ComputeThreads()))};
+            .workspace = context.workspace(ForwardWorkspaceBytes(context, call.dims))};
       },
-      reference::AttentionForward, [](const auto& args) { return cpu::AttentionForward(args); });
+      SLUICE_KERNELS(AttentionForward));
 }
 
 absl::Status Run(ExecutionContext& context, const AttentionBackward& call) {
@@ -124,20 +137,19 @@ absl::Status Run(ExecutionContext& context, const AttentionBackward& call) {
             .dsink_value = call.dsink_value.as<Accumulator<T>>(),
             .mask = call.mask,
             .dropout = call.dropout,
-            .workspace = context.workspace(AttentionBackwardWorkspaceBytes(
-                call.dims.T, call.dims.H, call.dims.D, ComputeThreads(),
+            .workspace = context.workspace(BackwardWorkspaceBytes(
+                context, call.dims,
                 SinkBatch(call.dims, !call.sink_logit.null(), !call.sink_key.null())))};
       },
-      reference::AttentionBackward, [](const auto& args) { return cpu::AttentionBackward(args); });
+      SLUICE_KERNELS(AttentionBackward));
 }
 
 void PlanAttention(ExecutionContext& context, const AttentionDims& dims, bool train,
                    const AttentionVariant& variant) {
-  context.NeedWorkspace(AttentionForwardWorkspaceBytes(dims.T, dims.H, dims.D, ComputeThreads()));
+  context.NeedWorkspace(ForwardWorkspaceBytes(context, dims));
   if (!train) return;
-  context.NeedWorkspace(AttentionBackwardWorkspaceBytes(
-      dims.T, dims.H, dims.D, ComputeThreads(),
-      SinkBatch(dims, variant.sink == SoftmaxSink::kLogit, variant.sink_token)));
+  context.NeedWorkspace(BackwardWorkspaceBytes(
+      context, dims, SinkBatch(dims, variant.sink == SoftmaxSink::kLogit, variant.sink_token)));
 }
 
 }  // namespace sluice::ops

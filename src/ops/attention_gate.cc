@@ -16,6 +16,11 @@ void CheckWeight(const TensorView& weight, int64_t C, bool per_head_slice) {
   CHECK_EQ(weight.dim(1), per_head_slice ? C / H : C);
 }
 
+int64_t BackwardWorkspaceBytes(const ExecutionContext& context, int64_t N, int64_t C, int64_t H) {
+  return context.on_cuda() ? cuda::AttentionGateBackwardWorkspaceBytes(N, C, H)
+                           : AttentionGateBackwardWorkspaceBytes(N, C, H);
+}
+
 // Elements [first, first + count) of a vector; null of null.
 TensorView Slice(const TensorView& vector, int64_t first, int64_t count) {
   if (vector.null()) return {};
@@ -30,8 +35,7 @@ absl::Status Sigmoid(ExecutionContext& context, DType dtype, const TensorView& g
         return GateSigmoidForwardArgs<T>{.gate = gate.as<Accumulator<T>>(),
                                          .count = gate.elements()};
       },
-      reference::GateSigmoidForward,
-      [](const auto& args) { return cpu::GateSigmoidForward(args); });
+      SLUICE_KERNELS(GateSigmoidForward));
 }
 
 absl::Status SigmoidBackward(ExecutionContext& context, const ChannelGate::Gradients& call,
@@ -44,8 +48,7 @@ absl::Status SigmoidBackward(ExecutionContext& context, const ChannelGate::Gradi
                                           .dlogits = dlogits.as<T>(),
                                           .count = dlogits.elements()};
       },
-      reference::GateSigmoidBackward,
-      [](const auto& args) { return cpu::GateSigmoidBackward(args); });
+      SLUICE_KERNELS(GateSigmoidBackward));
 }
 
 }  // namespace
@@ -67,8 +70,7 @@ absl::Status Run(ExecutionContext& context, const AttentionGateForward& call) {
                                            .source_stride = call.source.row_stride(),
                                            .per_head_slice = call.per_head_slice};
       },
-      reference::AttentionGateForward,
-      [](const auto& args) { return cpu::AttentionGateForward(args); });
+      SLUICE_KERNELS(AttentionGateForward));
 }
 
 absl::Status Run(ExecutionContext& context, const AttentionGateBackward& call) {
@@ -88,7 +90,7 @@ absl::Status Run(ExecutionContext& context, const AttentionGateBackward& call) {
             .dsource = call.dsource.as<T>(),
             .dweight = call.dweight.as<Accumulator<T>>(),
             .dbias = call.dbias.as<Accumulator<T>>(),
-            .workspace = context.workspace(AttentionGateBackwardWorkspaceBytes(N, C, H)),
+            .workspace = context.workspace(BackwardWorkspaceBytes(context, N, C, H)),
             .N = N,
             .C = C,
             .H = H,
@@ -96,12 +98,11 @@ absl::Status Run(ExecutionContext& context, const AttentionGateBackward& call) {
             .dsource_stride = call.dsource.row_stride(),
             .per_head_slice = call.per_head_slice};
       },
-      reference::AttentionGateBackward,
-      [](const auto& args) { return cpu::AttentionGateBackward(args); });
+      SLUICE_KERNELS(AttentionGateBackward));
 }
 
 void PlanAttentionGate(ExecutionContext& context, int64_t N, int64_t C, int64_t H) {
-  context.NeedWorkspace(AttentionGateBackwardWorkspaceBytes(N, C, H));
+  context.NeedWorkspace(BackwardWorkspaceBytes(context, N, C, H));
 }
 
 void ChannelGate::Plan(ExecutionContext& context, Arena& arena, absl::string_view name, DType dtype,

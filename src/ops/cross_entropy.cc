@@ -4,6 +4,13 @@
 #include "ops/dispatch.h"
 
 namespace sluice::ops {
+namespace {
+
+int64_t WorkspaceBytes(const ExecutionContext& context, int64_t M) {
+  return context.on_cuda() ? cuda::CrossEntropyWorkspaceBytes(M) : 0;
+}
+
+}  // namespace
 
 absl::Status Run(ExecutionContext& context, const CrossEntropy& call) {
   const int64_t M = call.logits.rows(), V = call.logits.dim(-1);
@@ -22,9 +29,14 @@ absl::Status Run(ExecutionContext& context, const CrossEntropy& call) {
             .row_loss = nullptr,
             .gradient_scale = static_cast<Accumulator<T>>(call.gradient_scale),
             .M = M,
-            .V = V};
+            .V = V,
+            .workspace = context.workspace(WorkspaceBytes(context, M))};
       },
-      reference::CrossEntropy, [](const auto& args) { return cpu::CrossEntropy(args); });
+      SLUICE_KERNELS(CrossEntropy));
+}
+
+void PlanCrossEntropy(ExecutionContext& context, int64_t M) {
+  context.NeedWorkspace(WorkspaceBytes(context, M));
 }
 
 }  // namespace sluice::ops

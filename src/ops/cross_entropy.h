@@ -12,11 +12,14 @@ struct CrossEntropy {
   TensorView dlogits;  // (M, V), overwritten; null: loss only; may be the logits' memory where the
                        // dtypes are equal
   double gradient_scale = 1;  // dlogits is multiplied by this; the loss is not
-  double* loss_sum;           // ADDED to
+  double* loss_sum;           // ADDED to; memory of the device, as the counts are
   int64_t* target_count;      // ADDED to
   int64_t* correct_count;     // ADDED to; or null
   DType dtype;                // the model's: selects the kernel also when dlogits is null
 };
 absl::Status Run(ExecutionContext& context, const CrossEntropy& call);
+
+// Planning: scratch for M rows.
+void PlanCrossEntropy(ExecutionContext& context, int64_t M);
 
 }  // namespace sluice::ops

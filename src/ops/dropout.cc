@@ -13,7 +13,7 @@ absl::Status DropoutForward(ExecutionContext& context, const Dropout& dropout, c
       [&]<typename T>() {
         return DropoutArgs<T>{x.as<T>(), y.as<T>(), x.rows(), x.dim(-1), dropout};
       },
-      reference::DropoutForward, [](const auto& args) { return cpu::DropoutForward(args); });
+      SLUICE_KERNELS(DropoutForward));
 }
 
 }  // namespace sluice::ops

@@ -1,20 +1,15 @@
-// Whole-buffer passes: norms, conversions, zeroing.
+// Whole-buffer passes: conversions and zeroing.
 #pragma once
 
+#include "absl/status/status.h"
 #include "ops/execution_context.h"
 
 namespace sluice::ops {
 
-// Σ x², in double; the same bits for any number of threads.
-double SumOfSquares(const ExecutionContext& context, const TensorView& x);
-
 // working = master rounded to working's dtype. Nothing to do when they share memory.
-void RoundToWorking(const ExecutionContext& context, const TensorView& master,
-                    const TensorView& working);
+absl::Status RoundToWorking(const ExecutionContext& context, const TensorView& master,
+                            const TensorView& working);
 
-void Zero(const ExecutionContext& context, const TensorView& x);
-
-// y += x, the same dtype and number of elements.
-void AddInPlace(const ExecutionContext& context, const TensorView& x, const TensorView& y);
+absl::Status Zero(const ExecutionContext& context, const TensorView& x);
 
 }  // namespace sluice::ops

@@ -8,6 +8,11 @@ namespace {
 
 int64_t Rows(const TensorView& table) { return table.null() ? 0 : table.dim(0); }
 
+int64_t BackwardWorkspaceBytes(const ExecutionContext& context, const EmbeddingDims& dims) {
+  return context.on_cuda() ? cuda::EmbeddingBackwardWorkspaceBytes(dims.N, dims.C, dims.S)
+                           : EmbeddingBackwardWorkspaceBytes(dims.N, dims.V);
+}
+
 }  // namespace
 
 absl::Status Run(ExecutionContext& context, const EmbeddingForward& call) {
@@ -34,7 +39,7 @@ absl::Status Run(ExecutionContext& context, const EmbeddingForward& call) {
                                        .R = R,
                                        .position_offset = call.position_offset};
       },
-      reference::EmbeddingForward, [](const auto& args) { return cpu::EmbeddingForward(args); });
+      SLUICE_KERNELS(EmbeddingForward));
 }
 
 absl::Status Run(ExecutionContext& context, const EmbeddingBackward& call) {
@@ -55,7 +60,8 @@ absl::Status Run(ExecutionContext& context, const EmbeddingBackward& call) {
             .dposition_table = call.dposition_table.as<Accumulator<T>>(),
             .dsegment_table = call.dsegment_table.as<Accumulator<T>>(),
             .dregister_table = call.dregister_table.as<Accumulator<T>>(),
-            .workspace = context.workspace(EmbeddingBackwardWorkspaceBytes(N, V)),
+            .workspace = context.workspace(
+                BackwardWorkspaceBytes(context, {N, C, V, Rows(call.dsegment_table)})),
             .N = N,
             .T_ = T_,
             .C = C,
@@ -64,11 +70,11 @@ absl::Status Run(ExecutionContext& context, const EmbeddingBackward& call) {
             .R = R,
             .position_offset = call.position_offset};
       },
-      reference::EmbeddingBackward, [](const auto& args) { return cpu::EmbeddingBackward(args); });
+      SLUICE_KERNELS(EmbeddingBackward));
 }
 
-void PlanEmbedding(ExecutionContext& context, int64_t N, int64_t V) {
-  context.NeedWorkspace(EmbeddingBackwardWorkspaceBytes(N, V));
+void PlanEmbedding(ExecutionContext& context, const EmbeddingDims& dims) {
+  context.NeedWorkspace(BackwardWorkspaceBytes(context, dims));
 }
 
 }  // namespace sluice::ops

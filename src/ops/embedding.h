@@ -32,7 +32,12 @@ struct EmbeddingBackward {
 };
 absl::Status Run(ExecutionContext& context, const EmbeddingBackward& call);
 
-// Planning: scratch for a backward of N = B·T tokens.
-void PlanEmbedding(ExecutionContext& context, int64_t N, int64_t V);
+// The sizes of a backward: N = B·T tokens, C columns, V and S rows of the tables of tokens and
+// segments.
+struct EmbeddingDims {
+  int64_t N, C, V, S;
+};
+// Planning: its scratch.
+void PlanEmbedding(ExecutionContext& context, const EmbeddingDims& dims);
 
 }  // namespace sluice::ops

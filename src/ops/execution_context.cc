@@ -24,6 +24,15 @@ void ExecutionContext::ReserveWorkspace(Arena& arena) {
   CHECK(workspace_ == nullptr) << "workspace is reserved already";
   workspace_ = arena.Reserve("workspace", MemoryPurpose::kScratch, DType::kInt32,
                              {CeilDiv(workspace_bytes_, 4)});
+  if (!on_cuda()) return;
+  linear_workspace_ = arena.Reserve("linear workspace", MemoryPurpose::kScratch, DType::kInt32,
+                                    {CeilDiv(cuda::kLinearWorkspaceBytes, 4)});
+}
+
+cuda::LinearContext& ExecutionContext::cuda_linear() {
+  CHECK(linear_workspace_ != nullptr && !linear_workspace_->null()) << "no workspace was planned";
+  cuda_linear_.SetWorkspace(linear_workspace_->data());
+  return cuda_linear_;
 }
 
 void* ExecutionContext::workspace(int64_t bytes) const {

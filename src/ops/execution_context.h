@@ -1,14 +1,17 @@
-// What every op needs besides its tensors: the GEMM library's primitives, scratch memory, and, when
-// asked, a stopwatch. One per rank; nothing of it is global, so two models can live in one process.
+// What every op needs besides its tensors: the device that it runs on, the GEMM libraries' state,
+// scratch memory, and, when asked, a stopwatch. One per rank; nothing of it is global, so two
+// models can live in one process.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "absl/strings/string_view.h"
 #include "kernels/api/linear.h"
 #include "runtime/arena.h"
+#include "runtime/device.h"
 
 namespace sluice {
 
@@ -31,35 +34,49 @@ class OpTimes {
 
 class ExecutionContext {
  public:
+  // `device` outlives the context.
+  explicit ExecutionContext(Device& device) : device_(device) {}
+
+  Device& device() const { return device_; }
+  bool on_cuda() const { return device_.is_cuda(); }
+  cuda::Stream stream() const { return device_.stream(); }
+
   // Planning: says that some op will need this much scratch. One region serves all ops, since they
   // run one after the other.
   void NeedWorkspace(int64_t bytes);
   // Planning, after every NeedWorkspace: reserves the region.
   void ReserveWorkspace(Arena& arena);
 
-  // The region, 64-byte aligned; CHECKs that it is at least `bytes` long.
+  // The region, 256-byte aligned; CHECKs that it is at least `bytes` long.
   void* workspace(int64_t bytes) const;
 
   cpu::LinearCache& linear_cache() { return linear_cache_; }
+  cuda::LinearContext& cuda_linear();                       // once memory has been allocated
   void set_op_times(OpTimes* times) { op_times_ = times; }  // null: off
   OpTimes* op_times() const { return op_times_; }
 
  private:
+  Device& device_;
   cpu::LinearCache linear_cache_;
+  cuda::LinearContext cuda_linear_;
   int64_t workspace_bytes_ = 0;
   const TensorView* workspace_ = nullptr;
+  // cuBLASLt's own: ops keep what products read in the other one.
+  const TensorView* linear_workspace_ = nullptr;
   OpTimes* op_times_ = nullptr;
 };
 
-// Adds its lifetime to the context's OpTimes, if any.
+// Adds its lifetime to the context's OpTimes, if any; then a GPU is waited for, so that the time is
+// the op's own.
 class OpTimer {
  public:
   OpTimer(const ExecutionContext& context, absl::string_view op)
-      : times_(context.op_times()), op_(op) {
+      : context_(context), times_(context.op_times()), op_(op) {
     if (times_ != nullptr) start_ = std::chrono::steady_clock::now();
   }
   ~OpTimer() {
     if (times_ == nullptr) return;
+    context_.device().Synchronize().IgnoreError();  // the next wait says it again
     times_->Add(op_,
                 std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count());
   }
@@ -67,6 +84,7 @@ class OpTimer {
   OpTimer& operator=(const OpTimer&) = delete;
 
  private:
+  const ExecutionContext& context_;
   OpTimes* times_;
   absl::string_view op_;
   std::chrono::steady_clock::time_point start_;

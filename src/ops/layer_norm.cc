@@ -4,6 +4,14 @@
 #include "ops/dispatch.h"
 
 namespace sluice::ops {
+namespace {
+
+int64_t BackwardWorkspaceBytes(const ExecutionContext& context, int64_t N, int64_t C) {
+  return context.on_cuda() ? cuda::LayerNormBackwardWorkspaceBytes(N, C)
+                           : LayerNormBackwardWorkspaceBytes(N, C);
+}
+
+}  // namespace
 
 absl::Status Run(ExecutionContext& context, const LayerNormForward& call) {
   const int64_t N = call.x.rows(), C = call.x.dim(-1);
@@ -26,7 +34,7 @@ absl::Status Run(ExecutionContext& context, const LayerNormForward& call) {
                                        .eps = call.eps,
                                        .dropout = call.dropout};
       },
-      reference::LayerNormForward, [](const auto& args) { return cpu::LayerNormForward(args); });
+      SLUICE_KERNELS(LayerNormForward));
 }
 
 absl::Status Run(ExecutionContext& context, const LayerNormBackward& call) {
@@ -49,16 +57,16 @@ absl::Status Run(ExecutionContext& context, const LayerNormBackward& call) {
             .dx = call.dx.as<T>(),
             .dweight = call.dweight.as<Accumulator<T>>(),
             .dbias = call.dbias.as<Accumulator<T>>(),
-            .workspace = context.workspace(LayerNormBackwardWorkspaceBytes(N, C)),
+            .workspace = context.workspace(BackwardWorkspaceBytes(context, N, C)),
             .N = N,
             .C = C,
             .dropout = call.dropout};
       },
-      reference::LayerNormBackward, [](const auto& args) { return cpu::LayerNormBackward(args); });
+      SLUICE_KERNELS(LayerNormBackward));
 }
 
 void PlanLayerNorm(ExecutionContext& context, int64_t N, int64_t C) {
-  context.NeedWorkspace(LayerNormBackwardWorkspaceBytes(N, C));
+  context.NeedWorkspace(BackwardWorkspaceBytes(context, N, C));
 }
 
 }  // namespace sluice::ops

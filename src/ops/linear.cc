@@ -4,6 +4,16 @@
 #include "core/integer_math.h"
 #include "ops/dispatch.h"
 
+// A product's kernels: each backend has a library, whose state the context holds.
+#define SLUICE_LINEAR_KERNELS(Op)                                                          \
+  ::sluice::ops::Kernels {                                                                 \
+    ::sluice::reference::Op,                                                               \
+        [&](const auto& args) { return ::sluice::cpu::Op(context.linear_cache(), args); }, \
+        [&](const auto& args, ::sluice::cuda::Stream stream) {                             \
+          return ::sluice::cuda::Op(context.cuda_linear(), args, stream);                  \
+        }                                                                                  \
+  }
+
 namespace sluice::ops {
 
 void Linear::Plan(ExecutionContext& context, Arena& arena, absl::string_view name, DType dtype,
@@ -11,6 +21,7 @@ void Linear::Plan(ExecutionContext& context, Arena& arena, absl::string_view nam
   const auto [rows, in_features, out_features] = dims;
   in_features_ = in_features;
   out_features_ = out_features;
+  if (context.on_cuda()) return;  // cuBLASLt reads the plain weight
   cpu::LinearCache& cache = context.linear_cache();
   int64_t forward_bytes = 0, backward_bytes = 0;
   if (dtype == DType::kFloat32) {
@@ -59,8 +70,7 @@ absl::Status Linear::Forward(ExecutionContext& context, const TensorView& x, con
                                     .y_stride = y.row_stride(),
                                     .packed = &packed_};
       },
-      reference::LinearForward,
-      [&](const auto& args) { return cpu::LinearForward(context.linear_cache(), args); });
+      SLUICE_LINEAR_KERNELS(LinearForward));
 }
 
 absl::Status Linear::ForwardLogits(ExecutionContext& context, const TensorView& x,
@@ -82,8 +92,7 @@ absl::Status Linear::ForwardLogits(ExecutionContext& context, const TensorView& 
                                    .x_stride = x.row_stride(),
                                    .logits_stride = logits.row_stride()};
       },
-      reference::LinearLogits,
-      [&](const auto& args) { return cpu::LinearLogits(context.linear_cache(), args); });
+      SLUICE_LINEAR_KERNELS(LinearLogits));
 }
 
 absl::Status Linear::BackwardInput(ExecutionContext& context, const TensorView& dy,
@@ -105,8 +114,7 @@ absl::Status Linear::BackwardInput(ExecutionContext& context, const TensorView& 
                                           .dx_stride = dx.row_stride(),
                                           .packed = &packed_};
       },
-      reference::LinearBackwardInput,
-      [&](const auto& args) { return cpu::LinearBackwardInput(context.linear_cache(), args); });
+      SLUICE_LINEAR_KERNELS(LinearBackwardInput));
 }
 
 absl::Status Linear::BackwardWeight(ExecutionContext& context, const TensorView& x,
@@ -129,8 +137,7 @@ absl::Status Linear::BackwardWeight(ExecutionContext& context, const TensorView&
             .x_stride = x.row_stride(),
             .dy_stride = dy.row_stride()};
       },
-      reference::LinearBackwardWeight,
-      [&](const auto& args) { return cpu::LinearBackwardWeight(context.linear_cache(), args); });
+      SLUICE_LINEAR_KERNELS(LinearBackwardWeight));
 }
 
 }  // namespace sluice::ops

@@ -15,7 +15,7 @@ absl::Status RowGather(ExecutionContext& context, const TensorView& x, const Ten
         return RowGatherArgs<T>{x.as<T>(), rows.as<int32_t>(), y.as<T>(),
                                 x.rows(),  y.rows(),           x.dim(-1)};
       },
-      reference::RowGather, [](const auto& args) { return cpu::RowGather(args); });
+      SLUICE_KERNELS(RowGather));
 }
 
 absl::Status RowScatter(ExecutionContext& context, const TensorView& dy, const TensorView& rows,
@@ -28,7 +28,7 @@ absl::Status RowScatter(ExecutionContext& context, const TensorView& dy, const T
         return RowScatterArgs<T>{dy.as<T>(), rows.as<int32_t>(), dx.as<T>(),
                                  dx.rows(),  dy.rows(),          dy.dim(-1)};
       },
-      reference::RowScatter, [](const auto& args) { return cpu::RowScatter(args); });
+      SLUICE_KERNELS(RowScatter));
 }
 
 }  // namespace sluice::ops

@@ -18,13 +18,27 @@ bool Decays(const OptimizerConfig& config, const std::string& name);
 
 class AdamWOptimizer {
  public:
-  // Reserves m and v, fp32, in the order of the parameters.
-  AdamWOptimizer(const OptimizerConfig& config, const ParameterStore& parameters, Arena& arena);
+  // Reserves m and v, fp32, in the order of the parameters, and what else updates need.
+  AdamWOptimizer(const OptimizerConfig& config, const ParameterStore& parameters,
+                 ExecutionContext& context, Arena& arena);
+  // After the arena has been allocated.
+  absl::Status Bind(ExecutionContext& context);
 
   // One update of master and working weights from the flat gradient times gradient_scale; zeroes
   // the gradient.
   absl::Status Update(ExecutionContext& context, const ParameterStore& parameters,
                       double learning_rate, double gradient_scale);
+
+  // The same, the gradient clipped to config.max_grad_norm; neither weights nor moments change when
+  // the scaled gradient's norm or the loss is not finite. Waits for nothing: what was decided is in
+  // *decision.
+  struct ClippedUpdate {
+    double learning_rate, gradient_scale;
+    const double* loss;        // memory of the device
+    UpdateDecision* decision;  // memory of the device, overwritten
+  };
+  absl::Status ClipAndUpdate(ExecutionContext& context, const ParameterStore& parameters,
+                             const ClippedUpdate& update);
 
   int64_t updates() const { return updates_; }
   void set_updates(int64_t updates) { updates_ = updates; }  // when resuming
@@ -36,15 +50,14 @@ class AdamWOptimizer {
   static TensorView SliceOf(const TensorView& moment, const Parameter& parameter);
 
  private:
+  ops::AdamW Call(const ParameterStore& parameters, double learning_rate, double gradient_scale);
+
   OptimizerConfig config_;
   std::vector<AdamWSegment> segments_;
+  const TensorView* device_segments_;  // the same, as bytes
   const TensorView* m_;
   const TensorView* v_;
   int64_t updates_ = 0;
 };
-
-// What gradients are multiplied by so that their global L2 norm is at most max_norm: 1, or max_norm
-// / (norm + 1e-6) as torch.nn.utils.clip_grad_norm_ has it. max_norm 0: no clipping.
-double ClippingCoefficient(double norm, double max_norm);
 
 }  // namespace sluice

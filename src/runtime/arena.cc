@@ -1,17 +1,13 @@
 #include "runtime/arena.h"
 
-#include <sys/mman.h>
-
-#include <cstring>
-
-#include "absl/strings/str_cat.h"
 #include "core/check.h"
-#include "core/error.h"
 #include "core/integer_math.h"
+#include "core/status.h"
 
 namespace sluice {
 namespace {
-constexpr int64_t kAlignment = 64;
+constexpr int64_t kAlignment =
+    256;  // of what a GPU moves at once, and more than any kernel asks for
 }
 
 absl::string_view MemoryPurposeName(MemoryPurpose purpose) {
@@ -36,7 +32,7 @@ absl::string_view MemoryPurposeName(MemoryPurpose purpose) {
 }
 
 Arena::~Arena() {
-  if (block_ != nullptr) munmap(block_, bytes_);
+  if (block_ != nullptr) device_->Free(block_, bytes_);
 }
 
 const TensorView* Arena::Reserve(absl::string_view name, MemoryPurpose purpose, DType dtype,
@@ -48,27 +44,23 @@ const TensorView* Arena::Reserve(absl::string_view name, MemoryPurpose purpose, 
   return &slices_.back().view;
 }
 
-absl::Status Arena::Allocate(ArenaFill fill) {
+absl::Status Arena::Allocate(ArenaFill fill, Device& device) {
   CHECK(!allocated());
   if (bytes_ == 0) bytes_ = kAlignment;
-  void* block = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (block == MAP_FAILED) {
-    return DeviceError("out of memory", "arena",
-                       absl::StrCat(bytes_, " bytes: ", std::strerror(errno)));
-  }
-#ifdef MADV_HUGEPAGE
-  madvise(block, bytes_, MADV_HUGEPAGE);  // fewer TLB misses; a refusal costs nothing
-#endif
-  block_ = static_cast<char*>(block);
+  const absl::StatusOr<void*> block = device.Allocate("arena", bytes_);
+  if (!block.ok()) return block.status();
+  device_ = &device;
+  block_ = static_cast<char*>(*block);
   for (Slice& slice : slices_) {
     slice.view = TensorView(block_ + slice.offset, slice.view.dtype(), slice.view.shape());
     const bool state = slice.purpose == MemoryPurpose::kMasterWeights ||
                        slice.purpose == MemoryPurpose::kWorkingWeights ||
                        slice.purpose == MemoryPurpose::kGradients ||
                        slice.purpose == MemoryPurpose::kOptimizerState;
-    // Fresh pages are zero already, so kZero touches nothing and unused slices cost nothing.
-    if (fill == ArenaFill::kPoison && !state)
-      std::memset(slice.view.data(), 0xFF, slice.view.bytes());
+    // Fresh memory is zero already.
+    if (fill == ArenaFill::kPoison && !state) {
+      RETURN_IF_ERROR(device.Fill(slice.view.data(), 0xFF, slice.view.bytes()));
+    }
   }
   return absl::OkStatus();
 }

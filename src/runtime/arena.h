@@ -4,8 +4,8 @@
 //
 //   Arena arena;
 //   const TensorView* hidden = arena.Reserve("layer.0.hidden", MemoryPurpose::kActivations,
-//   DType::kBFloat16, {2048, 768}); RETURN_IF_ERROR(arena.Allocate(ArenaFill::kZero));
-//   hidden->as<bf16>()[0] …
+//   DType::kBFloat16, {2048, 768}); RETURN_IF_ERROR(arena.Allocate(ArenaFill::kZero, device));
+//   hidden->as<bf16>()[0] …  on the CPU; elsewhere only kernels of the device may follow it
 #pragma once
 
 #include <cstdint>
@@ -16,6 +16,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "runtime/device.h"
 #include "runtime/tensor.h"
 
 namespace sluice {
@@ -42,14 +43,14 @@ class Arena {
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
-  // A slice of its own, 64-byte aligned. The view's address stays valid; its data is null until
-  // Allocate.
+  // A slice of its own, aligned to 256 bytes. The view's address stays valid; its data is null
+  // until Allocate.
   const TensorView* Reserve(absl::string_view name, MemoryPurpose purpose, DType dtype,
                             const Shape& shape);
 
-  // Gives every slice its memory (parameters' purposes are always zeroed first). Call once.
-  // DeviceError when there is none.
-  absl::Status Allocate(ArenaFill fill);
+  // Gives every slice its memory, of `device`, which outlives the arena (parameters' purposes are
+  // always zeroed first). Call once. DeviceError when there is none.
+  absl::Status Allocate(ArenaFill fill, Device& device);
 
   bool allocated() const { return block_ != nullptr; }
   int64_t bytes() const { return bytes_; }
@@ -66,6 +67,7 @@ class Arena {
  private:
   std::deque<Slice> slices_;  // a deque: growing it moves nothing
   int64_t bytes_ = 0;
+  Device* device_ = nullptr;
   char* block_ = nullptr;
 };
 

@@ -140,6 +140,7 @@ Json StepJson(const BenchArguments& arguments, const RunConfig& config,
       {"model", config.name},
       {"variant", config.model.attention.variant},
       {"dtype", config.training.precision},
+      {"device", result.device},
       {"batch", arguments.batch},
       {"length", arguments.length},
       {"threads", ComputeThreads()},
@@ -163,11 +164,12 @@ Json StepJson(const BenchArguments& arguments, const RunConfig& config,
 
 void PrintStep(const Json& report) {
   auto number = [&](const char* name) { return report[name].get<double>(); };
-  std::printf("%s, %s attention, %s, batch %ld x %ld, %d threads: %.1f tokens/s\n",
+  std::printf("%s, %s attention, %s, batch %ld x %ld, %d threads on %s: %.1f tokens/s\n",
               report["model"].get<std::string>().c_str(),
               report["variant"].get<std::string>().c_str(),
               report["dtype"].get<std::string>().c_str(), report["batch"].get<long>(),
-              report["length"].get<long>(), report["threads"].get<int>(), number("tokens_per_s"));
+              report["length"].get<long>(), report["threads"].get<int>(),
+              report["device"].get<std::string>().c_str(), number("tokens_per_s"));
   std::printf("step %.3f s (fastest %.3f, slowest %.3f, first %.3f), loss %.4f\n", number("step_s"),
               number("min_s"), number("max_s"), number("first_step_s"), number("loss"));
   std::printf("%.1f %% of the measured matmul rate of %.0f GFLOP/s\n", 100 * number("matmul_share"),

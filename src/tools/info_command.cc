@@ -8,6 +8,7 @@
 #include "core/version.h"
 #include "nlohmann/json.hpp"
 #include "ops/processor.h"
+#include "runtime/device.h"
 #include "tools/commands.h"
 #include "train/compute_threads.h"
 
@@ -18,13 +19,16 @@ nlohmann::ordered_json Describe(int threads) {
   const ProcessorFeatures features = ReadProcessorFeatures();
   nlohmann::ordered_json info;
   info["version"] = kVersion;
-  info["compiled_in"] = {{"cpu", true}, {"cuda", false}, {"mpi", "Open MPI"}};
+  info["compiled_in"] = {{"cpu", true}, {"cuda", BuiltWithCuda()}, {"mpi", "Open MPI"}};
   info["processor"] = {{"model", features.model_name},
                        {"usable_cores", features.logical_cores},
                        {"avx2", features.avx2},
                        {"avx512", features.avx512},
                        {"avx512_bf16", features.avx512_bf16},
                        {"amx_bf16", features.amx_bf16}};
+  // What runtime.device cuda would run on, or why it cannot.
+  const auto device = Device::Open("cuda", 0);
+  info["cuda"] = device.ok() ? (*device)->Description() : std::string(device.status().message());
   info["threads"] = threads;
   for (const OpImplementation& op : cpu::Implementations()) {
     info["implementations"].push_back(
@@ -37,9 +41,11 @@ nlohmann::ordered_json Describe(int threads) {
 }
 
 void PrintText(const nlohmann::ordered_json& info) {
-  std::printf("sluice %s, built with: CPU kernels, MPI (%s); without: CUDA\n",
-              info["version"].get<std::string>().c_str(),
-              info["compiled_in"]["mpi"].get<std::string>().c_str());
+  const bool cuda = info["compiled_in"]["cuda"].get<bool>();
+  std::printf("sluice %s, built with: CPU kernels, %sMPI (%s)%s\n",
+              info["version"].get<std::string>().c_str(), cuda ? "CUDA kernels, " : "",
+              info["compiled_in"]["mpi"].get<std::string>().c_str(), cuda ? "" : "; without: CUDA");
+  std::printf("devices:   cpu, cuda (%s)\n", info["cuda"].get<std::string>().c_str());
   const auto& processor = info["processor"];
   auto yes = [&](const char* name) { return processor[name].get<bool>() ? "yes" : "no"; };
   std::printf("processor: %s, %d usable cores, %d threads\n",

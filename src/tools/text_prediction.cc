@@ -92,9 +92,9 @@ absl::StatusOr<std::vector<MaskCandidates>> FillMasks(LoadedModel& model,
   std::vector<MaskCandidates> masks;
   for (int32_t t = 0; t < batch.T; ++t) {
     if (ids[t] != tokenizer.special().mask) continue;
-    ASSIGN_OR_RETURN(const TensorView logits,
-                     model.engine->model().Predict(model.engine->context(), batch, {t}));
-    masks.push_back({t, MostProbable(logits.as<float>(), Vocabulary(model, tokenizer), top)});
+    ASSIGN_OR_RETURN(const HostTensor logits, model.engine->Predict(batch, {t}));
+    masks.push_back(
+        {t, MostProbable(logits.view().as<float>(), Vocabulary(model, tokenizer), top)});
   }
   if (masks.empty()) return UsageError("the text has no [MASK] to fill in", text);
   return masks;
@@ -124,10 +124,9 @@ absl::StatusOr<Continuation> ContinueText(LoadedModel& model, const Tokenizer& t
       break;
     }
     const auto last = static_cast<int32_t>(ids.size()) - 1;
-    ASSIGN_OR_RETURN(const TensorView logits,
-                     model.engine->model().Predict(model.engine->context(), OneRow(ids), {last}));
+    ASSIGN_OR_RETURN(const HostTensor logits, model.engine->Predict(OneRow(ids), {last}));
     const std::vector<TokenProbability> candidates =
-        MostProbable(logits.as<float>(), vocabulary, drawn_from);
+        MostProbable(logits.view().as<float>(), vocabulary, drawn_from);
     result.tokens.push_back(Draw(candidates, n, options));
     ids.push_back(result.tokens.back().id);
     if (ids.back() == eos) {

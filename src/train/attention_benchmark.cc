@@ -114,13 +114,14 @@ absl::StatusOr<std::vector<AttentionTiming>> BenchmarkAttention(
     const AttentionBenchmarkOptions& options) {
   CHECK(options.dtype == DType::kBFloat16 || options.dtype == DType::kFloat32);
   const AttentionDims dims{options.batch, options.length, options.heads, options.head_size};
-  ExecutionContext context;
+  const std::unique_ptr<Device> device = Device::OpenCpu();
+  ExecutionContext context(*device);
   Arena arena;
   const Buffers buffers = Plan(arena, options);
   ops::PlanAttention(context, dims, /*train=*/true);
   ops::PlanAttentionGate(context, dims.B * dims.T, dims.H * dims.D, dims.H);
   context.ReserveWorkspace(arena);
-  RETURN_IF_ERROR(arena.Allocate(ArenaFill::kZero));
+  RETURN_IF_ERROR(arena.Allocate(ArenaFill::kZero, *device));
   FillRandom(*buffers.qkv, 1);
   FillRandom(*buffers.dout, 2);
   FillRandom(*buffers.gate_weight, 3);

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/check.h"
 #include "core/error.h"
+#include "core/integer_math.h"
 #include "core/status.h"
 #include "model/initialize.h"
 #include "ops/elementwise.h"
@@ -28,7 +29,9 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const RunConfig& config,
     return UsageError("a micro-batch has more tokens than 2147483647", "",
                       absl::StrCat(options.max_batch, " sequences of ", row));
   }
-  auto engine = std::unique_ptr<Engine>(new Engine(config, options));
+  ASSIGN_OR_RETURN(std::unique_ptr<Device> device,
+                   Device::Open(options.device, options.local_rank));
+  auto engine = std::unique_ptr<Engine>(new Engine(config, options, std::move(device)));
   const ModelBuild build{.context = engine->context_,
                          .arena = engine->arena_,
                          .parameters = engine->parameters_,
@@ -40,40 +43,92 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const RunConfig& config,
   ASSIGN_OR_RETURN(engine->model_, LanguageModel::Create(build, config));
   engine->parameters_.Plan(engine->arena_, options.dtype, options.train);
   if (options.train) {
-    engine->optimizer_ =
-        std::make_unique<AdamWOptimizer>(config.optimizer, engine->parameters_, engine->arena_);
+    engine->optimizer_ = std::make_unique<AdamWOptimizer>(config.optimizer, engine->parameters_,
+                                                          engine->context_, engine->arena_);
   }
+  engine->results_ = engine->arena_.Reserve("step results", MemoryPurpose::kScratch, DType::kInt64,
+                                            {CeilDiv(sizeof(StepResults), 8)});
   engine->context_.ReserveWorkspace(engine->arena_);
   return engine;
 }
 
 absl::Status Engine::Allocate(ArenaFill fill) {
-  RETURN_IF_ERROR(arena_.Allocate(fill));
+  RETURN_IF_ERROR(arena_.Allocate(fill, *device_));
   model_->Bind(parameters_);
-  InitializeParameters(config_.training.seed, parameters_);
+  if (optimizer_ != nullptr) RETURN_IF_ERROR(optimizer_->Bind(context_));
+  RETURN_IF_ERROR(ZeroLosses());
+  RETURN_IF_ERROR(InitializeParameters(config_.training.seed, context_, parameters_));
+  model_->WeightsChanged();
+  return device_->Synchronize();
+}
+
+absl::Status Engine::WeightsLoaded() {
+  RETURN_IF_ERROR(
+      ops::RoundToWorking(context_, parameters_.flat_master(), parameters_.flat_working()));
   model_->WeightsChanged();
   return absl::OkStatus();
 }
 
-void Engine::WeightsLoaded() {
-  RoundMasterToWorking(parameters_);
+absl::Status Engine::ForwardBackward(const Batch& batch, const ForwardOptions& options,
+                                     const LanguageModel::GradientReady& gradient_ready) {
+  CHECK(options_.train && options.train);
+  RETURN_IF_ERROR(model_->Forward(context_, batch, options, &results()->losses));
+  return model_->Backward(context_, gradient_ready);
+}
+
+absl::StatusOr<ModelLosses> Engine::ReadLosses() {
+  ModelLosses losses;
+  RETURN_IF_ERROR(device_->CopyToHost(&losses, &results()->losses, sizeof(losses)));
+  return losses;
+}
+
+absl::Status Engine::SetLosses(const ModelLosses& losses) {
+  return device_->CopyToDevice(&results()->losses, &losses, sizeof(losses));
+}
+
+absl::StatusOr<UpdateOutcome> Engine::ClipAndUpdate(double learning_rate, double gradient_scale) {
+  RETURN_IF_ERROR(optimizer_->ClipAndUpdate(context_, parameters_,
+                                            {.learning_rate = learning_rate,
+                                             .gradient_scale = gradient_scale,
+                                             .loss = &results()->losses.language_model.loss,
+                                             .decision = &results()->decision}));
   model_->WeightsChanged();
+  StepResults step;
+  RETURN_IF_ERROR(device_->CopyToHost(&step, results(), sizeof(step)));
+  RETURN_IF_ERROR(ZeroLosses());
+  return UpdateOutcome{step.losses, step.decision.gradient_norm, step.decision.skip == 0};
+}
+
+absl::Status Engine::AddTo(ModelLosses& losses) {
+  ASSIGN_OR_RETURN(const ModelLosses sums, ReadLosses());
+  RETURN_IF_ERROR(ZeroLosses());
+  const auto add = [](const LossSums& x, LossSums& y) {
+    y.loss += x.loss;
+    y.targets += x.targets;
+    y.correct += x.correct;
+  };
+  add(sums.language_model, losses.language_model);
+  add(sums.next_sentence, losses.next_sentence);
+  return absl::OkStatus();
 }
 
 absl::Status Engine::ForwardBackward(const Batch& batch, const ForwardOptions& options,
                                      ModelLosses& losses,
                                      const LanguageModel::GradientReady& gradient_ready) {
-  CHECK(options_.train && options.train);
-  RETURN_IF_ERROR(model_->Forward(context_, batch, options, losses));
-  return model_->Backward(context_, gradient_ready);
+  RETURN_IF_ERROR(ForwardBackward(batch, options, gradient_ready));
+  return AddTo(losses);
 }
 
 absl::Status Engine::Evaluate(const Batch& batch, ModelLosses& losses, Observer* observer) {
-  return model_->Forward(context_, batch, ForwardOptions{.observer = observer}, losses);
+  RETURN_IF_ERROR(
+      model_->Forward(context_, batch, ForwardOptions{.observer = observer}, &results()->losses));
+  return AddTo(losses);
 }
 
-double Engine::GradientNorm(double gradient_scale) const {
-  return std::sqrt(ops::SumOfSquares(context_, parameters_.flat_gradient())) * gradient_scale;
+absl::StatusOr<HostTensor> Engine::Predict(const Batch& batch,
+                                           const std::vector<int32_t>& positions) {
+  ASSIGN_OR_RETURN(const TensorView logits, model_->Predict(context_, batch, positions));
+  return HostTensor::Read(*device_, logits);
 }
 
 absl::Status Engine::Update(double learning_rate, double gradient_scale) {

@@ -4,19 +4,33 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "config/run_config.h"
 #include "model/language_model.h"
 #include "optim/adamw.h"
+#include "runtime/device.h"
+#include "runtime/host_tensor.h"
 
 namespace sluice {
 
 struct EngineOptions {
   DType dtype = DType::kBFloat16;
-  int64_t max_batch = 1;  // sequences of the largest batch of this rank
-  int64_t length = 0;     // tokens of the longest sequence
-  bool train = false;     // backward and optimizer
+  int64_t max_batch = 1;       // sequences of the largest batch of this rank
+  int64_t length = 0;          // tokens of the longest sequence
+  bool train = false;          // backward and optimizer
+  std::string device = "cpu";  // runtime.device
+  int local_rank = 0;          // among the ranks of this machine: chooses the GPU
+};
+
+// What came of an update.
+struct UpdateOutcome {
+  ModelLosses losses;    // since the last update, of this rank or as SetLosses had them
+  double gradient_norm;  // global L2, scaled, before clipping
+  bool applied;          // false: loss or norm is not finite, and the weights are as they were
 };
 
 // The dtype that training.precision names; UsageError otherwise.
@@ -24,7 +38,7 @@ absl::StatusOr<DType> ParsePrecision(const std::string& precision);
 
 class Engine {
  public:
-  // Plans. config.model.vocab_size must be known.
+  // Opens the device and plans. config.model.vocab_size must be known.
   static absl::StatusOr<std::unique_ptr<Engine>> Create(const RunConfig& config,
                                                         const EngineOptions& options);
 
@@ -33,22 +47,37 @@ class Engine {
 
   // After weights were written from outside (a checkpoint): rounds masters to working weights,
   // drops packed copies.
-  void WeightsLoaded();
+  absl::Status WeightsLoaded();
 
-  // Forward and backward of one micro-batch; adds to the flat gradient and to losses.
+  // Forward and backward of one micro-batch; adds to the flat gradient and to the step's losses. On
+  // a GPU it returns when all is on its way.
+  absl::Status ForwardBackward(const Batch& batch, const ForwardOptions& options,
+                               const LanguageModel::GradientReady& gradient_ready = nullptr);
+  // The step's losses, summed since the last update on this rank. Waits.
+  absl::StatusOr<ModelLosses> ReadLosses();
+  // Puts the sums of all ranks in their place, for the update to look at.
+  absl::Status SetLosses(const ModelLosses& losses);
+  // One AdamW update with the flat gradient times gradient_scale, clipped to
+  // optimizer.max_grad_norm, unless losses or gradients are not finite; then gradient and losses
+  // are zero. The one place where a step waits for a GPU.
+  absl::StatusOr<UpdateOutcome> ClipAndUpdate(double learning_rate, double gradient_scale);
+
+  // The same in pieces, each of which waits: adds to `losses`, which are the caller's;
   absl::Status ForwardBackward(const Batch& batch, const ForwardOptions& options,
                                ModelLosses& losses,
                                const LanguageModel::GradientReady& gradient_ready = nullptr);
-  // Forward without dropout; adds to losses.
+  // forward without dropout; adds to `losses`;
   absl::Status Evaluate(const Batch& batch, ModelLosses& losses, Observer* observer = nullptr);
-  // L2 norm of the flat gradient times gradient_scale.
-  double GradientNorm(double gradient_scale) const;
-  // One AdamW update with the flat gradient times gradient_scale; zeroes the gradient.
+  // one AdamW update with the flat gradient times gradient_scale; zeroes the gradient.
   absl::Status Update(double learning_rate, double gradient_scale);
+
+  // Logits (positions, V) of the model, on the host: LanguageModel::Predict.
+  absl::StatusOr<HostTensor> Predict(const Batch& batch, const std::vector<int32_t>& positions);
 
   const RunConfig& config() const { return config_; }
   const EngineOptions& options() const { return options_; }
   ExecutionContext& context() { return context_; }
+  Device& device() const { return *device_; }
   const Arena& arena() const { return arena_; }
   const ParameterStore& parameters() const { return parameters_; }
   LanguageModel& model() { return *model_; }
@@ -56,13 +85,23 @@ class Engine {
   const AdamWOptimizer& optimizer() const { return *optimizer_; }
 
  private:
-  Engine(const RunConfig& config, const EngineOptions& options)
-      : config_(config), options_(options) {}
+  Engine(const RunConfig& config, const EngineOptions& options, std::unique_ptr<Device> device)
+      : config_(config), options_(options), device_(std::move(device)), context_(*device_) {}
+  // Of a step, in memory of the device, side by side so that they are read together.
+  struct StepResults {
+    ModelLosses losses;
+    UpdateDecision decision;
+  };
+  StepResults* results() const { return static_cast<StepResults*>(results_->data()); }
+  absl::Status ZeroLosses() { return device_->Fill(&results()->losses, 0, sizeof(ModelLosses)); }
+  absl::Status AddTo(ModelLosses& losses);
 
   RunConfig config_;
   EngineOptions options_;
+  std::unique_ptr<Device> device_;  // before what lies in its memory
   ExecutionContext context_;
   Arena arena_;
+  const TensorView* results_ = nullptr;  // StepResults, as bytes
   ParameterStore parameters_;
   std::unique_ptr<LanguageModel> model_;
   std::unique_ptr<AdamWOptimizer> optimizer_;  // null without train

@@ -47,10 +47,11 @@ absl::StatusOr<LoadedModel> LoadModel(const std::string& path, const LoadModelOp
   ASSIGN_OR_RETURN(model.engine, Engine::Create(model.config, {.dtype = dtype,
                                                                .max_batch = options.max_batch,
                                                                .length = length,
-                                                               .train = false}));
+                                                               .train = false,
+                                                               .device = options.device,
+                                                               .local_rank = options.local_rank}));
   RETURN_IF_ERROR(model.engine->Allocate());
-  RETURN_IF_ERROR(ReadCheckpointModel(model.folder, ModelDestinations(model.engine->parameters())));
-  model.engine->WeightsLoaded();
+  RETURN_IF_ERROR(LoadWeights(model.folder, *model.engine));
   return model;
 }
 

@@ -15,6 +15,8 @@ struct LoadModelOptions {
   int64_t max_batch = 1;
   int64_t length = 0;  // tokens; 0: the configuration's sequence_length; kLongest: as long as the
                        // model has positions
+  std::string device = "cpu";  // of EngineOptions
+  int local_rank = 0;
 };
 
 struct LoadedModel {

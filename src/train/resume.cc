@@ -17,13 +17,15 @@
 #include "core/status.h"
 #include "core/version.h"
 #include "data/vocabulary_file.h"
+#include "runtime/host_tensor.h"
 #include "train/load_model.h"
 
 namespace sluice {
 namespace {
 
-std::span<float> Values(const TensorView& view) {
-  return {view.as<float>(), static_cast<size_t>(view.elements())};
+// A parameter's part of a flat buffer.
+std::span<float> ValuesOf(const Parameter& parameter, const TensorView& flat) {
+  return {flat.as<float>() + parameter.offset, static_cast<size_t>(parameter.elements())};
 }
 
 // Keys that decide what is computed. A run that goes on with another value would be a different
@@ -66,14 +68,22 @@ absl::Status CheckSameRun(const std::string& folder, const CheckpointState& stat
       folder, differences);
 }
 
-std::vector<TensorDestination> OptimizerDestinations(const ParameterStore& parameters,
-                                                     const AdamWOptimizer& optimizer) {
+std::vector<TensorDestination> WeightDestinations(const ParameterStore& parameters,
+                                                  const TensorView& flat) {
   std::vector<TensorDestination> tensors;
   for (const Parameter& parameter : parameters.parameters()) {
-    tensors.push_back({"m/" + parameter.name, parameter.shape,
-                       Values(AdamWOptimizer::SliceOf(optimizer.first_moment(), parameter))});
-    tensors.push_back({"v/" + parameter.name, parameter.shape,
-                       Values(AdamWOptimizer::SliceOf(optimizer.second_moment(), parameter))});
+    tensors.push_back({parameter.name, parameter.shape, ValuesOf(parameter, flat)});
+  }
+  return tensors;
+}
+
+std::vector<TensorDestination> OptimizerDestinations(const ParameterStore& parameters,
+                                                     const TensorView& first_moment,
+                                                     const TensorView& second_moment) {
+  std::vector<TensorDestination> tensors;
+  for (const Parameter& parameter : parameters.parameters()) {
+    tensors.push_back({"m/" + parameter.name, parameter.shape, ValuesOf(parameter, first_moment)});
+    tensors.push_back({"v/" + parameter.name, parameter.shape, ValuesOf(parameter, second_moment)});
   }
   return tensors;
 }
@@ -112,16 +122,6 @@ void TrainingState::RememberMetric(double perplexity) {
   best_step = step;
 }
 
-std::vector<TensorDestination> ModelDestinations(const ParameterStore& parameters) {
-  std::vector<TensorDestination> tensors;
-  for (size_t i = 0; i < parameters.parameters().size(); ++i) {
-    const Parameter& parameter = parameters.parameters()[i];
-    tensors.push_back(
-        {parameter.name, parameter.shape, Values(parameters.Master(static_cast<int>(i)))});
-  }
-  return tensors;
-}
-
 absl::StatusOr<std::string> FindCheckpointToResume(const std::string& resume,
                                                    const std::string& checkpoints_folder) {
   if (resume == "none") return "";
@@ -130,15 +130,27 @@ absl::StatusOr<std::string> FindCheckpointToResume(const std::string& resume,
   return newest.folder;
 }
 
+absl::Status LoadWeights(const std::string& folder, Engine& engine) {
+  HostTensor master = HostTensor::ToWrite(engine.device(), engine.parameters().flat_master());
+  RETURN_IF_ERROR(
+      ReadCheckpointModel(folder, WeightDestinations(engine.parameters(), master.view())));
+  RETURN_IF_ERROR(master.Store());
+  return engine.WeightsLoaded();
+}
+
 absl::StatusOr<TrainingState> LoadTraining(const std::string& folder, const RunConfig& config,
                                            const TokenizerIdentity& tokenizer, Engine& engine) {
   ASSIGN_OR_RETURN(const CheckpointState saved, ReadCheckpointState(folder));
   RETURN_IF_ERROR(CheckSameRun(folder, saved, config));
   RETURN_IF_ERROR(CheckSameVocabulary(folder, tokenizer));
-  RETURN_IF_ERROR(ReadCheckpointModel(folder, ModelDestinations(engine.parameters())));
-  RETURN_IF_ERROR(ReadCheckpointOptimizer(
-      folder, OptimizerDestinations(engine.parameters(), engine.optimizer())));
-  engine.WeightsLoaded();
+  const ParameterStore& parameters = engine.parameters();
+  HostTensor m = HostTensor::ToWrite(engine.device(), engine.optimizer().first_moment());
+  HostTensor v = HostTensor::ToWrite(engine.device(), engine.optimizer().second_moment());
+  RETURN_IF_ERROR(LoadWeights(folder, engine));
+  RETURN_IF_ERROR(
+      ReadCheckpointOptimizer(folder, OptimizerDestinations(parameters, m.view(), v.view())));
+  RETURN_IF_ERROR(m.Store());
+  RETURN_IF_ERROR(v.Store());
   engine.optimizer().set_updates(saved.step);
   TrainingState state;
   state.step = saved.step;
@@ -151,8 +163,14 @@ absl::StatusOr<TrainingState> LoadTraining(const std::string& folder, const RunC
 absl::Status SaveTraining(const std::string& checkpoints_folder, const TrainingSnapshot& run) {
   const auto& [config, state, world_size, engine, gates, data, sequences_per_epoch] = run;
   CheckpointContents contents;
-  contents.model = AsNamed(ModelDestinations(engine.parameters()));
-  contents.optimizer = AsNamed(OptimizerDestinations(engine.parameters(), engine.optimizer()));
+  Device& device = engine.device();
+  const AdamWOptimizer& optimizer = engine.optimizer();
+  ASSIGN_OR_RETURN(const HostTensor master,
+                   HostTensor::Read(device, engine.parameters().flat_master()));
+  ASSIGN_OR_RETURN(const HostTensor m, HostTensor::Read(device, optimizer.first_moment()));
+  ASSIGN_OR_RETURN(const HostTensor v, HostTensor::Read(device, optimizer.second_moment()));
+  contents.model = AsNamed(WeightDestinations(engine.parameters(), master.view()));
+  contents.optimizer = AsNamed(OptimizerDestinations(engine.parameters(), m.view(), v.view()));
   contents.gates = gates;
   contents.state.sluice_version = kVersion;
   contents.state.step = state.step;

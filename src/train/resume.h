@@ -55,7 +55,7 @@ struct TrainingSnapshot {
 };
 absl::Status SaveTraining(const std::string& checkpoints_folder, const TrainingSnapshot& run);
 
-// All parameters as destinations in the master weights.
-std::vector<TensorDestination> ModelDestinations(const ParameterStore& parameters);
+// Reads the weights of the checkpoint in `folder` alone.
+absl::Status LoadWeights(const std::string& folder, Engine& engine);
 
 }  // namespace sluice

@@ -9,9 +9,9 @@
 #include "core/philox.h"
 #include "core/status.h"
 #include "model/operation_count.h"
-#include "ops/processor.h"
 #include "train/dry_run.h"
 #include "train/engine.h"
+#include "train/matmul_rate.h"
 
 namespace sluice {
 namespace {
@@ -52,13 +52,11 @@ Batch RandomTokens(const StepBenchmarkOptions& options) {
 }
 
 absl::Status OneStep(Engine& engine, const Batch& batch, LossSums& sums) {
-  ModelLosses losses;
-  RETURN_IF_ERROR(engine.ForwardBackward(batch, {.train = true, .seed = 1}, losses));
-  sums = losses.language_model;
-  const double scale = 1 / static_cast<double>(sums.targets);
-  const double norm = engine.GradientNorm(scale);
-  return engine.Update(1e-4,
-                       scale * ClippingCoefficient(norm, engine.config().optimizer.max_grad_norm));
+  RETURN_IF_ERROR(engine.ForwardBackward(batch, {.train = true, .seed = 1}));
+  const double scale = 1 / static_cast<double>(batch.targets.size());
+  ASSIGN_OR_RETURN(const UpdateOutcome outcome, engine.ClipAndUpdate(1e-4, scale));
+  sums = outcome.losses.language_model;
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -71,22 +69,24 @@ int64_t PeakResidentBytes() {
 
 absl::StatusOr<StepBenchmark> BenchmarkStep(const StepBenchmarkOptions& options) {
   ASSIGN_OR_RETURN(const DType dtype, ParsePrecision(options.config.training.precision));
-  const bool is_bf16 = dtype == DType::kBFloat16;
   StepBenchmark result;
-  ASSIGN_OR_RETURN(
-      const std::unique_ptr<Engine> engine,
-      Engine::Create(
-          options.config,
-          {.dtype = dtype, .max_batch = options.batch, .length = options.length, .train = true}));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine,
+                   Engine::Create(options.config, {.dtype = dtype,
+                                                   .max_batch = options.batch,
+                                                   .length = options.length,
+                                                   .train = true,
+                                                   .device = options.config.runtime.device}));
+  result.device = engine->device().Description();
   result.planned_bytes = PlannedResidentBytes(*engine, {});
   RETURN_IF_ERROR(engine->Allocate());
   const Batch batch = RandomTokens(options);
   const int64_t N = batch.B * batch.T;
   const ModelConfig& model = options.config.model;
-  auto matmul_gflops = [&] {
-    return cpu::MeasureMatmulGflops(is_bf16, N, model.hidden_size, model.intermediate_size, 8);
+  const auto matmul_gflops = [&] {
+    return MeasureMatmulGflops(engine->device(), dtype,
+                               {N, model.hidden_size, model.intermediate_size}, 8);
   };
-  result.matmul_gflops = matmul_gflops();
+  ASSIGN_OR_RETURN(const double before, matmul_gflops());
 
   OpTimes op_times;
   LossSums sums;
@@ -100,7 +100,8 @@ absl::StatusOr<StepBenchmark> BenchmarkStep(const StepBenchmarkOptions& options)
     if (step == 0) result.first_step_s = elapsed;
     if (step >= options.warmup) seconds.push_back(elapsed);
   }
-  result.matmul_gflops = std::max(result.matmul_gflops, matmul_gflops());
+  ASSIGN_OR_RETURN(const double after, matmul_gflops());
+  result.matmul_gflops = std::max(before, after);
 
   std::sort(seconds.begin(), seconds.end());
   result.median_s = seconds[seconds.size() / 2];

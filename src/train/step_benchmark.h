@@ -13,8 +13,8 @@
 namespace sluice {
 
 struct StepBenchmarkOptions {
-  RunConfig config;  // model, optimizer, training.precision, data.mlm_probability; model.vocab_size
-                     // must be set
+  RunConfig config;  // model, optimizer, training.precision, data.mlm_probability, runtime.device;
+                     // model.vocab_size must be set
   int64_t batch = 16;
   int64_t length = 128;
   int64_t warmup = 2;
@@ -22,6 +22,7 @@ struct StepBenchmarkOptions {
 };
 
 struct StepBenchmark {
+  std::string device;
   double tokens_per_s = 0;  // of the median step
   double median_s = 0, min_s = 0, max_s = 0;
   double first_step_s = 0;   // with making the library's primitives

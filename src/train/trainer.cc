@@ -15,9 +15,9 @@
 #include "core/status.h"
 #include "data/open_batch_source.h"
 #include "model/operation_count.h"
-#include "ops/processor.h"
 #include "optim/learning_rate.h"
 #include "train/compute_threads.h"
+#include "train/matmul_rate.h"
 
 namespace sluice {
 
@@ -66,12 +66,19 @@ absl::Status Trainer::PlanEngine() {
   ASSIGN_OR_RETURN(engine_, Engine::Create(config_, {.dtype = dtype,
                                                      .max_batch = micro_batch,
                                                      .length = config_.data.sequence_length,
-                                                     .train = true}));
+                                                     .train = true,
+                                                     .device = config_.runtime.device,
+                                                     .local_rank = comm_.local_rank()}));
+  if (engine_->device().is_cuda() && comm_.world_size() > 1) {
+    return UsageError("runtime.device cuda trains on one rank",
+                      absl::StrCat(comm_.world_size(), " ranks"));
+  }
   return absl::OkStatus();
 }
 
 std::string Trainer::Describe() const {
-  return absl::StrCat("training data: ", train_data_->Summary(), "\n",
+  return absl::StrCat("training data: ", train_data_->Summary(),
+                      "\ndevice: ", engine_->device().Description(), "\n",
                       DescribePlan(*engine_, {.world_size = comm_.world_size(),
                                               .threads = threads_,
                                               .train_sequences = train_data_->sequences_per_epoch(),
@@ -82,7 +89,7 @@ absl::Status Trainer::Prepare() {
   RETURN_IF_ERROR(comm_.Agree(engine_->Allocate()));
   RETURN_IF_ERROR(comm_.Agree(Resume()));
   RETURN_IF_ERROR(comm_.Agree(comm_.rank() == 0 ? OpenFolder() : absl::OkStatus()));
-  const TensorView gradient = engine_->parameters().flat_gradient();
+  const TensorView gradient = engine_->parameters().flat_gradient();  // memory of the device
   buckets_ = std::make_unique<GradientBuckets>(
       comm_, std::span<float>(gradient.as<float>(), gradient.elements()),
       config_.runtime.gradient_bucket_bytes);
@@ -143,8 +150,16 @@ void Trainer::StartPrefetcher() {
 
 absl::Status Trainer::MeasureMatmulRate() {
   RETURN_IF_ERROR(comm_.Barrier());
-  const bool is_bf16 = engine_->options().dtype == DType::kBFloat16;
-  double gflops = cpu::MeasureMatmulGflops(is_bf16, 2048, 768, 3072, 5);
+  // A GPU's rate depends on the shape: that of the model's own largest products.
+  const int64_t rows = engine_->options().max_batch * engine_->options().length;
+  const MatmulShape shape =
+      engine_->device().is_cuda()
+          ? MatmulShape{rows, config_.model.hidden_size, config_.model.intermediate_size}
+          : MatmulShape{2048, 768, 3072};
+  absl::StatusOr<double> measured =
+      MeasureMatmulGflops(engine_->device(), engine_->options().dtype, shape, 5);
+  RETURN_IF_ERROR(comm_.Agree(measured.status()));
+  double gflops = *measured;
   RETURN_IF_ERROR(comm_.AllReduceSum(std::span<double>(&gflops, 1)));
   matmul_flops_ = 1e9 * gflops;
   return absl::OkStatus();
@@ -156,9 +171,10 @@ void Trainer::LogStart() const {
                           config_.model.attention.variant, engine_->parameters().parameter_count(),
                           config_.training.precision));
   LogInfo(absl::StrFormat(
-      "%d ranks (%s) x %d threads, %.0f GFLOP/s measured matmul rate, %.0f MiB planned a rank",
-      comm_.world_size(), comm_.name(), threads_, matmul_flops_ / 1e9,
-      static_cast<double>(engine_->arena().bytes()) / (1 << 20)));
+      "%d ranks (%s) x %d threads on %s, %.0f GFLOP/s measured matmul rate, %.0f MiB planned a "
+      "rank",
+      comm_.world_size(), comm_.name(), threads_, engine_->device().Description(),
+      matmul_flops_ / 1e9, static_cast<double>(engine_->arena().bytes()) / (1 << 20)));
   LogInfo(absl::StrCat("run folder: ", folder_.path()));
 }
 
@@ -180,29 +196,30 @@ absl::Status Trainer::Run() {
 }
 
 absl::Status Trainer::Step() {
-  ModelLosses losses;
   RETURN_IF_ERROR(
-      comm_.Agree(RunMicroBatches(losses)));  // 1 load  2 forward  3 backward, per micro-batch
-  RETURN_IF_ERROR(Reduce(losses));            // 4 reduce
-  RETURN_IF_ERROR(ApplyUpdate());             // 5 update
-  return Record();                            // 6 record
+      comm_.Agree(RunMicroBatches()));  // 1 load  2 forward  3 backward, per micro-batch
+  RETURN_IF_ERROR(Reduce());            // 4 reduce
+  RETURN_IF_ERROR(ApplyUpdate());       // 5 update
+  return Record();                      // 6 record
 }
 
-absl::Status Trainer::RunMicroBatches(ModelLosses& losses) {
+absl::Status Trainer::RunMicroBatches() {
+  language_model_ = next_sentence_ = LossSums();
   const int64_t parts = config_.training.gradient_accumulation_steps;
   for (int64_t part = 0; part < parts; ++part) {
     const absl::StatusOr<const Batch*> batch = prefetcher_->Next();
     RETURN_IF_ERROR(comm_.Agree(batch.status()));
     CHECK(*batch != nullptr);
+    language_model_.targets += std::ssize((*batch)->targets);
     // From here on ranks meet in the buckets' reductions only.
-    const absl::Status status = ForwardBackward(**batch, part + 1 == parts, losses);
+    const absl::Status status = ForwardBackward(**batch, part + 1 == parts);
     failed_alone_ = !status.ok();
     RETURN_IF_ERROR(status);
   }
   return absl::OkStatus();
 }
 
-absl::Status Trainer::ForwardBackward(const Batch& batch, bool last, ModelLosses& losses) {
+absl::Status Trainer::ForwardBackward(const Batch& batch, bool last) {
   const bool look = gates_->enabled() && state_.step % config_.telemetry.gate_statistics_every == 0;
   if (look) gates_->BeginBatch(batch);
   LanguageModel::GradientReady ready;
@@ -218,14 +235,21 @@ absl::Status Trainer::ForwardBackward(const Batch& batch, bool last, ModelLosses
                                    .seed = config_.training.seed,
                                    .next_sentence_weight = next_sentence_weight,
                                    .observer = look ? gates_.get() : nullptr},
-                                  losses, ready);
+                                  ready);
 }
 
-absl::Status Trainer::Reduce(const ModelLosses& losses) {
+// One rank leaves its losses where they are until the update has been put on its way: of them, the
+// update needs to know the number of targets alone, which the batches say.
+absl::Status Trainer::Reduce() {
   RETURN_IF_ERROR(buckets_->Finish());
+  const bool alone = comm_.world_size() == 1;
+  ModelLosses losses;
+  if (!alone) {
+    ASSIGN_OR_RETURN(losses, engine_->ReadLosses());
+  }
   const auto number = [](int64_t count) { return static_cast<double>(count); };
   double sums[] = {losses.language_model.loss,
-                   number(losses.language_model.targets),
+                   number(language_model_.targets),
                    number(losses.language_model.correct),
                    losses.next_sentence.loss,
                    number(losses.next_sentence.targets),
@@ -237,23 +261,24 @@ absl::Status Trainer::Reduce(const ModelLosses& losses) {
   language_model_ = {.loss = sums[0], .targets = count(sums[1]), .correct = count(sums[2])};
   next_sentence_ = {.loss = sums[3], .targets = count(sums[4]), .correct = count(sums[5])};
   stop_agreed_ = sums[6] > 0;
-  return absl::OkStatus();
+  return alone ? absl::OkStatus() : engine_->SetLosses({language_model_, next_sentence_});
 }
 
 absl::Status Trainer::ApplyUpdate() {
   const double scale = 1 / static_cast<double>(std::max<int64_t>(1, language_model_.targets));
-  gradient_norm_ = engine_->GradientNorm(scale);
   learning_rate_ = LearningRateAt(config_.schedule, config_.optimizer.learning_rate,
                                   config_.training.steps, state_.step);
-  if (!std::isfinite(gradient_norm_) || !std::isfinite(language_model_.loss)) {
+  ASSIGN_OR_RETURN(const UpdateOutcome outcome, engine_->ClipAndUpdate(learning_rate_, scale));
+  language_model_ = outcome.losses.language_model;
+  next_sentence_ = outcome.losses.next_sentence;
+  gradient_norm_ = outcome.gradient_norm;
+  if (!outcome.applied) {
     return DivergedError(
         absl::StrFormat("training diverged at step %d", state_.step + 1), folder_.path(),
         absl::StrFormat(
             "loss %g, gradient norm %g, learning rate %g; the weights of step %d are untouched",
             language_model_.loss * scale, gradient_norm_, learning_rate_, state_.step));
   }
-  const double clipping = ClippingCoefficient(gradient_norm_, config_.optimizer.max_grad_norm);
-  RETURN_IF_ERROR(engine_->Update(learning_rate_, scale * clipping));
   ++state_.step;
   state_.next_sample += config_.training.global_batch_size;
   return absl::OkStatus();

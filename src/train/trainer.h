@@ -76,9 +76,9 @@ class Trainer {
   void LogStart() const;
 
   // Parts of a step.
-  absl::Status RunMicroBatches(ModelLosses& losses);
-  absl::Status ForwardBackward(const Batch& batch, bool last, ModelLosses& losses);
-  absl::Status Reduce(const ModelLosses& losses);
+  absl::Status RunMicroBatches();
+  absl::Status ForwardBackward(const Batch& batch, bool last);
+  absl::Status Reduce();
   absl::Status ApplyUpdate();
   absl::Status Record();
 
@@ -109,7 +109,7 @@ class Trainer {
   bool stop_agreed_ = false;
   bool failed_alone_ = false;
 
-  // Of the step at hand, after Reduce: sums over ranks.
+  // Of the step at hand, after ApplyUpdate: sums over ranks.
   LossSums language_model_, next_sentence_;
   double gradient_norm_ = 0, learning_rate_ = 0;
   // Since the last report.

@@ -1,4 +1,5 @@
 // The same numbers whichever way a batch is cut, and the same bits when nothing changes.
+#include "core/check.h"
 #include "core/parallel.h"
 #include "small_model.h"
 #include "support/compare.h"
@@ -103,7 +104,7 @@ TEST(BertEquivalenceTest, GateForcedOpenEqualsVanillaAndZeroWeightsGiveHalf) {
       std::fill_n(gated->parameters().Master(p).as<float>(), parameter.elements(),
                   is_bias ? bias : 0.0f);
     }
-    gated->WeightsLoaded();
+    CHECK_OK(gated->WeightsLoaded());
     ModelLosses losses;
     EXPECT_TRUE(gated->Evaluate(batch, losses, &gates).ok());
     return losses.language_model.loss;

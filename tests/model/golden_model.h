@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/check.h"
 #include "small_model.h"
 #include "support/compare.h"
 #include "support/golden_file.h"
@@ -54,7 +55,7 @@ inline void LoadGoldenWeights(const GoldenFile& golden, Engine& engine) {
     std::copy(weight.floats.begin(), weight.floats.end(),
               engine.parameters().Master(static_cast<int>(p)).as<float>());
   }
-  engine.WeightsLoaded();
+  CHECK_OK(engine.WeightsLoaded());
 }
 
 inline void ExpectGoldenGradients(const GoldenFile& golden, const Engine& engine, double targets) {

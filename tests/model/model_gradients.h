@@ -17,7 +17,7 @@ inline double LossOf(Engine& engine, const Batch& batch, bool dropout,
   ModelLosses losses;
   const ForwardOptions options{
       .train = dropout, .seed = 3, .next_sentence_weight = next_sentence_weight};
-  EXPECT_TRUE(engine.model().Forward(engine.context(), batch, options, losses).ok());
+  EXPECT_TRUE(engine.model().Forward(engine.context(), batch, options, &losses).ok());
   return losses.language_model.loss + next_sentence_weight * losses.next_sentence.loss;
 }
 

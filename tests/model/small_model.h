@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "core/check.h"
 #include "core/philox.h"
 #include "gtest/gtest.h"
 #include "train/engine.h"
@@ -103,7 +104,7 @@ inline void CopyWeights(const Engine& from, Engine& to) {
       }
     }
   }
-  to.WeightsLoaded();
+  CHECK_OK(to.WeightsLoaded());
 }
 
 inline std::vector<double> FlatGradient(const Engine& engine) {

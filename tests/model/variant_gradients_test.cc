@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "core/check.h"
 #include "model_gradients.h"
 #include "small_model.h"
 
@@ -101,7 +102,7 @@ double LossOf(const RunConfig& config, const RunConfig& weights_of) {
                   engine->parameters().Master(static_cast<int>(p)).as<float>());
     }
   }
-  engine->WeightsLoaded();
+  CHECK_OK(engine->WeightsLoaded());
   ModelLosses losses;
   EXPECT_TRUE(engine->Evaluate(RandomBatch({}, 5), losses).ok());
   return losses.language_model.loss;

@@ -51,8 +51,9 @@ template <typename T>
 void RunChannelGate(const ChannelGateProblem& p, ChannelGateValues& values) {
   const DType dtype = DTypeOf<T>(), kept = DTypeOf<Accumulator<T>>();
   const int64_t N = p.N, C = p.C();
+  const auto device = Device::OpenCpu();
   Arena arena;
-  ExecutionContext context;
+  ExecutionContext context(*device);
   const auto reserve = [&](DType type, const Shape& shape) {
     return arena.Reserve("tensor", MemoryPurpose::kScratch, type, shape);
   };
@@ -68,7 +69,7 @@ void RunChannelGate(const ChannelGateProblem& p, ChannelGateValues& values) {
   channel_gate.Plan(context, arena, "gate", dtype, {N, p.H, p.D, p.per_head_slice},
                     /*train=*/true);
   context.ReserveWorkspace(arena);
-  ASSERT_TRUE(arena.Allocate(ArenaFill::kPoison).ok());
+  ASSERT_TRUE(arena.Allocate(ArenaFill::kPoison, *device).ok());
   const TensorView source = qkv->Columns(2 * C, C), dsource = dqkv->Columns(2 * C, C);
   FillTensor(source, values.source);
   FillTensor(*weight, values.weight);

@@ -54,7 +54,7 @@ class CheckedAttention {
     ops::PlanAttention(context_, Dims(), /*train=*/true,
                        {.sink = problem.sink, .sink_token = problem.sink_token});
     context_.ReserveWorkspace(arena_);
-    CHECK(arena_.Allocate(ArenaFill::kPoison).ok());
+    CHECK(arena_.Allocate(ArenaFill::kPoison, *device_).ok());
     FillTensor(*qkv_, Joined(problem, inputs));
     FillTensor(*dout_, inputs.dout);
     FillTensor(*gate_, inputs.gate);
@@ -145,8 +145,9 @@ class CheckedAttention {
 
   AttentionProblem problem_;
   AttentionInputs inputs_;
+  const std::unique_ptr<Device> device_ = Device::OpenCpu();
   Arena arena_;
-  ExecutionContext context_;
+  ExecutionContext context_{*device_};
   const TensorView *qkv_, *dqkv_, *out_, *dout_, *gate_, *dgate_, *log_sum_exp_;
   const TensorView *sink_logit_, *sink_key_, *sink_value_;
   const TensorView *dsink_logit_, *dsink_key_, *dsink_value_;
@@ -186,7 +187,8 @@ TEST(OpsAttentionTest, HandsEveryVariantOver) {
 }
 
 TEST(OpsAttentionDeathTest, MismatchedArgumentsAreOurMistake) {
-  ExecutionContext context;
+  const auto device = Device::OpenCpu();
+  ExecutionContext context(*device);
   std::vector<float> qkv(4 * 3 * 8), other(4 * 8);
   ops::AttentionForward call = {.dims = {1, 4, 2, 4},
                                 .qkv = TensorView::Of(qkv.data(), {4, 24}),

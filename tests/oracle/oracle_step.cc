@@ -149,8 +149,7 @@ absl::StatusOr<std::unique_ptr<Engine>> LoadEngine(const std::string& checkpoint
                                                                            .length = batch.T,
                                                                            .train = true}));
   RETURN_IF_ERROR(engine->Allocate());
-  RETURN_IF_ERROR(ReadCheckpointModel(checkpoint, ModelDestinations(engine->parameters())));
-  engine->WeightsLoaded();
+  RETURN_IF_ERROR(LoadWeights(checkpoint, *engine));
   return engine;
 }
 
@@ -169,9 +168,7 @@ absl::Status RunSteps(const Arguments& arguments) {
     const double scale = 1 / static_cast<double>(sums.language_model.targets);
     losses.push_back(static_cast<float>(sums.language_model.loss * scale));
     if (step == 0) results.AddAll("gradient/", parameters, parameters.flat_gradient(), scale);
-    const double clipping =
-        ClippingCoefficient(engine->GradientNorm(scale), engine->config().optimizer.max_grad_norm);
-    RETURN_IF_ERROR(engine->Update(arguments.learning_rate, scale * clipping));
+    RETURN_IF_ERROR(engine->ClipAndUpdate(arguments.learning_rate, scale).status());
   }
   results.AddAll("weight/", parameters, parameters.flat_master(), 1);
   results.Add("losses", {arguments.steps}, std::move(losses));

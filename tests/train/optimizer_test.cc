@@ -17,7 +17,8 @@ TEST(OptimizerTest, DecayGoesByName) {
 }
 
 TEST(OptimizerTest, UpdatesFollowTheFormulaAndDecayWhereTheyShould) {
-  ExecutionContext context;
+  const auto device = Device::OpenCpu();
+  ExecutionContext context(*device);
   Arena arena;
   ParameterStore parameters;
   const int decays = parameters.Add("dense.weight", {2, 3}, {});
@@ -25,8 +26,9 @@ TEST(OptimizerTest, UpdatesFollowTheFormulaAndDecayWhereTheyShould) {
   parameters.Plan(arena, DType::kFloat32, /*train=*/true);
   OptimizerConfig config;
   config.weight_decay = 0.1;
-  AdamWOptimizer optimizer(config, parameters, arena);
-  ASSERT_TRUE(arena.Allocate(ArenaFill::kZero).ok());
+  AdamWOptimizer optimizer(config, parameters, context, arena);
+  ASSERT_TRUE(arena.Allocate(ArenaFill::kZero, *device).ok());
+  ASSERT_TRUE(optimizer.Bind(context).ok());
   for (int index : {decays, plain}) {
     for (int64_t i = 0; i < parameters.Master(index).elements(); ++i) {
       parameters.Master(index).as<float>()[i] = 1;

@@ -1,0 +1,207 @@
+// The whole trainer with runtime.device cuda against the same run on the CPU: losses step by step,
+// and checkpoints that one writes and the other goes on from.
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/error.h"
+#include "training_run.h"
+
+namespace sluice {
+namespace {
+
+using testing::TrainingRun;
+
+// What a run reported, step by step.
+struct Course {
+  std::vector<double> losses;
+  double largest_norm = 0;  // of the gradient, L2
+};
+
+class CudaTrainingTest : public TrainingRun {
+ protected:
+  // Small enough for the emulator.
+  RunConfig SmallConfig(const std::string& precision) const {
+    RunConfig config = Config(20, precision);
+    config.training.global_batch_size = 4;
+    config.data.validation = {};
+    config.training.evaluation_batches = 0;
+    return config;
+  }
+
+  // Trains from where `run` stands to config.training.steps.
+  Course TrainOn(const std::string& device, RunConfig config, const std::string& run) const {
+    config.runtime.device = device;
+    Course course;
+    RunRanks(1, [&](Communicator& communicator) {
+      auto trainer = Trainer::Create({.config = config, .run_folder = Run(run)}, communicator);
+      ASSERT_TRUE(trainer.ok()) << trainer.status();
+      ASSERT_TRUE((*trainer)->Prepare().ok());
+      while ((*trainer)->step() < config.training.steps) {
+        const absl::Status status = (*trainer)->Step();
+        ASSERT_TRUE(status.ok()) << status;
+        course.losses.push_back((*trainer)->last_report().loss);
+        course.largest_norm =
+            std::max(course.largest_norm, (*trainer)->last_report().gradient_norm);
+      }
+    });
+    return course;
+  }
+
+  absl::Status TrainToTheEnd(const std::string& device, RunConfig config,
+                             const std::string& run) const {
+    config.runtime.device = device;
+    return Train(config, run, 1);
+  }
+
+  // fp32: a pass differs by some 76 u (tests/model/golden_model.h), in the loss and in the
+  // gradients. An update divides a gradient g by its own size, so a weight comes to differ by
+  // learning rate · 76 u · r / |g|, with r the gradients' root mean square, and the loss by |g|
+  // times that. Over n weights of random signs these are sqrt(n) · r = the gradient's norm, once
+  // for each step done.
+  static void ExpectSameCourse(const std::string& name, const Course& cuda, const Course& cpu,
+                               const RunConfig& config) {
+    const double share = 76 * testing::UnitRoundoff<float>();
+    const double update = share * cpu.largest_norm * config.optimizer.learning_rate;
+    testing::ExpectClose(name, cuda.losses, cpu.losses,
+                         {.absolute = static_cast<double>(cpu.losses.size()) * update,
+                          .relative = share,
+                          .derivation = "76 u of the loss + what the updates add"});
+  }
+
+  // bf16: each side may be as far from the fp32 run as rounding to bf16 takes the CPU's.
+  static void ExpectAsFarAs(const std::string& name, const Course& cuda, const Course& cpu,
+                            const Course& fp32) {
+    double farthest = 0;
+    for (size_t i = 0; i < cpu.losses.size(); ++i) {
+      farthest = std::max(farthest, std::abs(cpu.losses[i] - fp32.losses[i]));
+    }
+    testing::ExpectClose(
+        name, cuda.losses, fp32.losses,
+        {.absolute = 2 * farthest, .derivation = "twice the CPU's largest distance from fp32"});
+  }
+
+  void ExpectCourses(const std::string& name, RunConfig config) const {
+    config.training.precision = "fp32";
+    const Course fp32 = TrainOn("cpu", config, name + "_cpu_fp32");
+    ASSERT_EQ(fp32.losses.size(), 20u);
+    EXPECT_NE(fp32.losses.front(), fp32.losses.back());
+    ExpectSameCourse(name + " fp32", TrainOn("cuda", config, name + "_cuda_fp32"), fp32, config);
+    config.training.precision = "bf16";
+    ExpectAsFarAs(name + " bf16", TrainOn("cuda", config, name + "_cuda_bf16"),
+                  TrainOn("cpu", config, name + "_cpu_bf16"), fp32);
+  }
+};
+
+TEST_F(CudaTrainingTest, BertVanilla) {
+  RunConfig config = SmallConfig("fp32");
+  config.model.attention.variant = "vanilla";
+  ExpectCourses("vanilla", config);
+}
+
+TEST_F(CudaTrainingTest, BertWithValueStateGates) { ExpectCourses("gated", SmallConfig("fp32")); }
+
+// Every attention variant, on the model that it is for.
+struct Variant {
+  const char* name;
+  const char* architecture;
+  std::function<void(AttentionConfig&)> set;
+};
+
+TEST_F(CudaTrainingTest, EveryVariant) {
+  const Variant variants[] = {
+      {"gate_key_input", "bert",
+       [](AttentionConfig& a) { a.gate = {.source = "input", .site = "key", .bias = true}; }},
+      {"gate_channel", "opt", [](AttentionConfig& a) { a.gate.granularity = "channel"; }},
+      {"gate_slice", "opt", [](AttentionConfig& a) { a.gate.per_head_slice = true; }},
+      {"gate_channel_slice", "bert",
+       [](AttentionConfig& a) {
+         a.gate = {.site = "key", .granularity = "channel", .per_head_slice = true};
+       }},
+      {"clipped_softmax", "bert", [](AttentionConfig& a) { a.variant = "clipped_softmax"; }},
+      {"sink_logit", "opt", [](AttentionConfig& a) { a.variant = "learnable_sink"; }},
+      {"sink_token", "opt",
+       [](AttentionConfig& a) {
+         a.variant = "learnable_sink";
+         a.learnable_sink = "token";
+       }},
+      {"softmax_plus_one", "bert", [](AttentionConfig& a) { a.variant = "softmax_plus_one"; }},
+      {"registers", "opt", [](AttentionConfig& a) { a.register_tokens = 3; }},
+  };
+  for (const Variant& variant : variants) {
+    RunConfig config = SmallConfig("fp32");
+    config.training.steps = 20;
+    config.model.num_hidden_layers = 1;
+    config.model.architecture = variant.architecture;
+    config.data.attention_across_documents = false;
+    if (config.model.architecture == "opt") {
+      config.model.hidden_act = "relu";
+      config.model.layer_norm_eps = 1e-5;
+      config.model.word_embed_proj_dim = 24;
+    }
+    variant.set(config.model.attention);
+    ExpectCourses(variant.name, config);
+  }
+}
+
+TEST_F(CudaTrainingTest, BigramBackcopy) {
+  RunConfig config = SmallConfig("fp32");
+  config.model.architecture = "bigram_backcopy";
+  config.model.hidden_act = "relu";
+  config.model.layer_norm_eps = 1e-5;
+  config.data.source = "bigram_backcopy";
+  config.data.train = "";
+  config.data.validation_sequences = 0;
+  ExpectCourses("bigram_backcopy", config);
+}
+
+// A checkpoint is the device's no more than the ranks': each goes on from the other's, and arrives
+// where the CPU alone does.
+TEST_F(CudaTrainingTest, CheckpointsCrossDevices) {
+  Course fp32;  // the second half
+  for (const char* precision : {"fp32", "bf16"}) {
+    RunConfig config = SmallConfig(precision);
+    config.training.steps = 6;
+    RunConfig half = config;
+    half.training.steps = 3;
+    const std::string name = std::string("crossing_") + precision;
+    const Course straight = TrainOn("cpu", config, name + "_straight");
+    for (const auto& [first, second] : {std::pair{"cpu", "cuda"}, {"cuda", "cpu"}}) {
+      const std::string run = name + "_" + first;
+      ASSERT_TRUE(TrainToTheEnd(first, half, run).ok());
+      const Course rest = TrainOn(second, config, run);
+      const Course expected = {{straight.losses.begin() + 3, straight.losses.end()},
+                               straight.largest_norm};
+      if (std::string(precision) == "fp32") {
+        ExpectSameCourse(run, rest, expected, config);
+      } else {
+        ExpectAsFarAs(run, rest, expected, fp32);
+      }
+    }
+    if (std::string(precision) == "fp32") {
+      fp32.losses = {straight.losses.begin() + 3, straight.losses.end()};
+    }
+  }
+}
+
+TEST_F(CudaTrainingTest, DivergenceLeavesTheWeightsAsTheyWere) {
+  RunConfig config = SmallConfig("fp32");
+  config.optimizer.learning_rate = 1e30;
+  config.optimizer.max_grad_norm = 0;
+  const absl::Status status = TrainToTheEnd("cuda", config, "diverging");
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kDiverged) << status;
+}
+
+TEST_F(CudaTrainingTest, SeveralRanksAreRefused) {
+  RunConfig config = SmallConfig("fp32");
+  config.runtime.device = "cuda";
+  const absl::Status status = Train(config, "two", 2);
+  EXPECT_FALSE(status.ok());
+  EXPECT_FALSE(std::filesystem::exists(Run("two")));
+}
+
+}  // namespace
+}  // namespace sluice
