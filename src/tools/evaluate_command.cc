@@ -20,7 +20,7 @@ namespace sluice {
 namespace {
 
 struct EvaluateArguments {
-  std::string path, data;
+  std::string path, data, device = "cpu";
   int64_t batches = 0, batch_size = 32;
   bool json = false;
 };
@@ -79,7 +79,9 @@ absl::Status RunEvaluate(const EvaluateArguments& arguments, Communicator& commu
   ASSIGN_OR_RETURN(const int threads, ChooseComputeThreads(communicator, 0));
   SetComputeThreads(threads);
   absl::StatusOr<LoadedModel> model =
-      LoadModel(arguments.path, {.max_batch = arguments.batch_size});
+      LoadModel(arguments.path, {.max_batch = arguments.batch_size,
+                                 .device = arguments.device,
+                                 .local_rank = communicator.local_rank()});
   RETURN_IF_ERROR(communicator.Agree(model.status()));
   const absl::StatusOr<Sources> sources = OpenSources(arguments, *model);
   RETURN_IF_ERROR(communicator.Agree(sources.status()));
@@ -111,6 +113,9 @@ void AddEvaluateCommand(CLI::App& program, ChosenCommand& chosen) {
       ->add_option("--batch-size", arguments->batch_size,
                    "Sequences a batch; perplexity weighs batches alike")
       ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--device", arguments->device, "Where the model runs: cpu or cuda")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
       ->capture_default_str();
   command->add_flag("--json", arguments->json, "One JSON object for each data set");
   command->footer("Example: mpirun -np 2 sluice evaluate runs/bert_vga --data data/validation");

@@ -18,7 +18,7 @@ namespace sluice {
 namespace {
 
 struct PredictArguments {
-  std::string checkpoint, text;
+  std::string checkpoint, text, device = "cpu";
   int64_t top = 5;
   ContinuationOptions continuation;
   bool json = false;
@@ -90,8 +90,9 @@ absl::Status RunPredict(const PredictArguments& arguments, Communicator& communi
   SetComputeThreads(threads);
   ASSIGN_OR_RETURN(const std::string folder, ResolveCheckpoint(arguments.checkpoint));
   ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, LoadCheckpointTokenizer(folder));
-  ASSIGN_OR_RETURN(LoadedModel model,
-                   LoadModel(folder, {.max_batch = 1, .length = LoadModelOptions::kLongest}));
+  ASSIGN_OR_RETURN(LoadedModel model, LoadModel(folder, {.max_batch = 1,
+                                                         .length = LoadModelOptions::kLongest,
+                                                         .device = arguments.device}));
   const bool masked = ObjectiveOf(model.config.model) == Objective::kMasked;
   RETURN_IF_ERROR(CheckOptions(arguments, masked));
   if (!masked) {
@@ -133,6 +134,9 @@ void AddOptions(CLI::App& command, PredictArguments& arguments) {
                                 ->capture_default_str();
   arguments.causal_only = {tokens, temperature, top_k, seed};
   arguments.drawing_only = {top_k, seed};
+  command.add_option("--device", arguments.device, "Where the model runs: cpu or cuda")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->capture_default_str();
   command.add_flag("--json", arguments.json, "One JSON object for each [MASK] or continuation");
 }
 
