@@ -1,19 +1,11 @@
-// A build without NCCL: one rank needs none, several are told what is missing.
+// A build without NCCL: several ranks are told what is missing.
 #include "comm/nccl_communicator.h"
-#include "comm/single_communicator.h"
 #include "comm/thread_communicator.h"
 #include "core/error.h"
 #include "gtest/gtest.h"
 
 namespace sluice {
 namespace {
-
-TEST(NcclCommunicatorAbsentTest, OneRankNeedsNone) {
-  SingleCommunicator host;
-  const auto made = MakeNcclCommunicator(host, nullptr);
-  ASSERT_TRUE(made.ok());
-  EXPECT_EQ((*made)->world_size(), 1);
-}
 
 TEST(NcclCommunicatorAbsentTest, SeveralAreToldWhatIsMissing) {
   RunRanks(2, [](Communicator& host) {

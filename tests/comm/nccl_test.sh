@@ -34,6 +34,7 @@ case $case in
   mismatch)
     line="ranks differ in call 1: rank 0: ncclAllReduce of 100 values.*; rank $last: ncclAllReduce of 99 values"
     ;;
+  host_memory) line="StartAllReduceSum of NCCL's communicator takes memory of the GPU" ;;
   no_wait) line="cudaMemcpyAsync.* reads memory that ncclAllReduce" ;;
   *) echo "FAILED: unknown case" && exit 1 ;;
 esac
