@@ -7,7 +7,8 @@
 #   SLUICE_CUDA_TOOLKIT         where to look first: the folder that has bin/nvcc
 #
 # Sets SLUICE_CUDA_ENABLED; when it is on, also the target sluice_cuda_runtime (headers, and what to
-# link) and sluice_cuda_objects(VARIABLE a.cu…).
+# link) and sluice_cuda_objects(VARIABLE a.cu…); and SLUICE_NCCL_ENABLED, with the target sluice_nccl:
+# without NCCL, CUDA is for one rank.
 set(SLUICE_CUDA "AUTO" CACHE STRING "AUTO, ON or OFF: build the CUDA backend")
 set_property(CACHE SLUICE_CUDA PROPERTY STRINGS AUTO ON OFF)
 set(SLUICE_CUDA_RUNTIME "cudart" CACHE STRING "emulator or cudart: what runs the kernels")
@@ -60,7 +61,27 @@ function(sluice_probe_nvcc)
   endif()
 endfunction()
 
+# Sets SLUICE_NCCL_ENABLED, and makes sluice_nccl; the emulator has a stand-in and needs the header only.
+function(sluice_find_nccl)
+  set(SLUICE_NCCL_ENABLED OFF PARENT_SCOPE)
+  find_path(header nccl.h NO_CACHE HINTS ${SLUICE_CUDA_ROOT}/include)
+  if(SLUICE_CUDA_RUNTIME STREQUAL "emulator")
+    set(library sluice_emulator)
+  else()
+    find_library(library nccl NO_CACHE HINTS ${SLUICE_CUDA_ROOT} PATH_SUFFIXES lib64 lib)
+  endif()
+  if(NOT header OR NOT library)
+    message(STATUS "Without NCCL, so CUDA is for one rank: no nccl.h or libnccl in ${SLUICE_CUDA_ROOT} or the system's folders")
+    return()
+  endif()
+  add_library(sluice_nccl INTERFACE)
+  target_include_directories(sluice_nccl SYSTEM INTERFACE ${header})
+  target_link_libraries(sluice_nccl INTERFACE ${library} sluice_cuda_runtime)
+  set(SLUICE_NCCL_ENABLED ON PARENT_SCOPE)
+endfunction()
+
 set(SLUICE_CUDA_ENABLED OFF)
+set(SLUICE_NCCL_ENABLED OFF)
 if(SLUICE_CUDA STREQUAL "OFF")
   return()
 endif()
@@ -103,6 +124,8 @@ else()
   list(APPEND code -gencode arch=compute_${newest},code=compute_${newest})
   target_link_libraries(sluice_cuda_runtime INTERFACE ${SLUICE_CUBLASLT} ${SLUICE_CUDART} Threads::Threads ${CMAKE_DL_LIBS} rt)
 endif()
+
+sluice_find_nccl()
 
 set(SLUICE_NVCC_COMMAND ${CMAKE_CUDA_COMPILER_LAUNCHER})
 if(NOT CMAKE_CUDA_COMPILER_LAUNCHER AND SLUICE_CCACHE)

@@ -1,6 +1,6 @@
 // Collectives among the ranks of one data-parallel run. Every rank makes the same calls in the same
 // order. Implementations: SingleCommunicator (one rank), ThreadCommunicator (ranks as threads, for
-// tests), MpiCommunicator.
+// tests), MpiCommunicator, NcclCommunicator (ranks with a GPU each).
 #pragma once
 
 #include <cstdint>
@@ -30,7 +30,8 @@ class Communicator {
   virtual absl::Status AllReduceMax(std::span<int64_t> values) = 0;
 
   // Starts a sum that may overlap with computation. `values` must stay untouched until WaitAll.
-  // Buckets start and complete in the order of the calls on every rank.
+  // Buckets start and complete in the order of the calls on every rank. `values` are in host
+  // memory; with NcclCommunicator in the GPU's, and then it is the compute stream that waits.
   virtual absl::Status StartAllReduceSum(std::span<float> values) = 0;
   virtual absl::Status WaitAll() = 0;
 

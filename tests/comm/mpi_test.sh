@@ -1,16 +1,12 @@
 #!/bin/sh
 # mpi_test.sh MPIRUN PROGRAM CASE RANKS: runs PROGRAM CASE on RANKS processes of this machine and checks the exit
-# code and every rank's line. The variables make it work as root, in containers, and with fewer cores than ranks.
+# code and every rank's line.
 mpirun=$1 program=$2 case=$3 ranks=$4
 if [ ! -x "$mpirun" ]; then
   echo "SKIPPED: no mpirun at '$mpirun'"
   exit 0
 fi
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
-export OMPI_MCA_btl_vader_single_copy_mechanism=none  # needs ptrace, which containers forbid
-export OMPI_MCA_btl=self,vader,tcp                    # no search for InfiniBand, no warning about it
-export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_mpi_yield_when_idle=1
-export ASAN_OPTIONS="detect_leaks=0:$ASAN_OPTIONS"  # Open MPI keeps what it allocates until the process ends
+. "$(dirname "$0")/mpi_settings.sh"
 last=$((ranks - 1))
 output=$(timeout 90 "$mpirun" -np "$ranks" "$program" "$case" 2>&1)
 code=$?

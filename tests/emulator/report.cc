@@ -54,12 +54,12 @@ void Fail(const Warp& warp, const Instruction& instruction, int lane, const char
 
 void FailOnHost(const char* format, ...) {
   failing.lock();
-  std::fprintf(stderr, "\nemulator: ");
+  char text[4096];
   va_list arguments;
   va_start(arguments, format);
-  std::vfprintf(stderr, format, arguments);
+  std::vsnprintf(text, sizeof text, format, arguments);
   va_end(arguments);
-  std::fprintf(stderr, "\n");
+  std::fprintf(stderr, "\nemulator: %s\n", text);  // at once: ranks fail side by side
   std::abort();
 }
 

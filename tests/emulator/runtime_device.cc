@@ -1,6 +1,7 @@
 // What the emulated device says of itself, and of kernels.
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "emulator/device_memory.h"
@@ -73,6 +74,18 @@ int Attribute(cudaDeviceAttr attribute) {
   }
 }
 
+thread_local int current_device = 0;
+
+// As many as this machine has ranks, so that each finds its own. They are the same in all but the
+// number, and what a process allocates on one it can reach from another.
+int DeviceCount() {
+  for (const char* name : {"SLUICE_EMULATOR_DEVICES", "OMPI_COMM_WORLD_LOCAL_SIZE"}) {
+    if (const char* text = std::getenv(name); text != nullptr) return std::max(1, std::atoi(text));
+  }
+  return 1;
+}
+bool IsDevice(int device) { return device >= 0 && device < DeviceCount(); }
+
 }  // namespace
 }  // namespace sluice::emulator
 
@@ -84,15 +97,17 @@ const char* cudaGetErrorString(cudaError_t error) { return sluice::emulator::Des
 const char* cudaGetErrorName(cudaError_t error) { return sluice::emulator::Describe(error).name; }
 
 cudaError_t cudaGetDeviceCount(int* count) {
-  *count = 1;
+  *count = sluice::emulator::DeviceCount();
   return cudaSuccess;
 }
 cudaError_t cudaGetDevice(int* device) {
-  *device = 0;
+  *device = sluice::emulator::current_device;
   return cudaSuccess;
 }
 cudaError_t cudaSetDevice(int device) {
-  return device == 0 ? cudaSuccess : Result(cudaErrorInvalidDevice);
+  if (!sluice::emulator::IsDevice(device)) return Result(cudaErrorInvalidDevice);
+  sluice::emulator::current_device = device;
+  return cudaSuccess;
 }
 // What was not freed by now has leaked.
 cudaError_t cudaDeviceReset() {
@@ -116,7 +131,7 @@ cudaError_t cudaRuntimeGetVersion(int* version) {
   return cudaSuccess;
 }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
-  if (device != 0) return Result(cudaErrorInvalidDevice);
+  if (!sluice::emulator::IsDevice(device)) return Result(cudaErrorInvalidDevice);
   *value = sluice::emulator::Attribute(attribute);
   return cudaSuccess;
 }
@@ -126,7 +141,7 @@ cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
   return cudaSuccess;
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
-  if (device != 0) return Result(cudaErrorInvalidDevice);
+  if (!sluice::emulator::IsDevice(device)) return Result(cudaErrorInvalidDevice);
   *properties = {};
   std::snprintf(properties->name, sizeof properties->name, "PTX emulator");
   properties->totalGlobalMem = sluice::emulator::TotalMemory();

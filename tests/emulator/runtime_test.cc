@@ -1,7 +1,9 @@
 // The emulated runtime: what it hands out, what it refuses, and what it stops.
 #include "emulator/runtime.h"
 
+#include <cstdlib>
 #include <cstring>
+#include <thread>
 
 #include "emulator/device_memory.h"
 #include "emulator/library_access.h"
@@ -156,6 +158,28 @@ TEST(RuntimeTest, RefusesWhatADeviceRefuses) {
   EXPECT_EQ(cudaLaunchKernel(&memory, dim3(1), dim3(1), nullptr, 0, nullptr),
             cudaErrorInvalidDeviceFunction);
   EXPECT_STREQ(cudaGetErrorString(cudaGetLastError()), "invalid device function");
+}
+
+TEST(RuntimeTest, HasADeviceForEachRankOfTheMachine) {
+  int count = 0, device = -1;
+  EXPECT_EQ(cudaGetDeviceCount(&count), cudaSuccess);
+  EXPECT_EQ(count, 1);
+  setenv("OMPI_COMM_WORLD_LOCAL_SIZE", "2", 1);
+  cudaGetDeviceCount(&count);
+  EXPECT_EQ(count, 2);
+  EXPECT_EQ(cudaSetDevice(1), cudaSuccess);
+  EXPECT_EQ(cudaSetDevice(2), cudaErrorInvalidDevice);
+  cudaGetDevice(&device);
+  EXPECT_EQ(device, 1);
+  std::thread([&] { cudaGetDevice(&device); }).join();
+  EXPECT_EQ(device, 0) << "a thread's own setting";
+  setenv("SLUICE_EMULATOR_DEVICES", "3", 1);
+  cudaGetDeviceCount(&count);
+  EXPECT_EQ(count, 3);
+  unsetenv("SLUICE_EMULATOR_DEVICES");
+  unsetenv("OMPI_COMM_WORLD_LOCAL_SIZE");
+  cudaSetDevice(0);
+  cudaGetLastError();
 }
 
 TEST(RuntimeTest, CountsResidentBlocks) {
