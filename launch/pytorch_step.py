@@ -1,4 +1,4 @@
-"""One training step of PyTorch and transformers, timed: what bench_vs_pytorch.sh compares with.
+"""One training step of PyTorch and transformers, timed: what bench_vs_pytorch.sh and gpu_check.sh compare with.
 
 Forward, loss, backward, clipping at 1.0, fused AdamW, on random tokens: the step that `sluice bench step` times, on the same
 sizes. BERT computes vocabulary logits for its targets alone, as Sluice does. Prints one JSON object.
@@ -38,10 +38,10 @@ class BertStep:
         self.model = BertForMaskedLM(BertConfig(attn_implementation=attention))
         if arguments.attention == "vga":
             add_gates(block.attention.self for block in self.model.bert.encoder.layer)
-        self.tokens = torch.randint(1000, 30000, (arguments.batch, arguments.length))
+        self.tokens = torch.randint(1000, 30000, (arguments.batch, arguments.length), device=arguments.device)
         in_a_row = max(1, round(MASKED_SHARE * arguments.length))
-        places = torch.rand(arguments.batch, arguments.length).topk(in_a_row).indices
-        rows = torch.arange(arguments.batch).unsqueeze(1) * arguments.length
+        places = torch.rand(arguments.batch, arguments.length, device=arguments.device).topk(in_a_row).indices
+        rows = torch.arange(arguments.batch, device=arguments.device).unsqueeze(1) * arguments.length
         self.places = (rows + places).flatten()
         self.targets = self.tokens.flatten()[self.places].clone()
 
@@ -57,7 +57,7 @@ class OptStep:
         self.model = OPTForCausalLM(OPTConfig(attention_dropout=0.0, attn_implementation=attention))
         if arguments.attention == "vga":
             add_gates(block.self_attn for block in self.model.model.decoder.layers)
-        self.tokens = torch.randint(1000, 50000, (arguments.batch, arguments.length))
+        self.tokens = torch.randint(1000, 50000, (arguments.batch, arguments.length), device=arguments.device)
 
     def loss(self):
         return self.model(input_ids=self.tokens, labels=self.tokens).loss
@@ -71,6 +71,7 @@ def parse_arguments():
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--length", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--warmup", type=int, default=2)
     parser.add_argument("--compile", action="store_true")
@@ -85,22 +86,24 @@ def main():
     ALL_MASK_ATTENTION_FUNCTIONS.register("gated", ALL_MASK_ATTENTION_FUNCTIONS["sdpa"])
     make = {"bert": BertStep, "opt": OptStep}[arguments.model]
     step = make(arguments, "gated" if arguments.attention == "vga" else "sdpa")
-    step.model.train()
+    step.model.to(arguments.device).train()
     optimizer = torch.optim.AdamW(step.model.parameters(), lr=1e-4, weight_decay=0.01, fused=True)
     loss_of = torch.compile(step.loss) if arguments.compile else step.loss
     seconds = []
     for _ in range(arguments.warmup + arguments.steps):
         begin = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=arguments.precision == "bf16"):
+        with torch.autocast(arguments.device, torch.bfloat16, enabled=arguments.precision == "bf16"):
             loss = loss_of()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(step.model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
+        if arguments.device == "cuda":
+            torch.cuda.synchronize()
         seconds.append(time.perf_counter() - begin)
     median = statistics.median(seconds[arguments.warmup:])
     print(json.dumps({"tokens_per_s": arguments.batch * arguments.length / median, "step_s": median,
-                      "loss": loss.item(), "torch": torch.__version__,
+                      "loss": loss.item(), "torch": torch.__version__, "device": arguments.device,
                       "peak_resident_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
 
 

@@ -37,9 +37,11 @@ __global__ void __launch_bounds__(kWarpSize* kRowsOfBlock)
   args.workspace[blockIdx.y * args.M + column] = sum;
 }
 
+constexpr int kSpreadThreads = 256;
+
 // Grid (columns / 256, rows).
 template <typename T>
-__global__ void SpreadBiasKernel(SpreadBiasArgs<T> args) {
+__global__ void __launch_bounds__(kSpreadThreads) SpreadBiasKernel(SpreadBiasArgs<T> args) {
   const int64_t column = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (column >= args.M) return;
   const float value = ToFloat(args.bias[column]);
@@ -74,11 +76,10 @@ absl::Status AddColumnSums(const ColumnSumsArgs<T>& args, Stream stream) {
 
 template <typename T>
 absl::Status SpreadBias(const SpreadBiasArgs<T>& args, Stream stream) {
-  constexpr int kThreads = 256;
-  const dim3 grid(static_cast<unsigned>(CeilDiv(args.M, kThreads)),
+  const dim3 grid(static_cast<unsigned>(CeilDiv(args.M, kSpreadThreads)),
                   static_cast<unsigned>(std::min(args.N, kMostGridRows)));
   return Launch("spread bias", SpreadBiasKernel<T>,
-                {.grid = grid, .block = dim3(kThreads), .stream = stream}, args);
+                {.grid = grid, .block = dim3(kSpreadThreads), .stream = stream}, args);
 }
 
 template absl::Status AddColumnSums(const ColumnSumsArgs<float>&, Stream);

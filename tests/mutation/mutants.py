@@ -1,0 +1,74 @@
+"""One-line mutants of the attention and gate kernels, each with the test that has to notice it.
+
+A mutant that no test notices is a hole in the tests: close it there, not by another mutant. `old` has to stand exactly
+once in the file. `objects` are the .cu files that are compiled anew, as few as show the mutant.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutant:
+    name: str
+    file: str  # of kernels/cuda
+    old: str
+    new: str
+    objects: tuple  # stems of .cu files
+    test: str  # its executable
+    filter: str  # --gtest_filter
+
+
+LENGTHS = ("kernels.attention_test.cuda", "AttentionTest.EverySequenceLengthAroundTheTiles")
+DROPOUT = ("kernels.attention_test.cuda", "AttentionTest.EveryGateWithAndWithoutDropout")
+MASKS = ("kernels.attention_masks_test.cuda", "AttentionMasksTest.EveryCombination")
+GATES = ("kernels.attention_gate_test.cuda", "AttentionGateTest.EveryShapeAroundTheTiles")
+FORWARD, KEYS, QUERIES = ("attention_forward_bf16",), ("attention_backward_keys_bf16",), ("attention_backward_queries_bf16",)
+
+# Changes nothing that a test could see: built and run as the others, it must pass. So a mutant is not "caught" by how it was built.
+CONTROL = Mutant("control", "attention_gate.cu",
+                 "return 1 / (1 + expf(-x)); }", "return 1 / (expf(-x) + 1); }", ("attention_gate",), *GATES)
+
+MUTANTS = (
+    Mutant("wrong swizzle", "tensor_core.cuh",
+           "return (address ^ ((further & kMask) << 4))",
+           "return (address + ((further & kMask) << 4))", FORWARD, *LENGTHS),
+    Mutant("missing barrier of the tile loop", "attention_tile.cuh",
+           "__syncthreads();  // this stage is there, and everyone is done with the other",
+           "", FORWARD, *LENGTHS),
+    Mutant("tail off by one", "attention_tile.cuh",
+           "const bool there = first + row < source.limit && column < source.columns;",
+           "const bool there = first + row <= source.limit && column < source.columns;", FORWARD, *LENGTHS),
+    Mutant("no wait for cp.async", "tensor_core.cuh",
+           'asm volatile("cp.async.wait_group 0;\\n"',
+           'asm volatile("cp.async.wait_group 1;\\n"', FORWARD, *LENGTHS),
+    Mutant("wrong stage", "attention_tile.cuh",
+           "if (following < end) issue(following, stage ^ 1);",
+           "if (following < end) issue(following, stage);", QUERIES, *LENGTHS),
+    Mutant("no rescaling of the online softmax", "attention_forward.cuh",
+           "out.ScaleRows(correction[0], correction[1]);",
+           "", FORWARD, *LENGTHS),
+    Mutant("a causal query does not see itself", "attention_problem.cuh",
+           "if (causal_ && j > i) return false;",
+           "if (causal_ && j >= i) return false;", FORWARD, *MASKS),
+    Mutant("dropout's column off by one", "attention_dropout.cuh",
+           "return (words[query][key / 16] >> key % 16 & 1) != 0;",
+           "return (words[query][key / 16] >> (key + 1) % 16 & 1) != 0;", FORWARD, *DROPOUT),
+    Mutant("no gate in dv", "attention_backward_keys.cuh",
+           "          sum *= gate;\n",
+           "\n", KEYS, *LENGTHS),
+    Mutant("no gate of the query in dk", "attention_backward_keys.cuh",
+           "probability * (query_gate * pair.gradient - shared.means[stage][column]);",
+           "probability * (pair.gradient - shared.means[stage][column]);", KEYS, *LENGTHS),
+    Mutant("no scale in dk", "attention_backward_keys.cuh",
+           "    sums.ScaleRows(problem.scale, problem.scale);\n",
+           "\n", KEYS, *LENGTHS),
+    Mutant("gate reads beyond the last token", "attention_gate.cu",
+           "args.source + min(n + t, args.N - 1) * args.source_stride;",
+           "args.source + (n + t) * args.source_stride;", ("attention_gate",), *GATES),
+    Mutant("slope of the gate's sigmoid", "attention_gate_backward.cu",
+           "return args.dgate[n * args.H + h] * (gate * (1 - gate));",
+           "return args.dgate[n * args.H + h] * gate;", ("attention_gate_backward",), *GATES),
+    Mutant("missing barrier between a gate's sums", "attention_gate_backward.cu",
+           "  __syncthreads();  // what was there before has been read\n",
+           "\n", ("attention_gate_backward",), *GATES),
+)
