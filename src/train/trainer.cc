@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "checkpoint/retention.h"
+#include "comm/nccl_communicator.h"
 #include "config/dump.h"
 #include "config/validate.h"
 #include "core/check.h"
@@ -69,10 +70,6 @@ absl::Status Trainer::PlanEngine() {
                                                      .train = true,
                                                      .device = config_.runtime.device,
                                                      .local_rank = comm_.local_rank()}));
-  if (engine_->device().is_cuda() && comm_.world_size() > 1) {
-    return UsageError("runtime.device cuda trains on one rank",
-                      absl::StrCat(comm_.world_size(), " ranks"));
-  }
   return absl::OkStatus();
 }
 
@@ -90,9 +87,13 @@ absl::Status Trainer::Prepare() {
   RETURN_IF_ERROR(comm_.Agree(Resume()));
   RETURN_IF_ERROR(comm_.Agree(comm_.rank() == 0 ? OpenFolder() : absl::OkStatus()));
   const TensorView gradient = engine_->parameters().flat_gradient();  // memory of the device
-  buckets_ = std::make_unique<GradientBuckets>(
-      comm_, std::span<float>(gradient.as<float>(), gradient.elements()),
-      config_.runtime.gradient_bucket_bytes);
+  if (engine_->device().is_cuda()) {
+    ASSIGN_OR_RETURN(gpu_comm_, MakeNcclCommunicator(comm_, engine_->device().stream()));
+  }
+  buckets_ =
+      std::make_unique<GradientBuckets>(gpu_comm_ != nullptr ? *gpu_comm_ : comm_,
+                                        std::span<float>(gradient.as<float>(), gradient.elements()),
+                                        config_.runtime.gradient_bucket_bytes);
   RETURN_IF_ERROR(MeasureMatmulRate());
   stop_signal_ = std::make_unique<StopSignal>();
   StartPrefetcher();

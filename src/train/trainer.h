@@ -97,6 +97,7 @@ class Trainer {
   std::unique_ptr<BatchSource> train_data_;
   std::vector<std::unique_ptr<BatchSource>> validation_data_;
   std::unique_ptr<Engine> engine_;
+  std::unique_ptr<Communicator> gpu_comm_;  // of ranks with a GPU each: sums gradients; else null
   std::unique_ptr<GradientBuckets> buckets_;
   std::unique_ptr<GateTelemetry> gates_;
   std::unique_ptr<StopSignal> stop_signal_;

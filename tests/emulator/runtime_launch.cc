@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -40,14 +41,34 @@ struct PendingCall {
 thread_local std::vector<PendingCall> pending_calls;
 thread_local cudaError_t last_error = cudaSuccess;
 
+// The PTX of one object file. Parsed when something of it is first asked for: programs that launch
+// nothing start at once.
+struct LazyModule {
+  const FatHeader* header;
+  Module module;
+  bool parsed = false;
+};
+struct LazyKernel {
+  LazyModule* owner;
+  std::string name;
+  RegisteredKernel kernel;
+};
+struct LazyVariable {
+  LazyModule* owner;
+  std::string name;
+};
 // Used by static initializers.
-std::map<const void*, RegisteredKernel>& Kernels() {
-  static auto& kernels = *new std::map<const void*, RegisteredKernel>;
+std::map<const void*, LazyKernel>& Kernels() {
+  static auto& kernels = *new std::map<const void*, LazyKernel>;
   return kernels;
 }
-std::map<const void*, Symbol>& Variables() {
-  static auto& variables = *new std::map<const void*, Symbol>;
+std::map<const void*, LazyVariable>& Variables() {
+  static auto& variables = *new std::map<const void*, LazyVariable>;
   return variables;
+}
+std::mutex& ParsingMutex() {
+  static auto& mutex = *new std::mutex;
+  return mutex;
 }
 
 std::string PtxIn(const FatHeader& header) {
@@ -64,6 +85,13 @@ std::string PtxIn(const FatHeader& header) {
     at += entry->header_bytes + entry->bytes;
   }
   FailOnHost("no PTX in a fat binary: compile with nvcc -gencode arch=compute_80,code=compute_80");
+}
+
+// Call with the mutex held.
+Module& Parsed(LazyModule& lazy) {
+  if (!lazy.parsed) Parse(PtxIn(*lazy.header), lazy.module);
+  lazy.parsed = true;
+  return lazy.module;
 }
 
 bool IsLaunchable(const Kernel& kernel, dim3 grid, dim3 block) {
@@ -95,32 +123,43 @@ cudaError_t Result(cudaError_t error) {
 }
 
 RegisteredKernel* FindKernel(const void* host_function) {
+  const std::lock_guard lock(ParsingMutex());
   const auto found = Kernels().find(host_function);
-  return found == Kernels().end() ? nullptr : &found->second;
+  if (found == Kernels().end()) return nullptr;
+  LazyKernel& lazy = found->second;
+  if (lazy.kernel.kernel == nullptr) {
+    auto& kernels = Parsed(*lazy.owner).kernels;
+    const auto named = kernels.find(lazy.name);
+    if (named == kernels.end()) return nullptr;
+    lazy.kernel.kernel = &named->second;
+  }
+  return &lazy.kernel;
 }
 
 const Symbol* FindVariable(const void* host_symbol) {
+  const std::lock_guard lock(ParsingMutex());
   const auto found = Variables().find(host_symbol);
-  return found == Variables().end() ? nullptr : &found->second;
+  if (found == Variables().end()) return nullptr;
+  auto& globals = Parsed(*found->second.owner).globals;
+  const auto named = globals.find(found->second.name);
+  return named == globals.end() ? nullptr : &named->second;
 }
 
 }  // namespace sluice::emulator
 
-using sluice::emulator::Module;
+using sluice::emulator::LazyModule;
 using sluice::emulator::Result;
 
 extern "C" {
 
 void** __cudaRegisterFatBinary(void* wrapper) {
-  auto* module = new Module;
   const auto* fat = static_cast<const sluice::emulator::FatWrapper*>(wrapper);
-  sluice::emulator::Parse(sluice::emulator::PtxIn(*fat->header), *module);
-  return reinterpret_cast<void**>(module);
+  return reinterpret_cast<void**>(new LazyModule{fat->header, {}});
 }
 void __cudaRegisterFatBinaryEnd(void** /*module*/) {}
 void __cudaUnregisterFatBinary(void** handle) {
   if (!sluice::emulator::profiling) return;
-  for (const auto& [name, kernel] : reinterpret_cast<Module*>(handle)->kernels) {
+  for (const auto& [name, kernel] : reinterpret_cast<LazyModule*>(handle)->module.kernels) {
     sluice::emulator::ReportProfile(kernel);
   }
 }
@@ -129,15 +168,11 @@ char __cudaInitModule(void** /*module*/) { return 1; }
 void __cudaRegisterFunction(void** handle, const char* host_function, char* /*device_function*/,
                             const char* name, int /*thread_limit*/, uint3* /*tid*/, uint3* /*bid*/,
                             dim3* /*block*/, dim3* /*grid*/, int* /*warp_size*/) {
-  auto& kernels = reinterpret_cast<Module*>(handle)->kernels;
-  const auto found = kernels.find(name);
-  if (found != kernels.end()) sluice::emulator::Kernels()[host_function].kernel = &found->second;
+  sluice::emulator::Kernels()[host_function] = {reinterpret_cast<LazyModule*>(handle), name, {}};
 }
 void __cudaRegisterVar(void** handle, char* host_symbol, char* /*device_address*/, const char* name,
                        int /*external*/, size_t /*bytes*/, int /*constant*/, int /*global*/) {
-  auto& globals = reinterpret_cast<Module*>(handle)->globals;
-  const auto found = globals.find(name);
-  if (found != globals.end()) sluice::emulator::Variables()[host_symbol] = found->second;
+  sluice::emulator::Variables()[host_symbol] = {reinterpret_cast<LazyModule*>(handle), name};
 }
 
 unsigned __cudaPushCallConfiguration(dim3 grid, dim3 block, size_t shared, CUstream_st* stream) {

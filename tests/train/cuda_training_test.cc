@@ -195,13 +195,5 @@ TEST_F(CudaTrainingTest, DivergenceLeavesTheWeightsAsTheyWere) {
   EXPECT_EQ(ExitCodeOf(status), ExitCode::kDiverged) << status;
 }
 
-TEST_F(CudaTrainingTest, SeveralRanksAreRefused) {
-  RunConfig config = SmallConfig("fp32");
-  config.runtime.device = "cuda";
-  const absl::Status status = Train(config, "two", 2);
-  EXPECT_FALSE(status.ok());
-  EXPECT_FALSE(std::filesystem::exists(Run("two")));
-}
-
 }  // namespace
 }  // namespace sluice
