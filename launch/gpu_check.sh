@@ -92,13 +92,25 @@ architectures() {
   nvidia-smi --query-gpu=compute_cap --format=csv,noheader | tr -d '. ' | sort -un | paste -sd ';'
 }
 
+# The tests of label cuda that are programs, one a line.
+cuda_programs() {
+  comm -12 <(ctest --test-dir "$build" -N -L '^cuda$' -LE '^slow$' -R "$pattern" | sed -n 's/^ *Test *#[0-9]*: *//p' | sort) \
+    <(cmake --build "$build" --target help | sed 's/: .*//' | sort)
+}
+
 build_all() {
+  local programs
   if [ -n "$emulated" ]; then
-    "$root/launch/build.sh" ci
+    cmake --preset ci
   else
     cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DSLUICE_CUDA=ON -DSLUICE_CUDA_RUNTIME=cudart \
-      -DSLUICE_CUDA_ARCHITECTURES="$(architectures)" && cmake --build "$build" --parallel "$(job_count)"
+      -DSLUICE_CUDA_ARCHITECTURES="$(architectures)"
+  fi || return
+  mapfile -t programs < <(cuda_programs)
+  if [ "${#programs[@]}" -eq 0 ]; then
+    echo "no test of label cuda matches '$pattern', or the build is without CUDA (above)" && return 1
   fi
+  cmake --build "$build" --parallel "$(job_count)" --target sluice "${programs[@]}"
 }
 
 run_suite() {
@@ -118,6 +130,7 @@ run_sanitizer() {
   if ! command -v compute-sanitizer >/dev/null; then row compute-sanitizer 'not run' "it is not installed" && return; fi
   for tool in memcheck racecheck; do
     while read -r test filter; do
+      [ -e "$build/tests/$test" ] || continue  # --tests leaves it out
       run_step "$tool of $test $filter" "$tool.$test.log" timeout 1800 \
         compute-sanitizer --tool "$tool" --error-exitcode 9 "$build/tests/$test" --gtest_filter="$filter" || true
     done <<'TESTS'
@@ -132,6 +145,7 @@ TESTS
 run_on_each_gpu() {
   local gpu
   if [ "$gpus" -lt 2 ]; then row "each GPU" 'not run' "there are $gpus" && return; fi
+  if [ ! -e "$build/tests/kernels.attention_test.cuda" ]; then row "each GPU" 'not run' "--tests leaves attention out" && return; fi
   for ((gpu = 0; gpu < gpus; ++gpu)); do
     run_step "attention on GPU $gpu" "gpu$gpu.log" env CUDA_VISIBLE_DEVICES=$gpu "$build/tests/kernels.attention_test.cuda" || true
   done
@@ -216,17 +230,12 @@ fi
 if [ -z "$emulated" ] && [ "$gpus" -eq 0 ]; then
   row build FAILED "no GPU answers to nvidia-smi -L; --emulated does without one"
 elif run_step build build.log build_all; then
-  if [ ! -e "$build/tests/kernels.attention_test.cuda" ]; then
-    row "tests of label cuda" FAILED "the build is without CUDA; $(grep -m 1 'Without CUDA' "$build/configure.log" "$folder/build.log" 2>/dev/null | cut -c 1-160 || true)"
-    why_not="the build is without CUDA"
-  else
-    if trains_on_cuda; then can_train=yes; else why_not="\`sluice bench step\` with runtime.device=cuda: $(last_line "$folder/device.log")"; fi
-    run_suite
-    run_sanitizer
-    run_on_each_gpu
-    train_on_all
-    run_benchmark
-  fi
+  if trains_on_cuda; then can_train=yes; else why_not="\`sluice bench step\` with runtime.device=cuda: $(last_line "$folder/device.log")"; fi
+  run_suite
+  run_sanitizer
+  run_on_each_gpu
+  train_on_all
+  run_benchmark
 fi
 report | tee "$folder/report.md"
 [ "$failures" -eq 0 ]

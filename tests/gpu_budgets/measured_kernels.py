@@ -148,9 +148,11 @@ def kernels_of(source, ptxas_log, object_bytes):
 
 def compile_kernels(compiler, source):
     target = os.path.join(compiler.folder, source + ".o")
-    codes = ",".join(("compute_80",) + ARCHITECTURES)
-    log = compiler.run("--no-compress", "-gencode", f"arch=compute_80,code=[{codes}]", "-Xptxas", "-v", "-c",
-                       f"kernels/cuda/{source}", "-o", target)
+    # As a release is compiled (kernels/cuda/toolkit.cmake), and one PTX besides.
+    code = ["-gencode", "arch=compute_80,code=compute_80"]
+    for architecture in ARCHITECTURES:
+        code += ["-gencode", f"arch={architecture.replace('sm', 'compute')},code={architecture}"]
+    log = compiler.run("--no-compress", *code, "-lineinfo", "-Xptxas", "-v", "-c", f"kernels/cuda/{source}", "-o", target)
     with open(target, "rb") as file:
         return kernels_of(source, log, file.read())
 
