@@ -3,10 +3,9 @@
 //
 //   ASSIGN_OR_RETURN(const std::unique_ptr<Device> device, Device::Open("cuda", local_rank));
 //   ASSIGN_OR_RETURN(void* memory, device->Allocate("arena", bytes));
-//   RETURN_IF_ERROR(device->CopyToDevice(memory, values.data(), bytes));   values may change now
-//   …                                                                      kernels in
-//   device->stream() RETURN_IF_ERROR(device->CopyToHost(values.data(), memory, bytes));     waits
-//   for all of them
+//   RETURN_IF_ERROR(device->CopyToDevice(memory, values.data(), bytes));  // values may change now
+//   …  kernels, into device->stream()
+//   RETURN_IF_ERROR(device->CopyToHost(values.data(), memory, bytes));  // waits for all of them
 #pragma once
 
 #include <cstdint>
