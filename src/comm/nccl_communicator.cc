@@ -94,7 +94,7 @@ class NcclCommunicator : public Communicator {
   void Watch();
 
   Communicator& host_;
-  const cudaStream_t compute_stream_;
+  CUstream_st* const compute_stream_;
   const NcclTimeouts timeouts_;
   int gpu_ = 0;
 
@@ -161,7 +161,7 @@ NcclCommunicator::~NcclCommunicator() {
     cudaStreamSynchronize(stream_);
     cudaStreamDestroy(stream_);
   }
-  for (const cudaEvent_t event : {produced_, reduced_}) {
+  for (CUevent_st* event : {produced_, reduced_}) {
     if (event != nullptr) cudaEventDestroy(event);
   }
 }

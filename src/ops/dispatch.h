@@ -19,6 +19,9 @@ struct Kernels {
   Cpu cpu;
   Cuda cuda;
 };
+// Clang 14 deduces no aggregate's arguments by itself.
+template <typename Reference, typename Cpu, typename Cuda>
+Kernels(Reference, Cpu, Cuda) -> Kernels<Reference, Cpu, Cuda>;
 
 // Of an op that is called alike everywhere.
 #define SLUICE_KERNELS(Op)                                                             \
