@@ -35,7 +35,6 @@ struct BackwardQueriesShared {
 // Long for the same reason as forward's.
 template <typename T, int D>
 __global__ void __launch_bounds__(BackwardQueriesShared<T, D>::kThreads, kBlocksAtLeast)
-
     AttentionBackwardQueriesKernel(const BackwardProblem<T> problem) {
   using Shared = BackwardQueriesShared<T, D>;
   constexpr int kRows = Shared::kRows, kKeys = Shared::kKeys, kThreads = Shared::kThreads;
