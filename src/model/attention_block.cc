@@ -2,7 +2,6 @@
 
 #include "core/status.h"
 #include "ops/attention.h"
-#include "runtime/host_tensor.h"
 
 namespace sluice {
 
@@ -114,44 +113,71 @@ GateTensors AttentionBlock::TensorsOfGate(const TensorView& x,
           .dsource = {}};
 }
 
+absl::Status AttentionBlock::AttentionForward(ExecutionContext& context, const ForwardPass& pass,
+                                              const TensorView& qkv, const TensorView& gate,
+                                              const AttentionActivations& saved) {
+  const int64_t N = pass.rows(), C = config_.hidden_size, H = config_.num_attention_heads;
+  const ops::AttentionVariant& variant = config_.variant;
+  const TensorView attended = saved.attended->Prefix({N, C});
+  auto working = [&](int index) { return index < 0 ? TensorView() : parameters_->Working(index); };
+  using Look = Observer::AttentionLook;
+  const Look look = pass.observer == nullptr ? Look::kNone : pass.observer->attention_look();
+  if (look != Look::kReplace) {
+    RETURN_IF_ERROR(ops::Run(
+        context,
+        ops::AttentionForward{.dims = Dims(pass),
+                              .qkv = qkv,
+                              .gate = gate,
+                              .out = attended,
+                              .log_sum_exp = saved.log_sum_exp->Prefix({pass.B, H, pass.T}),
+                              .gate_site = variant.gate_site,
+                              .gate_per_channel = variant.gate_per_channel(),
+                              .clip = variant.clip,
+                              .sink = variant.sink,
+                              .sink_logit = working(sink_logit_),
+                              .sink_key = working(sink_key_),
+                              .sink_value = working(sink_value_),
+                              .mask = pass.mask,
+                              .dropout = MakeDropout(pass, config_.attention_probs_dropout_prob,
+                                                     layer_, DropoutSite::kAttentionProbs)}));
+  }
+  if (look == Look::kNone) return absl::OkStatus();
+  return ShowAttention(context, *pass.observer, layer_,
+                       {.B = pass.B,
+                        .T = pass.T,
+                        .H = H,
+                        .D = C / H,
+                        .qkv = qkv,
+                        .gate = gate,
+                        .sink_logit = working(sink_logit_),
+                        .sink_key = working(sink_key_),
+                        .sink_value = working(sink_value_),
+                        .variant = variant,
+                        .mask = pass.mask,
+                        .context = attended});
+}
+
 absl::Status AttentionBlock::Forward(ExecutionContext& context, const ForwardPass& pass,
                                      const TensorView& x, const AttentionActivations& saved,
                                      const TensorView& y) {
-  const int64_t N = pass.rows(), C = config_.hidden_size, H = config_.num_attention_heads;
+  const int64_t N = pass.rows(), C = config_.hidden_size;
   const ops::AttentionVariant& variant = config_.variant;
   const TensorView qkv = saved.qkv->Prefix({N, 3 * C});
   const TensorView attended = saved.attended->Prefix({N, C});
-  auto working = [&](int index) { return index < 0 ? TensorView() : parameters_->Working(index); };
   TensorView gate;
 
   RETURN_IF_ERROR(qkv_.Forward(context, x, qkv));
+  RETURN_IF_ERROR(Show(context, pass.observer, layer_, observed::kQueryKeyValue, qkv));
   if (variant.gated()) {
     const GateTensors tensors = TensorsOfGate(x, saved);
     gate = tensors.gate;
     RETURN_IF_ERROR(gate_.Forward(context, tensors));
-    if (pass.observer != nullptr) {
-      ASSIGN_OR_RETURN(const HostTensor host_gate, HostTensor::Read(context.device(), gate));
-      pass.observer->Observe(layer_, "gate", host_gate.view());
-    }
+    RETURN_IF_ERROR(Show(context, pass.observer, layer_, observed::kGate, gate));
   }
-  RETURN_IF_ERROR(ops::Run(
-      context,
-      ops::AttentionForward{.dims = Dims(pass),
-                            .qkv = qkv,
-                            .gate = gate,
-                            .out = attended,
-                            .log_sum_exp = saved.log_sum_exp->Prefix({pass.B, H, pass.T}),
-                            .gate_site = variant.gate_site,
-                            .gate_per_channel = variant.gate_per_channel(),
-                            .clip = variant.clip,
-                            .sink = variant.sink,
-                            .sink_logit = working(sink_logit_),
-                            .sink_key = working(sink_key_),
-                            .sink_value = working(sink_value_),
-                            .mask = pass.mask,
-                            .dropout = MakeDropout(pass, config_.attention_probs_dropout_prob,
-                                                   layer_, DropoutSite::kAttentionProbs)}));
-  return output_.Forward(context, attended, y);
+  RETURN_IF_ERROR(AttentionForward(context, pass, qkv, gate, saved));
+  RETURN_IF_ERROR(Show(context, pass.observer, layer_, observed::kContext, attended));
+  RETURN_IF_ERROR(output_.Forward(context, attended, y));
+  return Show(context, pass.observer, layer_, observed::kAttentionOutput, y);
 }
 
 absl::Status AttentionBlock::GateBackward(ExecutionContext& context,

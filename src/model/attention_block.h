@@ -74,6 +74,9 @@ class AttentionBlock {
     return config_.variant.gated() && config_.variant.gate_source == ops::GateSource::kInput;
   }
   GateTensors TensorsOfGate(const TensorView& x, const AttentionActivations& saved) const;
+  absl::Status AttentionForward(ExecutionContext& context, const ForwardPass& pass,
+                                const TensorView& qkv, const TensorView& gate,
+                                const AttentionActivations& saved);
   absl::Status AttentionBackward(ExecutionContext& context, const ForwardPass& pass,
                                  const AttentionActivations& saved,
                                  const AttentionScratch& scratch);

@@ -5,9 +5,9 @@
 
 namespace sluice {
 
-FeedForward::FeedForward(const ModelBuild& build, const LayerNames& names,
+FeedForward::FeedForward(const ModelBuild& build, const LayerNames& names, int layer,
                          const FeedForwardConfig& config)
-    : config_(config) {
+    : config_(config), layer_(layer) {
   const int64_t C = config.hidden_size, I = config.intermediate_size, N = build.max_rows();
   down_.Add(build, names.down, N, {I, C, config.initialization, config.biases});
   up_.Add(build, names.up, N, {C, I, config.initialization, config.biases});
@@ -34,14 +34,17 @@ void FeedForward::WeightsChanged() {
   down_.WeightsChanged();
 }
 
-absl::Status FeedForward::Forward(ExecutionContext& context, const TensorView& x,
-                                  const FeedForwardActivations& saved, const TensorView& y) {
+absl::Status FeedForward::Forward(ExecutionContext& context, const ForwardPass& pass,
+                                  const TensorView& x, const FeedForwardActivations& saved,
+                                  const TensorView& y) {
   const Shape shape{x.rows(), config_.intermediate_size};
   const TensorView pre_activation = saved.pre_activation->Prefix(shape);
   const TensorView activated = saved.activated->Prefix(shape);
   RETURN_IF_ERROR(up_.Forward(context, x, pre_activation));
   RETURN_IF_ERROR(ops::ActivationForward(context, config_.activation, pre_activation, activated));
-  return down_.Forward(context, activated, y);
+  RETURN_IF_ERROR(Show(context, pass.observer, layer_, observed::kActivated, activated));
+  RETURN_IF_ERROR(down_.Forward(context, activated, y));
+  return Show(context, pass.observer, layer_, observed::kFeedForwardOutput, y);
 }
 
 absl::Status FeedForward::Backward(ExecutionContext& context, const FeedForwardActivations& saved,

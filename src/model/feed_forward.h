@@ -27,7 +27,8 @@ struct FeedForwardActivations {
 class FeedForward {
  public:
   // Adds its parameters under names.up and names.down.
-  FeedForward(const ModelBuild& build, const LayerNames& names, const FeedForwardConfig& config);
+  FeedForward(const ModelBuild& build, const LayerNames& names, int layer,
+              const FeedForwardConfig& config);
   static FeedForwardActivations PlanActivations(const ModelBuild& build, const std::string& name,
                                                 const FeedForwardConfig& config);
 
@@ -35,7 +36,7 @@ class FeedForward {
   void WeightsChanged();
 
   // x (N, C) → y (N, C), overwritten.
-  absl::Status Forward(ExecutionContext& context, const TensorView& x,
+  absl::Status Forward(ExecutionContext& context, const ForwardPass& pass, const TensorView& x,
                        const FeedForwardActivations& saved, const TensorView& y);
 
   struct BackwardCall {
@@ -49,6 +50,7 @@ class FeedForward {
 
  private:
   FeedForwardConfig config_;
+  int layer_;
   Projection up_, down_;
 };
 

@@ -85,9 +85,17 @@ absl::StatusOr<Stream> InputEmbedding::Forward(ExecutionContext& context, const 
                             .register_table = working(register_table_),
                             .y = sum,
                             .position_offset = position_offset_}));
-  RETURN_IF_ERROR(norm_.Forward(context, pass.rows(), /*residual=*/{}, saved_, Dropout{}));
+  // The norm is shown behind its dropout, here.
+  RETURN_IF_ERROR(
+      norm_.Forward(context,
+                    {.rows = pass.rows(),
+                     .residual = {},
+                     .dropout = {},
+                     .look = {pass.observer, /*layer=*/-1, observed::kEmbeddingSum, /*norm=*/""}},
+                    saved_));
   const Dropout dropout = OutputDropout(pass);
   if (dropout.enabled()) RETURN_IF_ERROR(ops::DropoutForward(context, dropout, y, y));
+  RETURN_IF_ERROR(Show(context, pass.observer, /*layer=*/-1, observed::kEmbeddingNorm, y));
   return Stream{y, norm_placement_ == NormPlacement::kPostNorm ? y : sum};
 }
 

@@ -135,7 +135,7 @@ absl::StatusOr<TensorView> LanguageModelHead::Transform(ExecutionContext& contex
     RETURN_IF_ERROR(transform_.Forward(context, gathered, pre_activation));
     RETURN_IF_ERROR(ops::ActivationForward(context, architecture_.activation, pre_activation,
                                            normed_.sum->Prefix(shape)));
-    RETURN_IF_ERROR(transform_norm_->Forward(context, chunk.M, /*residual=*/{}, normed_, {}));
+    RETURN_IF_ERROR(transform_norm_->Forward(context, {.rows = chunk.M}, normed_));
     decoded = normed_.y->Prefix(shape);
   }
   if (projected_ != nullptr) {

@@ -1,21 +1,91 @@
-// The only way to look inside a model: telemetry implements Observer, and no model file knows
-// telemetry.
+// The only way to look inside a model, and to change what flows through it: telemetry, metrics and
+// simulated quantization are Observers, and no model file knows them.
+//
+// A pass shows each named tensor of each layer in the order in which forward makes them, as soon as
+// it is complete. N = B·(R + T) rows, each sequence's R registers first; C, I, H: hidden and
+// intermediate size, heads. Values are of the working dtype unless said otherwise.
+//
+//   layer -1   "embedding.sum"               (N, C)   sum of the embeddings
+//              "embedding.norm"              (N, C)   behind the input LayerNorm (and dropout);
+//                                                     pre-LN: what layer 0's attention reads
+//   layer l    "attention.qkv"               (N, 3C)  query, key and value, biases included
+//              "gate"                        (N, H), or (N, C) with one gate a channel; accumulator
+//                                                     dtype; gated attention only
+//              "attention.context"           (N, C)   what the output projection reads: heads
+//                                                     merged, gated
+//              "attention.output"            (N, C)   output projection, before dropout and
+//              residual "attention.residual_sum"      (N, C)   the stream with it "attention.norm"
+//              (N, C)   behind the LayerNorm that follows "feed_forward.activated"      (N, I)
+//              behind the activation "feed_forward.output"         (N, C)   second projection,
+//              before dropout and residual "feed_forward.residual_sum"   (N, C)   the stream with
+//              it "feed_forward.norm"           (N, C)   behind the LayerNorm that follows; pre-LN:
+//              what
+//                                                     layer l + 1 reads, or the final LayerNorm's
 #pragma once
 
+#include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "ops/attention_variant.h"
+#include "ops/execution_context.h"
 #include "runtime/tensor.h"
 
 namespace sluice {
 
+namespace observed {
+inline constexpr absl::string_view kEmbeddingSum = "embedding.sum";
+inline constexpr absl::string_view kEmbeddingNorm = "embedding.norm";
+inline constexpr absl::string_view kQueryKeyValue = "attention.qkv";
+inline constexpr absl::string_view kGate = "gate";
+inline constexpr absl::string_view kContext = "attention.context";
+inline constexpr absl::string_view kAttentionOutput = "attention.output";
+inline constexpr absl::string_view kAttentionSum = "attention.residual_sum";
+inline constexpr absl::string_view kAttentionNorm = "attention.norm";
+inline constexpr absl::string_view kActivated = "feed_forward.activated";
+inline constexpr absl::string_view kFeedForwardOutput = "feed_forward.output";
+inline constexpr absl::string_view kFeedForwardSum = "feed_forward.residual_sum";
+inline constexpr absl::string_view kFeedForwardNorm = "feed_forward.norm";
+}  // namespace observed
+
+// One layer's attention, for observers that need scores and probabilities, which no kernel keeps.
+// All in memory of the host.
+struct ObservedAttention {
+  int64_t B, T, H, D;                           // T with registers
+  TensorView qkv;                               // (N, 3C)
+  TensorView gate;                              // as above; null: not gated
+  TensorView sink_logit, sink_key, sink_value;  // (H), (H, D), (H, D) or null
+  const ops::AttentionVariant& variant;
+  AttentionMask mask;
+  TensorView context;  // (N, C): what attention gave; with kReplace to be overwritten
+};
+
 class Observer {
  public:
   virtual ~Observer() = default;
-  // Called in forward once per layer and named tensor, when the tensor is complete. The view is of
-  // host memory (on a GPU a copy, for which the step waits) and dies with the call.
-  //   "gate"  (N, H), or (N, H · D) with one gate a channel, accumulator dtype: gate values of
-  //   gated
-  //           attention; N = B·(R + T) rows, each sequence's R registers first
+
+  // Whether Observe is to be called for `tensor`: a GPU copies only what is wanted.
+  virtual bool Wants(absl::string_view tensor) const = 0;
+  // The view is of host memory (on a GPU a copy, for which the step waits) and dies with the call.
+  // An observer that changes values may write to it, and the pass goes on with what it wrote.
   virtual void Observe(int layer, absl::string_view tensor, const TensorView& view) = 0;
+  // Changes are for passes without backward, which would not know of them.
+  virtual bool changes_values() const { return false; }
+
+  // Whether ObserveAttention is called: never; behind attention; or in its place, with dropout
+  // left to the observer, who has to write `context`.
+  enum class AttentionLook { kNone, kObserve, kReplace };
+  virtual AttentionLook attention_look() const { return AttentionLook::kNone; }
+  virtual absl::Status ObserveAttention(int /*layer*/, const ObservedAttention& /*attention*/) {
+    return absl::OkStatus();
+  }
 };
+
+// Shows `tensor` (null: not there) to `observer` (may be null).
+absl::Status Show(ExecutionContext& context, Observer* observer, int layer, absl::string_view name,
+                  const TensorView& tensor);
+
+// The same for attention, whose tensors and mask are of the device; `context` of the call is
+// written back after kReplace.
+absl::Status ShowAttention(ExecutionContext& context, Observer& observer, int layer,
+                           const ObservedAttention& attention);
 
 }  // namespace sluice

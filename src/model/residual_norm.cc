@@ -29,21 +29,34 @@ void ResidualNorm::Bind(const ParameterStore& parameters) {
   bias_gradient_ = parameters.Gradient(bias_);
 }
 
-absl::Status ResidualNorm::Forward(ExecutionContext& context, int64_t rows,
-                                   const TensorView& residual, const ResidualActivations& saved,
-                                   const Dropout& dropout) const {
-  const Shape shape{rows, saved.sum->dim(-1)};
+absl::Status ResidualNorm::Forward(ExecutionContext& context, const ForwardCall& call,
+                                   const ResidualActivations& saved) const {
+  const Shape shape{call.rows, saved.sum->dim(-1)};
+  const Look& look = call.look;
+  RETURN_IF_ERROR(Normalize(context, call, saved));
+  RETURN_IF_ERROR(Show(context, look.observer, look.layer, look.sum, saved.sum->Prefix(shape)));
+  // One kernel makes the sum and its norm, so a sum that was changed is normalized again.
+  if (look.observer != nullptr && look.observer->changes_values() &&
+      look.observer->Wants(look.sum)) {
+    RETURN_IF_ERROR(Normalize(context, {.rows = call.rows}, saved));
+  }
+  return Show(context, look.observer, look.layer, look.norm, saved.y->Prefix(shape));
+}
+
+absl::Status ResidualNorm::Normalize(ExecutionContext& context, const ForwardCall& call,
+                                     const ResidualActivations& saved) const {
+  const Shape shape{call.rows, saved.sum->dim(-1)};
   const TensorView sum = saved.sum->Prefix(shape);
   return ops::Run(context, ops::LayerNormForward{.x = sum,
-                                                 .residual = residual,
+                                                 .residual = call.residual,
                                                  .weight = weight_value_,
                                                  .bias = bias_value_,
-                                                 .sum = residual.null() ? TensorView() : sum,
+                                                 .sum = call.residual.null() ? TensorView() : sum,
                                                  .y = saved.y->Prefix(shape),
-                                                 .mean = saved.mean->Prefix({rows}),
-                                                 .rstd = saved.rstd->Prefix({rows}),
+                                                 .mean = saved.mean->Prefix({call.rows}),
+                                                 .rstd = saved.rstd->Prefix({call.rows}),
                                                  .eps = eps_,
-                                                 .dropout = dropout});
+                                                 .dropout = call.dropout});
 }
 
 absl::StatusOr<TensorView> ResidualNorm::Backward(ExecutionContext& context,

@@ -29,10 +29,21 @@ class ResidualNorm {
 
   void Bind(const ParameterStore& parameters);
 
-  // saved.sum (its first residual.rows() rows) holds the branch's output, or without `residual`
-  // (null, of no rows) the sum itself, of `rows` rows.
-  absl::Status Forward(ExecutionContext& context, int64_t rows, const TensorView& residual,
-                       const ResidualActivations& saved, const Dropout& dropout) const;
+  // What the sum and its norm are shown as.
+  struct Look {
+    Observer* observer = nullptr;  // may be null
+    int layer = 0;
+    absl::string_view sum, norm;
+  };
+  struct ForwardCall {
+    int64_t rows;
+    TensorView residual = {};  // (rows, C), or null: saved.sum holds the sum itself
+    Dropout dropout = {};
+    Look look = {};
+  };
+  // The first rows of saved.sum hold the branch's output.
+  absl::Status Forward(ExecutionContext& context, const ForwardCall& call,
+                       const ResidualActivations& saved) const;
 
   struct BackwardCall {
     TensorView dy;         // (N, C)
@@ -46,6 +57,9 @@ class ResidualNorm {
                                       const BackwardCall& call) const;
 
  private:
+  absl::Status Normalize(ExecutionContext& context, const ForwardCall& call,
+                         const ResidualActivations& saved) const;
+
   float eps_;
   int weight_, bias_;  // parameter indices
   TensorView weight_value_, bias_value_, weight_gradient_, bias_gradient_;

@@ -13,7 +13,7 @@ TransformerBlock::TransformerBlock(const ModelBuild& build, const LayerNames& na
       gradient_begin_(build.parameters.flat_elements()),
       feed_forward_norm_(build, names.feed_forward_norm, config.attention.hidden_size,
                          config.layer_norm_eps),
-      feed_forward_(build, names, config.feed_forward),
+      feed_forward_(build, names, layer, config.feed_forward),
       attention_norm_(build, names.attention_norm, config.attention.hidden_size,
                       config.layer_norm_eps),
       attention_(build, names, layer, config.attention) {
@@ -64,15 +64,23 @@ absl::StatusOr<Stream> TransformerBlock::Forward(ExecutionContext& context, cons
   };
   RETURN_IF_ERROR(attention_.Forward(context, pass, in.normed, saved.attention,
                                      saved.attention_residual.sum->Prefix(shape)));
-  RETURN_IF_ERROR(attention_norm_.Forward(context, shape.rows(), in.residual,
-                                          saved.attention_residual,
-                                          DropoutAt(pass, DropoutSite::kAttentionOutput)));
+  RETURN_IF_ERROR(attention_norm_.Forward(
+      context,
+      {.rows = shape.rows(),
+       .residual = in.residual,
+       .dropout = DropoutAt(pass, DropoutSite::kAttentionOutput),
+       .look = {pass.observer, layer_, observed::kAttentionSum, observed::kAttentionNorm}},
+      saved.attention_residual));
   const Stream a = out(saved.attention_residual);
-  RETURN_IF_ERROR(feed_forward_.Forward(context, a.normed, saved.feed_forward,
+  RETURN_IF_ERROR(feed_forward_.Forward(context, pass, a.normed, saved.feed_forward,
                                         saved.feed_forward_residual.sum->Prefix(shape)));
-  RETURN_IF_ERROR(feed_forward_norm_.Forward(context, shape.rows(), a.residual,
-                                             saved.feed_forward_residual,
-                                             DropoutAt(pass, DropoutSite::kFeedForward)));
+  RETURN_IF_ERROR(feed_forward_norm_.Forward(
+      context,
+      {.rows = shape.rows(),
+       .residual = a.residual,
+       .dropout = DropoutAt(pass, DropoutSite::kFeedForward),
+       .look = {pass.observer, layer_, observed::kFeedForwardSum, observed::kFeedForwardNorm}},
+      saved.feed_forward_residual));
   return out(saved.feed_forward_residual);
 }
 

@@ -54,7 +54,7 @@ void GateTelemetry::BeginBatch(const Batch& batch) {
 }
 
 void GateTelemetry::Observe(int layer, absl::string_view tensor, const TensorView& view) {
-  if (tensor != "gate") return;
+  if (tensor != observed::kGate) return;
   CHECK_EQ(view.rows(), static_cast<int64_t>(class_of_row_.size()));
   accumulator_->Add(layer, view.as<float>(), view.row_stride(), view.dim(-1) / heads_,
                     class_of_row_);

@@ -34,6 +34,7 @@ class GateTelemetry : public Observer {
 
   // Before the forward pass that is observed, with its batch.
   void BeginBatch(const Batch& batch);
+  bool Wants(absl::string_view tensor) const override { return tensor == observed::kGate; }
   void Observe(int layer, absl::string_view tensor, const TensorView& view) override;
 
   // Of the last batch on this rank; negative when there was none.

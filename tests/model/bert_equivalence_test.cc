@@ -86,6 +86,7 @@ TEST(BertEquivalenceTest, GateForcedOpenEqualsVanillaAndZeroWeightsGiveHalf) {
   auto gated = MakeEngine(gated_config, DType::kFloat32, 3, 7);
   auto vanilla = MakeEngine(vanilla_config, DType::kFloat32, 3, 7);
   struct Gates : Observer {
+    bool Wants(absl::string_view tensor) const override { return tensor == observed::kGate; }
     double lowest = 2, highest = -1;
     void Observe(int, absl::string_view tensor, const TensorView& view) override {
       EXPECT_EQ(tensor, "gate");
