@@ -33,14 +33,14 @@ job_count() {
 # Makes .venv unless it is there and complete, or SLUICE_ORACLE_PYTHON names another Python.
 make_oracle_environment() {
   local python=${SLUICE_ORACLE_PYTHON:-$root/.venv/bin/python}
-  if ! "$python" -c 'import torch, transformers, tokenizers, safetensors, numpy' 2>/dev/null; then
+  if ! "$python" -c 'import torch, transformers, tokenizers, safetensors, numpy, tensorboard' 2>/dev/null; then
     [ -z "${SLUICE_ORACLE_PYTHON:-}" ] ||
-      stop "$python (SLUICE_ORACLE_PYTHON) lacks torch, transformers, tokenizers, safetensors or numpy"
-    say "making .venv with torch, transformers, tokenizers, safetensors and numpy"
+      stop "$python (SLUICE_ORACLE_PYTHON) lacks torch, transformers, tokenizers, safetensors, numpy or tensorboard"
+    say "making .venv with torch, transformers, tokenizers, safetensors, numpy and tensorboard"
     python3 -m venv "$root/.venv" || stop "python3 -m venv failed; run launch/install_dependencies.sh --oracle"
     "$python" -m pip install --quiet --disable-pip-version-check \
-      torch transformers tokenizers safetensors numpy </dev/null ||
-      stop "pip could not install torch, transformers, tokenizers, safetensors and numpy (above)"
+      torch transformers tokenizers safetensors numpy tensorboard </dev/null ||
+      stop "pip could not install torch, transformers, tokenizers, safetensors, numpy and tensorboard (above)"
   fi
   export SLUICE_ORACLE_PYTHON=$python
 }

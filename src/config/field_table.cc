@@ -223,6 +223,7 @@ std::vector<Field> OperationFields() {
        "Also keeps the checkpoint of the lowest perplexity on the first validation set"},
       {SLUICE_FIELD(telemetry.gate_statistics_every), IntegerRange{0, kManySteps},
        "Steps between two looks at the gates; 0: never"},
+      {SLUICE_FIELD(telemetry.tensorboard), {}, "Event files for TensorBoard beside metrics.jsonl"},
       {SLUICE_FIELD(runtime.device), Choices{{"cpu", "cuda"}},
        "Where the model runs: the processor, or a GPU for each rank"},
       {SLUICE_FIELD(runtime.threads), IntegerRange{0, 4096},

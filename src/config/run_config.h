@@ -151,6 +151,7 @@ struct CheckpointConfig {
 
 struct TelemetryConfig {
   int64_t gate_statistics_every = 10;  // steps between two looks at the gates; 0: never
+  bool tensorboard = true;             // event files beside metrics.jsonl
 
   friend bool operator==(const TelemetryConfig&, const TelemetryConfig&) = default;
 };

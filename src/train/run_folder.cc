@@ -33,7 +33,8 @@ absl::Status RunFolder::Lock(const std::string& log_path) {
                     "wait for its end, or choose another --run-folder");
 }
 
-absl::Status RunFolder::Open(const std::string& config_yaml, int64_t resumed_step) {
+absl::Status RunFolder::Open(const std::string& config_yaml, int64_t resumed_step,
+                             bool tensorboard) {
   std::error_code error;
   std::filesystem::create_directories(checkpoints(), error);
   if (error) return DeviceError("cannot create the run folder", path_, error.message());
@@ -48,7 +49,7 @@ absl::Status RunFolder::Open(const std::string& config_yaml, int64_t resumed_ste
   log_.open(path_ + "/log.txt", std::ios::app);
   if (!log_) return DeviceError("cannot write", path_ + "/log.txt");
   SetLogCopy([this](absl::string_view line) { log_ << line << std::flush; });
-  return metrics_.Open(path_ + "/metrics.jsonl", resumed_step);
+  return record_.Open({path_, resumed_step, tensorboard});
 }
 
 }  // namespace sluice

@@ -104,7 +104,7 @@ absl::Status Trainer::Prepare() {
 }
 
 absl::Status Trainer::OpenFolder() {
-  RETURN_IF_ERROR(folder_.Open(DumpRunConfig(config_), state_.step));
+  RETURN_IF_ERROR(folder_.Open(DumpRunConfig(config_), state_.step, config_.telemetry.tensorboard));
   ASSIGN_OR_RETURN(const auto removed, RemoveAbandonedFolders(folder_.checkpoints()));
   for (const std::string& name : removed)
     LogInfo(absl::StrCat("removed what a killed run left: ", name));
@@ -318,7 +318,7 @@ absl::Status Trainer::Record() {
   report_wait_ = prefetcher_->waited_seconds();
   LogResult(StepLine(report_));
   SetStatusLine(ProgressBar(report_));
-  return comm_.Agree(comm_.rank() == 0 ? folder_.metrics().Write("train", StepFields(report_))
+  return comm_.Agree(comm_.rank() == 0 ? folder_.record().Write("train", StepFields(report_))
                                        : absl::OkStatus());
 }
 
@@ -343,14 +343,14 @@ absl::Status Trainer::RecordEvaluation(const std::string& data, const Evaluation
       "evaluation at step %d  perplexity %.3f  loss %.4f  accuracy %.4f  %s (%d sequences, %.1fs)",
       state_.step, result.perplexity, result.loss, result.accuracy, data, result.sequences,
       result.seconds));
-  return folder_.metrics().Write("evaluation", {{"step", state_.step},
-                                                {"data", data},
-                                                {"perplexity", result.perplexity},
-                                                {"loss", result.loss},
-                                                {"accuracy", result.accuracy},
-                                                {"sequences", result.sequences},
-                                                {"targets", result.targets},
-                                                {"batch_size", result.batch_size}});
+  return folder_.record().Write("evaluation", {{"step", state_.step},
+                                               {"data", data},
+                                               {"perplexity", result.perplexity},
+                                               {"loss", result.loss},
+                                               {"accuracy", result.accuracy},
+                                               {"sequences", result.sequences},
+                                               {"targets", result.targets},
+                                               {"batch_size", result.batch_size}});
 }
 
 absl::Status Trainer::SaveIfDue(bool at_end) {
@@ -366,9 +366,11 @@ absl::Status Trainer::Save() {
   RETURN_IF_ERROR(gates_->Merge(comm_));
   absl::Status status;
   if (comm_.rank() == 0) {
+    const GateStatistics gates = gates_->statistics();
     status = SaveTraining(folder_.checkpoints(),
-                          {config_, state_, comm_.world_size(), *engine_, gates_->statistics(),
+                          {config_, state_, comm_.world_size(), *engine_, gates,
                            train_data_->manifest(), train_data_->sequences_per_epoch()});
+    if (status.ok()) status = folder_.record().WriteGates(state_.step, gates);
   }
   RETURN_IF_ERROR(comm_.Agree(status));
   gates_->Reset();

@@ -1,0 +1,44 @@
+// What a run records for others to read: metrics.jsonl and TensorBoard's event files, from the same
+// fields.
+//
+//   RunRecord record; RETURN_IF_ERROR(record.Open({"runs/toy", resumed_step,
+//   /*tensorboard=*/true})); RETURN_IF_ERROR(record.Write("train", {{"step", 10}, {"loss", 6.2}}));
+//
+// Numbers become scalars named EVENT/FIELD, or EVENT/DATA/FIELD where there is a field `data`;
+// gates become histograms named gates/layer_LL/head_HH.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "checkpoint/gate_record.h"
+#include "telemetry/event_file.h"
+#include "telemetry/metric_writer.h"
+
+namespace sluice {
+
+class RunRecord {
+ public:
+  struct Place {
+    std::string run_folder;
+    int64_t resumed_step;  // what later steps have left there is removed
+    bool tensorboard;
+  };
+  absl::Status Open(const Place& place);
+
+  // `fields` have an integer `step`.
+  absl::Status Write(absl::string_view event, const MetricFields& fields);
+  // Nothing where there are no gates, or no event files.
+  absl::Status WriteGates(int64_t step, const GateStatistics& gates);
+
+ private:
+  MetricWriter metrics_;
+  EventFile events_;  // closed without TensorBoard
+};
+
+// Exposed for tests.
+std::vector<EventScalar> EventScalars(absl::string_view event, const MetricFields& fields);
+std::vector<EventHistogram> EventHistograms(const GateStatistics& gates);  // of the class "all"
+
+}  // namespace sluice

@@ -1,0 +1,70 @@
+#include "telemetry/run_record.h"
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+#include "telemetry/gate_statistics.h"
+
+namespace sluice {
+namespace {
+
+TEST(RunRecordTest, NumbersBecomeScalarsUnderEventAndData) {
+  const auto scalars = EventScalars("evaluation", {{"step", int64_t{3}},
+                                                   {"data", std::string("wiki")},
+                                                   {"perplexity", 12.5},
+                                                   {"targets", int64_t{7}},
+                                                   {"note", std::string("not a number")}});
+  ASSERT_EQ(scalars.size(), 2u);
+  EXPECT_EQ(scalars[0].tag, "evaluation/wiki/perplexity");
+  EXPECT_EQ(scalars[0].value, 12.5);
+  EXPECT_EQ(scalars[1].tag, "evaluation/wiki/targets");
+  EXPECT_EQ(scalars[1].value, 7);
+  EXPECT_EQ(EventScalars("train", {{"step", int64_t{3}}, {"loss", 1.0}})[0].tag, "train/loss");
+}
+
+TEST(RunRecordTest, HistogramsHaveTheMomentsOfTheGates) {
+  GateAccumulator accumulator(/*layers=*/2, /*heads=*/2, {"word"});
+  accumulator.BeginBatch();
+  const std::vector<uint8_t> classes(3, 0);
+  const std::vector<float> gates = {0.25f, 1.0f, 0.5f, 1.0f, 0.75f, 1.0f};  // (3, 2)
+  for (int layer : {0, 1}) accumulator.Add(layer, gates.data(), 2, 1, classes);
+  const auto histograms = EventHistograms(accumulator.Statistics());
+  ASSERT_EQ(histograms.size(), 4u);
+  const EventHistogram& head = histograms[2];
+  EXPECT_EQ(head.tag, "gates/layer_01/head_00");
+  EXPECT_EQ(head.count, 3);
+  EXPECT_EQ(head.minimum, 0.25);
+  EXPECT_EQ(head.maximum, 0.75);
+  EXPECT_NEAR(head.sum, 1.5, 1e-12);
+  EXPECT_NEAR(head.sum_of_squares, 0.0625 + 0.25 + 0.5625, 1e-12);
+  ASSERT_EQ(head.bounds.size(), 64u);
+  EXPECT_EQ(head.bounds[15], 0.25);  // [15/64, 16/64), below 0.25
+  EXPECT_EQ(head.counts[16], 1);
+  EXPECT_EQ(histograms[3].counts[63], 3);
+  EXPECT_TRUE(EventHistograms(GateStatistics()).empty());
+}
+
+TEST(RunRecordTest, BothFilesOrOne) {
+  for (const bool tensorboard : {true, false}) {
+    const std::string folder = absl::StrCat(::testing::TempDir(), "/run_record_", tensorboard);
+    std::filesystem::remove_all(folder);
+    std::filesystem::create_directories(folder);
+    RunRecord record;
+    ASSERT_TRUE(record.Open({folder, 0, tensorboard}).ok());
+    ASSERT_TRUE(record.Write("train", {{"step", int64_t{3}}, {"loss", 1.0}}).ok());
+    ASSERT_TRUE(record.WriteGates(3, GateStatistics()).ok());
+    EXPECT_GT(std::filesystem::file_size(folder + "/metrics.jsonl"), 0u);
+    EXPECT_EQ(std::filesystem::exists(folder + "/tensorboard"), tensorboard);
+    if (!tensorboard) continue;
+    const auto file = std::filesystem::directory_iterator(folder + "/tensorboard")->path();
+    const auto records = ReadEventRecords(file.string());
+    ASSERT_TRUE(records.ok());
+    EXPECT_EQ(records->events.size(), 2u);  // no gates: no event
+  }
+}
+
+}  // namespace
+}  // namespace sluice
