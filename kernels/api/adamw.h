@@ -50,7 +50,7 @@ struct UpdateDecision {
   double gradient_norm;  // global L2, scaled, before clipping
   double clipping;       // ClippingCoefficient of it
   float factor;          // clipping, rounded
-  int32_t skip;          // 1 where the norm or the loss is not finite: weights and moments stay
+  int32_t skip;          // 1 where the norm or the loss is not finite: nothing changes
 };
 constexpr UpdateDecision DecideUpdate(double norm, double loss, double max_norm) {
   const bool finite = norm - norm == 0 && loss - loss == 0;
@@ -71,7 +71,7 @@ namespace cuda {
 struct AdamWDeviceArgs {
   int64_t elements;              // of the flat buffers: the end of the last segment or more
   const float* gradient_factor;  // (1): multiplies gradient_scale (clipping); null: 1
-  const int32_t* skip;           // (1): if not 0 only the gradient is zeroed; null: 0
+  const int32_t* skip;           // (1): if not 0 nothing changes, the gradient neither; null: 0
 };
 template <typename T>  // float, bf16, fp16; args.segments is on the device too
 absl::Status AdamW(const AdamWArgs<T>& args, const AdamWDeviceArgs& device, Stream stream);

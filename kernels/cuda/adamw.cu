@@ -42,7 +42,6 @@ struct KernelArgs {
 
 struct Step {
   float gradient_scale, decay;
-  bool skip;
 };
 
 template <int width, typename T>
@@ -52,7 +51,6 @@ __device__ __forceinline__ void Update(const KernelArgs<T>& args, const Step& st
   float g[width], m[width], v[width], w[width];
   LoadFloats(adamw.gradient + i, g);
   StoreFloats(zeros, adamw.gradient + i);
-  if (step.skip) return;
   LoadFloats(adamw.m + i, m);
   LoadFloats(adamw.v + i, v);
   LoadFloats(adamw.master + i, w);
@@ -88,11 +86,12 @@ __device__ __forceinline__ int64_t FirstSegment(const AdamWArgs<T>& args, int64_
 
 template <typename T>
 __global__ void __launch_bounds__(kThreads) AdamWKernel(KernelArgs<T> args) {
+  if (args.device.skip != nullptr && *args.device.skip != 0) return;
   const AdamWArgs<T>& adamw = args.adamw;
   const int64_t begin = static_cast<int64_t>(blockIdx.x) * kBlockValues;
   const int64_t end =
       begin + kBlockValues < args.device.elements ? begin + kBlockValues : args.device.elements;
-  Step step = {adamw.gradient_scale, 0, args.device.skip != nullptr && *args.device.skip != 0};
+  Step step = {adamw.gradient_scale, 0};
   if (args.device.gradient_factor != nullptr) step.gradient_scale *= *args.device.gradient_factor;
   for (int64_t s = FirstSegment(adamw, begin); s < adamw.segment_count; ++s) {
     const AdamWSegment segment = adamw.segments[s];

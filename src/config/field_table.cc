@@ -13,6 +13,7 @@ namespace {
 
 constexpr int64_t kManySteps = 1'000'000'000'000;
 constexpr int64_t kInt32 = std::numeric_limits<int32_t>::max();
+constexpr double kLargestLossScale = 0x1p30;
 constexpr RealRange kDropoutRange{0, 1, false, true};
 
 const ReadWhen kGated{"model.attention.variant", {"gated"}};
@@ -22,6 +23,7 @@ const ReadWhen kFromShards{"data.source", {"shards"}};
 const ReadWhen kFromFiles{"data.source", {"shards", "nvidia_bert"}};
 const ReadWhen kOpt{"model.architecture", {"opt"}};
 const ReadWhen kGenerated{"data.source", {"bigram_backcopy"}};
+const ReadWhen kHalf{"training.precision", {"fp16"}};
 
 std::vector<Field> ModelFields() {
   return {
@@ -200,8 +202,21 @@ std::vector<Field> TrainingFields() {
        "Sequences an update, over all ranks and micro-batches"},
       {SLUICE_FIELD(training.gradient_accumulation_steps), IntegerRange{1, 1048576},
        "Micro-batches a rank and update; more need less memory and give the same update"},
-      {SLUICE_FIELD(training.precision), Choices{{"fp32", "bf16"}},
-       "Working weights and activations; master weights, gradients and statistics are fp32"},
+      {SLUICE_FIELD(training.precision), Choices{{"fp32", "bf16", "fp16"}},
+       "Working weights and activations; master weights, gradients and statistics are fp32. fp16 "
+       "needs runtime.device cuda"},
+      {SLUICE_FIELD(training.loss_scale.initial),
+       RealRange{0, kLargestLossScale, true, false},
+       "What the loss's gradient is multiplied by at first; halved when gradients overflow",
+       {kHalf}},
+      {SLUICE_FIELD(training.loss_scale.growth_interval),
+       IntegerRange{1, kManySteps},
+       "Updates without an overflow after which the scale is doubled, up to 32768",
+       {kHalf}},
+      {SLUICE_FIELD(training.loss_scale.minimum),
+       RealRange{0, kLargestLossScale, true, false},
+       "Lowest scale; when gradients overflow at it the run ends",
+       {kHalf}},
       {SLUICE_FIELD(training.seed), {}, "Seed of initial weights, dropout, masks and data order"},
       {SLUICE_FIELD(training.evaluate_every), IntegerRange{0, kManySteps},
        "Steps between two evaluations; 0: only at the end"},

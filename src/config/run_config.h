@@ -126,12 +126,22 @@ struct LearningRateScheduleConfig {
                          const LearningRateScheduleConfig&) = default;
 };
 
+// training.loss_scale: read only when the precision is fp16.
+struct LossScaleConfig {
+  double initial = 4096;
+  int64_t growth_interval = 2000;  // updates without an overflow before it is doubled
+  double minimum = 1;              // an overflow at this ends the run
+
+  friend bool operator==(const LossScaleConfig&, const LossScaleConfig&) = default;
+};
+
 struct TrainingConfig {
   int64_t steps = 1000;
   int64_t global_batch_size = 256;          // sequences an update, over all ranks and micro-batches
   int64_t gradient_accumulation_steps = 1;  // micro-batches a rank and update
-  std::string precision =
-      "bf16";  // fp32 or bf16 (fp32 master weights, gradients and statistics either way)
+  std::string precision = "bf16";  // fp32, bf16 or, on a GPU, fp16 (fp32 master weights, gradients
+                                   // and statistics in any case)
+  LossScaleConfig loss_scale;
   uint64_t seed = 1000;
   int64_t evaluate_every = 0;  // steps; 0: only at the end
   int64_t evaluation_batches =

@@ -148,6 +148,16 @@ void CheckData(const RunConfig& config, RuleBook* rules) {
                  {"training.evaluation_batches", validation});
 }
 
+void CheckPrecision(const RunConfig& config, ConfigUse use, RuleBook* rules) {
+  const bool is_half = config.training.precision == "fp16";
+  rules->Require(use != ConfigUse::kTraining || !is_half || config.runtime.device != "cpu",
+                 "CPUs have no fp16 kernels", {"training.precision", "runtime.device"},
+                 "set training.precision to bf16, or runtime.device to cuda");
+  rules->Require(config.training.loss_scale.minimum <= config.training.loss_scale.initial,
+                 "the loss scale would start below its minimum",
+                 {"training.loss_scale.initial", "training.loss_scale.minimum"});
+}
+
 void CheckTraining(const RunConfig& config, RuleBook* rules) {
   rules->Require(config.schedule.warmup_steps <= config.training.steps,
                  "warm-up is longer than the training",
@@ -169,6 +179,7 @@ void FindProblems(const RunConfig& config, const Provenance& provenance, ConfigU
   CheckModel(config.model, &rules);
   CheckSource(config, use, &rules);
   CheckData(config, &rules);
+  CheckPrecision(config, use, &rules);
   CheckTraining(config, &rules);
 }
 

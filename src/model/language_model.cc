@@ -142,14 +142,15 @@ absl::Status LanguageModel::Forward(ExecutionContext& context, const Batch& batc
                                   .hidden = hidden,
                                   .positions = batch.target_positions,
                                   .targets = batch.targets,
-                                  .dhidden = dhidden},
+                                  .dhidden = dhidden,
+                                  .gradient_scale = options.loss_scale},
                                  &losses->language_model));
   if (next_sentence_head_ == nullptr) return absl::OkStatus();
   if (batch.next_sentence_labels.empty()) {
     return DataError("model.next_sentence_head is on, but the data has no sentence pairs");
   }
   return next_sentence_head_->Forward(context, pass_, hidden, batch.next_sentence_labels,
-                                      options.next_sentence_weight, dhidden,
+                                      options.next_sentence_weight * options.loss_scale, dhidden,
                                       &losses->next_sentence);
 }
 

@@ -36,7 +36,8 @@ struct ForwardOptions {
   bool train = false;  // dropout on; a Backward will follow
   uint64_t seed = 0;   // of the run
   double next_sentence_weight =
-      1;  // of its summed loss beside the language model's, for the gradient
+      1;                  // of its summed loss beside the language model's, for the gradient
+  double loss_scale = 1;  // multiplies every gradient, so that small ones survive in fp16
   Observer* observer = nullptr;
 };
 
@@ -56,7 +57,8 @@ class LanguageModel {
   // call Backward next.
   absl::Status Forward(ExecutionContext& context, const Batch& batch, const ForwardOptions& options,
                        ModelLosses* losses);
-  // Adds this batch's gradients (of losses summed over targets) to the flat gradient.
+  // Adds this batch's gradients (of losses summed over targets, times options.loss_scale) to the
+  // flat gradient.
   // gradient_ready(begin, end), if set, is called with stretches of it, rising and without gaps, as
   // they become complete.
   using GradientReady = std::function<absl::Status(int64_t begin, int64_t end)>;

@@ -200,6 +200,7 @@ absl::Status LanguageModelHead::Forward(ExecutionContext& context, const Forward
     RETURN_IF_ERROR(ops::Run(context, ops::CrossEntropy{.logits = logits,
                                                         .targets = chunk.targets,
                                                         .dlogits = dlogits,
+                                                        .gradient_scale = call.gradient_scale,
                                                         .loss_sum = &sums->loss,
                                                         .target_count = &sums->targets,
                                                         .correct_count = &sums->correct,

@@ -49,6 +49,7 @@ class LanguageModelHead {
     const std::vector<int32_t>& positions;
     const std::vector<int32_t>& targets;
     const TensorView& dhidden;
+    double gradient_scale = 1;  // multiplies the gradients, not the loss
   };
   absl::Status Forward(ExecutionContext& context, const ForwardCall& call, LossSums* sums);
 

@@ -5,7 +5,6 @@
 #include "core/status.h"
 #include "kernels/api/elementwise.h"
 #include "ops/dispatch.h"
-#include "ops/elementwise.h"
 
 namespace sluice::ops {
 namespace {
@@ -53,7 +52,7 @@ absl::Status Run(ExecutionContext& context, const AdamW& call) {
     decided.gradient_factor = &call.decision->factor;
     decided.skip = &call.decision->skip;
   } else if (call.decision != nullptr) {
-    if (call.decision->skip != 0) return Zero(context, call.gradient);
+    if (call.decision->skip != 0) return absl::OkStatus();
     gradient_scale *= call.decision->clipping;
   }
   return Dispatch(

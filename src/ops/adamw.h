@@ -19,7 +19,8 @@ struct UpdateDecisionCall {
 absl::Status Run(ExecutionContext& context, const UpdateDecisionCall& call);
 
 struct AdamW {
-  TensorView master, gradient, m, v;  // (n), accumulator dtype; gradient is zeroed
+  // (n), accumulator dtype. The gradient is zeroed; nothing changes where *decision says to skip.
+  TensorView master, gradient, m, v;
   TensorView working;  // (n), working dtype; the same memory as master when the dtypes are equal
   std::span<const AdamWSegment> segments;  // memory of the device
   double gradient_scale;

@@ -1,8 +1,10 @@
 // The only place where a dtype and a device become a call of a kernel:
 //   fp64                → reference (the judge; whole models run on it in gradient tests), CPU only
 //   fp32, bf16 on a CPU → cpu
-//   fp32, bf16 on a GPU → cuda, into the device's stream
+//   fp32, bf16, fp16 on a GPU → cuda, into the device's stream
 #pragma once
+
+#include <type_traits>
 
 #include "absl/status/status.h"
 #include "core/check.h"
@@ -12,7 +14,7 @@
 namespace sluice::ops {
 
 // An op's kernels: `reference` takes the arguments for double, `cpu` those for float and bf16,
-// `cuda` those for float and bf16 and a stream.
+// `cuda` those for float, bf16 and fp16 and a stream.
 template <typename Reference, typename Cpu, typename Cuda>
 struct Kernels {
   Reference reference;
@@ -40,7 +42,12 @@ absl::Status Dispatch(const ExecutionContext& context, absl::string_view op, DTy
   const bool on_cuda = context.on_cuda();
   const auto run = [&]<typename T>() -> absl::Status {
     if (on_cuda) return kernels.cuda(make_args.template operator()<T>(), context.stream());
-    return kernels.cpu(make_args.template operator()<T>());
+    if constexpr (std::is_same_v<T, fp16>) {
+      CHECK(false) << op << " in fp16: CPUs have no kernels for it";
+      return absl::OkStatus();
+    } else {
+      return kernels.cpu(make_args.template operator()<T>());
+    }
   };
   switch (dtype) {
     case DType::kFloat64:
@@ -52,6 +59,7 @@ absl::Status Dispatch(const ExecutionContext& context, absl::string_view op, DTy
     case DType::kBFloat16:
       return run.template operator()<bf16>();
     case DType::kFloat16:
+      return run.template operator()<fp16>();
     case DType::kInt32:
     case DType::kInt64:
       break;

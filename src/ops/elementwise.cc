@@ -22,6 +22,7 @@ absl::Status RoundToWorking(const ExecutionContext& context, const TensorView& m
     CHECK(false) << DTypeName(working.dtype()) << " on the CPU";
     return absl::OkStatus();
   };
+  if (working.dtype() == DType::kFloat16) return convert.operator()<fp16>();
   return convert.operator()<bf16>();
 }
 

@@ -29,9 +29,9 @@ class AdamWOptimizer {
   absl::Status Update(ExecutionContext& context, const ParameterStore& parameters,
                       double learning_rate, double gradient_scale);
 
-  // The same, the gradient clipped to config.max_grad_norm; neither weights nor moments change when
-  // the scaled gradient's norm or the loss is not finite. Waits for nothing: what was decided is in
-  // *decision.
+  // The same, the gradient clipped to config.max_grad_norm; weights, moments and gradient stay as
+  // they are when the scaled gradient's norm or the loss is not finite. Waits for nothing: what was
+  // decided is in *decision.
   struct ClippedUpdate {
     double learning_rate, gradient_scale;
     const double* loss;        // memory of the device
@@ -40,7 +40,10 @@ class AdamWOptimizer {
   absl::Status ClipAndUpdate(ExecutionContext& context, const ParameterStore& parameters,
                              const ClippedUpdate& update);
 
-  int64_t updates() const { return updates_; }
+  // That the last one was skipped, once that is known: it does not count.
+  void Skipped() { --updates_; }
+
+  int64_t updates() const { return updates_; }               // made: t of the last one
   void set_updates(int64_t updates) { updates_ = updates; }  // when resuming
 
   // First and second moments, (flat_elements): to save and restore.

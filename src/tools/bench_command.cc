@@ -97,6 +97,10 @@ absl::Status BenchMatmul(const BenchArguments& arguments, const RunConfig& confi
 
 absl::Status BenchAttention(const BenchArguments& arguments, const RunConfig& config) {
   ASSIGN_OR_RETURN(const DType dtype, ParsePrecision(config.training.precision));
+  if (dtype == DType::kFloat16) {
+    return UsageError("bench attention runs on the CPU, which has no fp16 kernels", "",
+                      "take --precision bf16");
+  }
   const int64_t heads = config.model.num_attention_heads;
   ASSIGN_OR_RETURN(const std::vector<AttentionTiming> timings,
                    BenchmarkAttention({.batch = arguments.batch,
@@ -239,8 +243,8 @@ void AddBenchCommand(CLI::App& program, ChosenCommand& chosen) {
       ->capture_default_str();
   command
       ->add_option("--precision", arguments->precision,
-                   "fp32 or bf16 (default: the configuration's)")
-      ->check(CLI::IsMember({"fp32", "bf16"}));
+                   "fp32, bf16 or, for a step on a GPU, fp16 (default: the configuration's)")
+      ->check(CLI::IsMember({"fp32", "bf16", "fp16"}));
   command
       ->add_option("--variant", arguments->variant, "vanilla or vga (default: the configuration's)")
       ->check(CLI::IsMember({"vanilla", "vga"}));

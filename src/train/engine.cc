@@ -17,8 +17,18 @@ namespace sluice {
 absl::StatusOr<DType> ParsePrecision(const std::string& precision) {
   if (precision == "bf16") return DType::kBFloat16;
   if (precision == "fp32") return DType::kFloat32;
-  return UsageError("unknown training.precision", precision, "known: fp32, bf16");
+  if (precision == "fp16") return DType::kFloat16;
+  return UsageError("unknown training.precision", precision, "known: fp32, bf16, fp16");
 }
+
+namespace {
+
+template <typename T>
+bool AllFinite(const T* values, int64_t count) {
+  return std::all_of(values, values + count, [](T x) { return std::isfinite(x); });
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const RunConfig& config,
                                                        const EngineOptions& options) {
@@ -31,6 +41,9 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const RunConfig& config,
   }
   ASSIGN_OR_RETURN(std::unique_ptr<Device> device,
                    Device::Open(options.device, options.local_rank));
+  if (options.dtype == DType::kFloat16 && !device->is_cuda()) {
+    return UsageError("CPUs have no fp16 kernels", "", "take bf16, or a GPU");
+  }
   auto engine = std::unique_ptr<Engine>(new Engine(config, options, std::move(device)));
   const ModelBuild build{.context = engine->context_,
                          .arena = engine->arena_,
@@ -72,7 +85,9 @@ absl::Status Engine::WeightsLoaded() {
 absl::Status Engine::ForwardBackward(const Batch& batch, const ForwardOptions& options,
                                      const LanguageModel::GradientReady& gradient_ready) {
   CHECK(options_.train && options.train);
-  RETURN_IF_ERROR(model_->Forward(context_, batch, options, &results()->losses));
+  ForwardOptions scaled = options;
+  scaled.loss_scale *= loss_scale_.value();
+  RETURN_IF_ERROR(model_->Forward(context_, batch, scaled, &results()->losses));
   return model_->Backward(context_, gradient_ready);
 }
 
@@ -87,16 +102,44 @@ absl::Status Engine::SetLosses(const ModelLosses& losses) {
 }
 
 absl::StatusOr<UpdateOutcome> Engine::ClipAndUpdate(double learning_rate, double gradient_scale) {
+  const double scale = loss_scale_.value();
   RETURN_IF_ERROR(optimizer_->ClipAndUpdate(context_, parameters_,
                                             {.learning_rate = learning_rate,
-                                             .gradient_scale = gradient_scale,
+                                             .gradient_scale = gradient_scale / scale,
                                              .loss = &results()->losses.language_model.loss,
                                              .decision = &results()->decision}));
   model_->WeightsChanged();
   StepResults step;
   RETURN_IF_ERROR(device_->CopyToHost(&step, results(), sizeof(step)));
   RETURN_IF_ERROR(ZeroLosses());
-  return UpdateOutcome{step.losses, step.decision.gradient_norm, step.decision.skip == 0};
+  UpdateOutcome outcome = {.losses = step.losses,
+                           .gradient_norm = step.decision.gradient_norm,
+                           .loss_scale = scale,
+                           .applied = step.decision.skip == 0,
+                           .may_go_on = true,
+                           .not_finite = {}};
+  if (outcome.applied) {
+    loss_scale_.Applied();
+  } else {
+    RETURN_IF_ERROR(SkipUpdate(outcome));
+  }
+  return outcome;
+}
+
+absl::Status Engine::SkipUpdate(UpdateOutcome& outcome) {
+  optimizer_->Skipped();
+  outcome.may_go_on = loss_scale_.Overflowed();
+  const TensorView gradient = parameters_.flat_gradient();
+  if (outcome.may_go_on) return ops::Zero(context_, gradient);
+  ASSIGN_OR_RETURN(const HostTensor host, HostTensor::Read(*device_, gradient));
+  const bool is_double = gradient.dtype() == DType::kFloat64;
+  for (const Parameter& parameter : parameters_.parameters()) {
+    const int64_t at = parameter.offset, count = parameter.elements();
+    const bool finite = is_double ? AllFinite(host.view().as<double>() + at, count)
+                                  : AllFinite(host.view().as<float>() + at, count);
+    if (!finite) outcome.not_finite.push_back(parameter.name);
+  }
+  return ops::Zero(context_, gradient);
 }
 
 absl::Status Engine::AddTo(ModelLosses& losses) {
@@ -132,7 +175,8 @@ absl::StatusOr<HostTensor> Engine::Predict(const Batch& batch,
 }
 
 absl::Status Engine::Update(double learning_rate, double gradient_scale) {
-  RETURN_IF_ERROR(optimizer_->Update(context_, parameters_, learning_rate, gradient_scale));
+  RETURN_IF_ERROR(optimizer_->Update(context_, parameters_, learning_rate,
+                                     gradient_scale / loss_scale_.value()));
   model_->WeightsChanged();
   return absl::OkStatus();
 }

@@ -12,6 +12,7 @@
 #include "config/run_config.h"
 #include "model/language_model.h"
 #include "optim/adamw.h"
+#include "optim/loss_scale.h"
 #include "runtime/device.h"
 #include "runtime/host_tensor.h"
 
@@ -30,7 +31,11 @@ struct EngineOptions {
 struct UpdateOutcome {
   ModelLosses losses;    // since the last update, of this rank or as SetLosses had them
   double gradient_norm;  // global L2, scaled, before clipping
-  bool applied;          // false: loss or norm is not finite, and the weights are as they were
+  double loss_scale;     // that the gradients were made with
+  bool applied;          // false: loss or norm is not finite; weights and moments are as they were
+  bool may_go_on;        // false: and there is no lower loss scale to try
+  // Then: whose gradients are not finite, in the order in which backward makes them.
+  std::vector<std::string> not_finite;
 };
 
 // The dtype that training.precision names; UsageError otherwise.
@@ -38,7 +43,8 @@ absl::StatusOr<DType> ParsePrecision(const std::string& precision);
 
 class Engine {
  public:
-  // Opens the device and plans. config.model.vocab_size must be known.
+  // Opens the device and plans. config.model.vocab_size must be known. UsageError for fp16 on a
+  // CPU.
   static absl::StatusOr<std::unique_ptr<Engine>> Create(const RunConfig& config,
                                                         const EngineOptions& options);
 
@@ -49,17 +55,18 @@ class Engine {
   // drops packed copies.
   absl::Status WeightsLoaded();
 
-  // Forward and backward of one micro-batch; adds to the flat gradient and to the step's losses. On
-  // a GPU it returns when all is on its way.
+  // Forward and backward of one micro-batch; adds to the flat gradient, in fp16 times the loss
+  // scale, and to the step's losses. On a GPU it returns when all is on its way.
   absl::Status ForwardBackward(const Batch& batch, const ForwardOptions& options,
                                const LanguageModel::GradientReady& gradient_ready = nullptr);
   // The step's losses, summed since the last update on this rank. Waits.
   absl::StatusOr<ModelLosses> ReadLosses();
   // Puts the sums of all ranks in their place, for the update to look at.
   absl::Status SetLosses(const ModelLosses& losses);
-  // One AdamW update with the flat gradient times gradient_scale, clipped to
-  // optimizer.max_grad_norm, unless losses or gradients are not finite; then gradient and losses
-  // are zero. The one place where a step waits for a GPU.
+  // One AdamW update with the flat gradient times gradient_scale (and without the loss scale),
+  // clipped to optimizer.max_grad_norm, unless losses or gradients are not finite; then gradient
+  // and losses are zero, and in fp16 the loss scale is adjusted. The one place where a step waits
+  // for a GPU.
   absl::StatusOr<UpdateOutcome> ClipAndUpdate(double learning_rate, double gradient_scale);
 
   // The same in pieces, each of which waits: adds to `losses`, which are the caller's;
@@ -83,10 +90,14 @@ class Engine {
   LanguageModel& model() { return *model_; }
   AdamWOptimizer& optimizer() { return *optimizer_; }
   const AdamWOptimizer& optimizer() const { return *optimizer_; }
+  LossScale& loss_scale() { return loss_scale_; }
+  const LossScale& loss_scale() const { return loss_scale_; }
 
  private:
   Engine(const RunConfig& config, const EngineOptions& options, std::unique_ptr<Device> device)
-      : config_(config), options_(options), device_(std::move(device)), context_(*device_) {}
+      : config_(config), options_(options), device_(std::move(device)), context_(*device_) {
+    if (options.dtype == DType::kFloat16) loss_scale_ = LossScale(config.training.loss_scale);
+  }
   // Of a step, in memory of the device, side by side so that they are read together.
   struct StepResults {
     ModelLosses losses;
@@ -95,6 +106,7 @@ class Engine {
   StepResults* results() const { return static_cast<StepResults*>(results_->data()); }
   absl::Status ZeroLosses() { return device_->Fill(&results()->losses, 0, sizeof(ModelLosses)); }
   absl::Status AddTo(ModelLosses& losses);
+  absl::Status SkipUpdate(UpdateOutcome& outcome);
 
   RunConfig config_;
   EngineOptions options_;
@@ -105,6 +117,7 @@ class Engine {
   ParameterStore parameters_;
   std::unique_ptr<LanguageModel> model_;
   std::unique_ptr<AdamWOptimizer> optimizer_;  // null without train
+  LossScale loss_scale_;
 };
 
 }  // namespace sluice

@@ -12,6 +12,16 @@
 #include "train/resume.h"
 
 namespace sluice {
+namespace {
+
+// The run's precision where the device has it. CPUs have no fp16: there fp32, which is the
+// checkpoint's own and exact.
+absl::StatusOr<DType> PrecisionOn(const std::string& device, const RunConfig& config) {
+  ASSIGN_OR_RETURN(const DType dtype, ParsePrecision(config.training.precision));
+  return dtype == DType::kFloat16 && device == "cpu" ? DType::kFloat32 : dtype;
+}
+
+}  // namespace
 
 absl::StatusOr<std::string> ResolveCheckpoint(const std::string& path) {
   std::error_code error;
@@ -39,7 +49,7 @@ absl::StatusOr<LoadedModel> LoadModel(const std::string& path, const LoadModelOp
   if (model.config.model.vocab_size <= 0) {
     return CheckpointError("the checkpoint's config.yaml has no model.vocab_size", model.folder);
   }
-  ASSIGN_OR_RETURN(const DType dtype, ParsePrecision(model.config.training.precision));
+  ASSIGN_OR_RETURN(const DType dtype, PrecisionOn(options.device, model.config));
   const int64_t length = options.length == LoadModelOptions::kLongest
                              ? model.config.model.max_position_embeddings
                          : options.length == 0 ? model.config.data.sequence_length

@@ -15,7 +15,7 @@ namespace {
 
 // Values from -1 to 1: how long a GPU takes depends on them, by way of its clock.
 template <typename T>
-absl::Status FillRandom(Device& device, const TensorView& tensor, uint32_t instance) {
+absl::Status FillRandomAs(Device& device, const TensorView& tensor, uint32_t instance) {
   const PhiloxKey key = MakePhiloxKey(1, RandomPurpose::kSampling, instance);
   HostTensor host = HostTensor::ToWrite(device, tensor);
   for (int64_t i = 0; i < tensor.elements(); ++i) {
@@ -25,13 +25,19 @@ absl::Status FillRandom(Device& device, const TensorView& tensor, uint32_t insta
   return host.Store();
 }
 
+absl::Status FillRandom(Device& device, const TensorView& tensor, uint32_t instance) {
+  if (tensor.dtype() == DType::kBFloat16) return FillRandomAs<bf16>(device, tensor, instance);
+  if (tensor.dtype() == DType::kFloat16) return FillRandomAs<fp16>(device, tensor, instance);
+  return FillRandomAs<float>(device, tensor, instance);
+}
+
 }  // namespace
 
 absl::StatusOr<double> MeasureMatmulGflops(Device& device, DType dtype, const MatmulShape& shape,
                                            int repetitions) {
   const auto [rows, inner, columns] = shape;
-  const bool is_bf16 = dtype == DType::kBFloat16;
   if (!device.is_cuda()) {
+    const bool is_bf16 = dtype == DType::kBFloat16;
     return cpu::MeasureMatmulGflops(is_bf16, rows, inner, columns, repetitions);
   }
   ExecutionContext context(device);
@@ -46,8 +52,7 @@ absl::StatusOr<double> MeasureMatmulGflops(Device& device, DType dtype, const Ma
   context.ReserveWorkspace(arena);
   RETURN_IF_ERROR(arena.Allocate(ArenaFill::kZero, device));
   for (const TensorView* tensor : {x, weight}) {
-    RETURN_IF_ERROR(is_bf16 ? FillRandom<bf16>(device, *tensor, 1)
-                            : FillRandom<float>(device, *tensor, 1));
+    RETURN_IF_ERROR(FillRandom(device, *tensor, 1));
   }
   linear.Bind({.weight = *weight, .bias = {}, .weight_gradient = {}, .bias_gradient = {}});
   double best = 0;

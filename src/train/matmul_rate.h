@@ -9,8 +9,8 @@
 
 namespace sluice {
 
-// GFLOP/s of y (rows, columns) = x (rows, inner) · Wᵀ in fp32 or bf16, as the linear op runs it on
-// `device`; best of `repetitions` >= 1 after one call that is not timed.
+// GFLOP/s of y (rows, columns) = x (rows, inner) · Wᵀ in fp32, bf16 or (GPU) fp16, as the linear op
+// runs it on `device`; best of `repetitions` >= 1 after one call that is not timed.
 struct MatmulShape {
   int64_t rows, inner, columns;
 };

@@ -1,6 +1,7 @@
 #include "train/resume.h"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 
@@ -34,7 +35,8 @@ bool MayChange(const std::string& key) {
   for (const char* free :
        {"name", "training.steps", "training.evaluate_every", "training.evaluation_batches",
         "training.log_every", "training.gradient_accumulation_steps", "checkpoint.", "telemetry.",
-        "runtime.", "schedule.", "data.prefetch_batches", "data.validation", "data.train"}) {
+        "training.precision", "training.loss_scale.", "runtime.", "schedule.",
+        "data.prefetch_batches", "data.validation", "data.train"}) {
     if (absl::StartsWith(key, free))
       return true;  // the data itself is compared by its vocabulary, not by its path
   }
@@ -96,6 +98,42 @@ std::vector<NamedTensor> AsNamed(const std::vector<TensorDestination>& destinati
   return tensors;
 }
 
+// Names among CheckpointState::counters; clean_updates is there only when written in fp16.
+constexpr char kCleanUpdates[] = "clean_updates", kSkippedUpdates[] = "skipped_updates";
+
+absl::Status RestoreLossScale(const std::string& folder, const CheckpointState& saved,
+                              Engine& engine) {
+  const auto counter = [&](const char* name) {
+    const auto found = saved.counters.find(name);
+    return found == saved.counters.end() ? 0 : found->second;
+  };
+  LossScale::State state = engine.loss_scale().state();
+  state.skipped_updates = counter(kSkippedUpdates);
+  if (saved.counters.contains(kCleanUpdates)) {
+    state.scale = saved.loss_scale;
+    state.clean_updates = counter(kCleanUpdates);
+  }
+  if (state.skipped_updates < 0 || state.skipped_updates > saved.step || state.clean_updates < 0 ||
+      !(state.scale > 0 && std::isfinite(state.scale))) {
+    return CheckpointError(
+        "the state of the loss scale is out of range", folder,
+        absl::StrCat("loss_scale ", state.scale, ", clean_updates ", state.clean_updates,
+                     ", skipped_updates ", state.skipped_updates));
+  }
+  engine.loss_scale().Restore(state);
+  engine.optimizer().set_updates(saved.step - state.skipped_updates);
+  return absl::OkStatus();
+}
+
+void SaveLossScale(const LossScale& scale, CheckpointState& state) {
+  state.loss_scale = scale.value();
+  if (scale.dynamic()) state.counters[kCleanUpdates] = scale.state().clean_updates;
+  // Later updates in another precision go on counting where these left off.
+  if (scale.dynamic() || scale.state().skipped_updates > 0) {
+    state.counters[kSkippedUpdates] = scale.state().skipped_updates;
+  }
+}
+
 }  // namespace
 
 absl::Status CheckSameVocabulary(const std::string& folder, const TokenizerIdentity& tokenizer) {
@@ -151,7 +189,7 @@ absl::StatusOr<TrainingState> LoadTraining(const std::string& folder, const RunC
       ReadCheckpointOptimizer(folder, OptimizerDestinations(parameters, m.view(), v.view())));
   RETURN_IF_ERROR(m.Store());
   RETURN_IF_ERROR(v.Store());
-  engine.optimizer().set_updates(saved.step);
+  RETURN_IF_ERROR(RestoreLossScale(folder, saved, engine));
   TrainingState state;
   state.step = saved.step;
   state.next_sample = saved.next_sample;
@@ -180,6 +218,7 @@ absl::Status SaveTraining(const std::string& checkpoints_folder, const TrainingS
   contents.state.world_size = world_size;
   contents.state.best_metric = state.best_metric;
   contents.state.best_step = state.best_step;
+  SaveLossScale(engine.loss_scale(), contents.state);
   contents.state.counters["tokens_seen"] = state.next_sample * config.data.sequence_length;
   contents.config_yaml = DumpRunConfig(config);
   if (data != nullptr) contents.files = data->VocabularyPaths();

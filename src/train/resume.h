@@ -14,7 +14,7 @@ namespace sluice {
 
 // Where a run stands, besides weights and optimizer.
 struct TrainingState {
-  int64_t step = 0;                   // updates done
+  int64_t step = 0;                   // updates done, skipped ones too
   int64_t next_sample = 0;            // global index of the first sample that no update has used
   std::optional<double> best_metric;  // lowest perplexity on the first validation set
   std::optional<int64_t> best_step;
@@ -33,7 +33,8 @@ absl::StatusOr<std::string> FindCheckpointToResume(const std::string& resume,
 // its vocabulary is not `tokenizer`'s, the training data's (not asked when that has none);
 // UsageError when a key that decides what is computed (model, data, optimizer, seed, batch) differs
 // from the run's, naming each. Keys that may change: name, steps, evaluation, logging,
-// checkpointing, telemetry, runtime, prefetching, schedule; from imported weights
+// checkpointing, telemetry, runtime, prefetching, schedule, precision (masters are fp32 in all) and
+// its loss scale, which starts anew when the checkpoint is not of fp16; from imported weights
 // (CheckpointState::imported_from), all but the model's own.
 absl::StatusOr<TrainingState> LoadTraining(const std::string& folder, const RunConfig& config,
                                            const TokenizerIdentity& tokenizer, Engine& engine);

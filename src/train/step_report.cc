@@ -27,6 +27,10 @@ std::string StepLine(const StepReport& report) {
     absl::StrAppendFormat(&line, "  %.0f %% of matmul", 100 * report.matmul_share);
   }
   if (report.gate_mean >= 0) absl::StrAppendFormat(&line, "  gate %.3f", report.gate_mean);
+  if (report.loss_scale > 0) {
+    absl::StrAppendFormat(&line, "  scale %.15g", report.loss_scale);
+    if (report.skipped_updates > 0) absl::StrAppend(&line, "  skipped ", report.skipped_updates);
+  }
   if (report.data_wait_s > 0.02 * report.seconds) {
     absl::StrAppendFormat(&line, "  waited %.2fs for data", report.data_wait_s);
   }
@@ -46,6 +50,10 @@ MetricFields StepFields(const StepReport& report) {
                          {"matmul_share", report.matmul_share},
                          {"data_wait_s", report.data_wait_s}};
   if (report.gate_mean >= 0) fields.emplace_back("gate_mean", report.gate_mean);
+  if (report.loss_scale > 0) {
+    fields.emplace_back("loss_scale", report.loss_scale);
+    fields.emplace_back("skipped_updates", report.skipped_updates);
+  }
   return fields;
 }
 

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "checkpoint/retention.h"
 #include "comm/nccl_communicator.h"
 #include "config/dump.h"
@@ -273,16 +274,41 @@ absl::Status Trainer::ApplyUpdate() {
   language_model_ = outcome.losses.language_model;
   next_sentence_ = outcome.losses.next_sentence;
   gradient_norm_ = outcome.gradient_norm;
-  if (!outcome.applied) {
-    return DivergedError(
-        absl::StrFormat("training diverged at step %d", state_.step + 1), folder_.path(),
-        absl::StrFormat(
-            "loss %g, gradient norm %g, learning rate %g; the weights of step %d are untouched",
-            language_model_.loss * scale, gradient_norm_, learning_rate_, state_.step));
-  }
+  loss_scale_ = outcome.loss_scale;
+  if (!outcome.applied) RETURN_IF_ERROR(NotApplied(outcome));
+  // A skipped update has used its data and its place in the schedule.
   ++state_.step;
   state_.next_sample += config_.training.global_batch_size;
   return absl::OkStatus();
+}
+
+absl::Status Trainer::NotApplied(const UpdateOutcome& outcome) const {
+  const LossScale& scale = engine_->loss_scale();
+  const double loss =
+      language_model_.loss / static_cast<double>(std::max<int64_t>(1, language_model_.targets));
+  if (outcome.may_go_on) {
+    LogInfo(absl::StrFormat(
+        "step %d: update skipped, %s; loss scale %.15g, now %.15g", state_.step + 1,
+        std::isfinite(loss) ? "its gradients overflow in fp16" : "its loss is not finite in fp16",
+        outcome.loss_scale, scale.value()));
+    return absl::OkStatus();
+  }
+  std::string values = absl::StrFormat("loss %g, gradient norm %g, learning rate %g", loss,
+                                       gradient_norm_, learning_rate_);
+  if (scale.dynamic()) {
+    absl::StrAppendFormat(&values, ", loss scale %.15g, its minimum", outcome.loss_scale);
+  }
+  constexpr size_t kMostNames = 8;
+  const std::vector<std::string>& names = outcome.not_finite;
+  if (!names.empty()) {
+    const size_t shown = std::min(names.size(), kMostNames);
+    absl::StrAppend(&values, "; gradients that are not finite, in the order of backward: ",
+                    absl::StrJoin(names.begin(), names.begin() + shown, ", "));
+    if (names.size() > shown) absl::StrAppend(&values, " and ", names.size() - shown, " more");
+  }
+  absl::StrAppend(&values, "; the weights of step ", state_.step, " are untouched");
+  return DivergedError(absl::StrFormat("training diverged at step %d", state_.step + 1),
+                       folder_.path(), values);
 }
 
 absl::Status Trainer::Record() {
@@ -312,6 +338,8 @@ absl::Status Trainer::Record() {
              .matmul_share = matmul_flops_ > 0 ? operations / matmul_flops_ : 0,
              .data_wait_s = prefetcher_->waited_seconds() - report_wait_,
              .gate_mean = gates_->last_mean(),
+             .loss_scale = engine_->loss_scale().dynamic() ? loss_scale_ : 0,
+             .skipped_updates = engine_->loss_scale().state().skipped_updates,
              .eta_s = static_cast<double>(config_.training.steps - state_.step) * seconds / steps};
   report_time_ = now;
   report_step_ = state_.step;

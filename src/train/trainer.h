@@ -80,6 +80,7 @@ class Trainer {
   absl::Status ForwardBackward(const Batch& batch, bool last);
   absl::Status Reduce();
   absl::Status ApplyUpdate();
+  absl::Status NotApplied(const UpdateOutcome& outcome) const;
   absl::Status Record();
 
   // Between steps.
@@ -112,7 +113,7 @@ class Trainer {
 
   // Of the step at hand, after ApplyUpdate: sums over ranks.
   LossSums language_model_, next_sentence_;
-  double gradient_norm_ = 0, learning_rate_ = 0;
+  double gradient_norm_ = 0, learning_rate_ = 0, loss_scale_ = 1;
   // Since the last report.
   StepReport report_;
   std::chrono::steady_clock::time_point report_time_;

@@ -229,10 +229,20 @@ const BadInput kValues[] = {
      {},
      "no value: run.yaml:3: training.steps: nothing, expected an integer from 1 to "
      "1000000000000"},
+    {"LossScaleOfAnotherPrecision",
+     "training: {precision: bf16, loss_scale: {initial: 8}}\n",
+     {},
+     "key would be ignored: training.loss_scale.initial 8.0 (run.yaml:2), training.precision bf16 "
+     "(run.yaml:2), read only when training.precision is fp16"},
+    {"LossScaleOfZero",
+     "training: {precision: fp16, loss_scale: {minimum: 0}}\nruntime: {device: cuda}\n",
+     {},
+     "out of range: run.yaml:2: training.loss_scale.minimum: '0', expected a number from 0.0 to "
+     "1073741824.0, 0.0 excluded"},
     {"NullWord",
      "training: {precision: null}\n",
      {},
-     "no value: run.yaml:2: training.precision: nothing, expected one of: fp32, bf16"},
+     "no value: run.yaml:2: training.precision: nothing, expected one of: fp32, bf16, fp16"},
     {"Tag",
      "training: {steps: !!int 3}\n",
      {},

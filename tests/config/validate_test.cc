@@ -40,7 +40,21 @@ TEST(ValidateRunConfigTest, ChecksRangesOfConfigsMadeInCode) {
             "excluded\n"
             "  3. out of range: training.gradient_accumulation_steps 0, expected an integer from 1 "
             "to 1048576\n"
-            "  4. out of range: training.precision fp8, expected one of: fp32, bf16");
+            "  4. out of range: training.precision fp8, expected one of: fp32, bf16, fp16");
+}
+
+TEST(ValidateRunConfigTest, HalfPrecisionIsForGpus) {
+  RunConfig config = Valid();
+  config.training.precision = "fp16";
+  EXPECT_THAT(std::string(ValidateRunConfig(config).message()),
+              HasSubstr("CPUs have no fp16 kernels: training.precision fp16, runtime.device cpu, "
+                        "set training.precision to bf16, or runtime.device to cuda"));
+  EXPECT_TRUE(ValidateRunConfig(config, ConfigUse::kInspection).ok());
+  config.runtime.device = "cuda";
+  EXPECT_TRUE(ValidateRunConfig(config).ok()) << ValidateRunConfig(config);
+  config.training.loss_scale.minimum = 8192;
+  EXPECT_THAT(std::string(ValidateRunConfig(config).message()),
+              HasSubstr("the loss scale would start below its minimum"));
 }
 
 TEST(ValidateRunConfigTest, EdgesOfTheRulesAreAllowed) {

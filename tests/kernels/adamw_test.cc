@@ -245,6 +245,58 @@ TYPED_TEST(AdamWTest, TakesNoSegmentsAndLetsNaNThrough) {
   }
 }
 
+// What the device has decided to skip: nothing changes, and the gradient can still be looked at.
+// Elsewhere it is not even called.
+template <typename T>
+void ExpectSkippedChangesNothing() {
+  const State<T> before(5000);
+  State<T> state(5000);
+  for (int64_t i = 0; i < state.working.size(); ++i)
+    state.working.data()[i] = T(state.master.data()[i]);
+  const auto segments = OnBackend(SegmentsOf(state.n));
+  for (const int32_t skip : {1, 0}) {
+    const auto on_device = OnBackend(std::vector<int32_t>{skip});
+    ASSERT_TRUE(RunOnBackend([&](cuda::Stream stream) {
+                  return cuda::AdamW<T>(
+                      {.master = state.master.data(),
+                       .gradient = state.gradient.data(),
+                       .m = state.m.data(),
+                       .v = state.v.data(),
+                       .working = state.working.size() == 0 ? nullptr : state.working.data(),
+                       .segments = segments.data(),
+                       .segment_count = static_cast<int64_t>(segments.size()),
+                       .gradient_scale = 1,
+                       .learning_rate = 0.01f,
+                       .beta1 = 0.9f,
+                       .beta2 = 0.999f,
+                       .eps = 1e-8f,
+                       .t = 1},
+                      {.elements = state.n, .gradient_factor = nullptr, .skip = on_device.data()},
+                      stream);
+                }).ok());
+    const auto same = [](const auto& a, const auto& b) {
+      return std::equal(a.data(), a.data() + a.size(), b.data());
+    };
+    EXPECT_EQ(same(state.master, before.master), skip == 1);
+    EXPECT_EQ(same(state.gradient, before.gradient), skip == 1);
+    EXPECT_EQ(same(state.m, before.m), skip == 1);
+    EXPECT_EQ(same(state.v, before.v), skip == 1);
+    if (state.working.size() > 0) {
+      const bool working_is_first =
+          std::equal(state.working.data(), state.working.data() + state.n, before.master.data(),
+                     [](T working, float first) { return float(working) == float(T(first)); });
+      EXPECT_EQ(working_is_first, skip == 1);
+    }
+  }
+}
+TYPED_TEST(AdamWTest, ASkippedUpdateChangesNothing) {
+  if constexpr (kOnCuda) {
+    ExpectSkippedChangesNothing<TypeParam>();
+  } else {
+    GTEST_SKIP() << "SKIPPED: on a CPU the op above decides";
+  }
+}
+
 // Clipping is torch's; what is not finite is skipped. On the device the same, of values in its
 // memory.
 TEST(DecideUpdateTest, ClipsAndSkips) {

@@ -49,6 +49,33 @@ TEST(BertEquivalenceTest, MicroBatchesAddUpToTheBatch) {
   }
 }
 
+// The loss scale multiplies every gradient, the next sentence's too, and no loss. A power of two
+// changes no digit.
+TEST(BertEquivalenceTest, TheLossScaleMultipliesGradientsAlone) {
+  RunConfig config = SmallBertConfig("gated");
+  config.model.next_sentence_head = true;
+  const Batch batch = RandomBatch({.B = 6, .next_sentence = true}, 21);
+  std::vector<double> gradients[2];
+  ModelLosses losses[2];
+  for (const int scaled : {0, 1}) {
+    auto engine = MakeEngine(config, DType::kFloat32, 6, 7);
+    ASSERT_TRUE(engine
+                    ->ForwardBackward(batch,
+                                      {.train = true,
+                                       .seed = 3,
+                                       .next_sentence_weight = 1.7,
+                                       .loss_scale = scaled == 1 ? 64.0 : 1.0},
+                                      losses[scaled])
+                    .ok());
+    gradients[scaled] = FlatGradient(*engine);
+  }
+  for (double& value : gradients[0]) value *= 64;
+  testing::ExpectSameBits<double>("64 times", gradients[1], gradients[0]);
+  EXPECT_EQ(losses[1].language_model.loss, losses[0].language_model.loss);
+  EXPECT_EQ(losses[1].next_sentence.loss, losses[0].next_sentence.loss);
+  EXPECT_GT(losses[1].next_sentence.loss, 0);
+}
+
 TEST(BertEquivalenceTest, SameBitsAgainAndFromAnyMemory) {
   for (DType dtype : {DType::kFloat32, DType::kBFloat16}) {
     const RunConfig config = SmallBertConfig("gated", "value", "key", true);

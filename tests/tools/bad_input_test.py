@@ -6,6 +6,7 @@ behind and none changed. Then what takes more than one command: full disks, kill
 
 import collections
 import gzip
+import json
 import pathlib
 import random
 import shutil
@@ -143,6 +144,14 @@ class BadInput(unittest.TestCase):
                 self.assertEqual(files_below(folder), before, "files were left or changed")
                 self.assertEqual(files_below(self.inputs), self.before, "the inputs were changed")
                 shutil.rmtree(folder)
+
+    def test_a_gpu_that_the_build_knows_nothing_of(self):
+        info = subprocess.run([SLUICE, "info", "--json"], capture_output=True, check=True)
+        if json.loads(info.stdout)["compiled_in"]["cuda"]:
+            self.skipTest("built with CUDA")
+        folder = self.new_folder("without_cuda")
+        self.fails(4, "built without CUDA", ["train", "../inputs/small.yaml", "runtime.device=cuda"], folder)
+        self.assertEqual(files_below(folder), {})
 
     def test_a_full_disk(self):
         disk = self.new_folder("disk")

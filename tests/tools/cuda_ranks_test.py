@@ -1,7 +1,8 @@
 """Training with a GPU for each of two ranks, under mpirun: gradients are summed by NCCL. The losses of every step must be those
-of two ranks on the CPU. On the emulator each rank has an emulated GPU of its own.
+of two ranks on the CPU. On the emulator each rank has an emulated GPU of its own. In fp16 all ranks skip an update when the
+gradient of one overflows.
 
-    cuda_ranks_test.py SLUICE SLUICE_DATA
+    cuda_ranks_test.py SLUICE SLUICE_DATA CUDA_FP16_RANKS
 """
 
 import json
@@ -55,6 +56,13 @@ class CudaRanks(unittest.TestCase):
         one, two = self.losses("cuda", 1), self.losses("cuda", 2)
         for step, (a, b) in enumerate(zip(one, two)):
             self.assertAlmostEqual(a, b, delta=76 * 2**-24 * a + step * 76 * 2**-24 * 10 * 0.001, msg=f"step {step + 1}")
+
+    def test_an_overflow_on_one_rank_is_one_on_all(self):
+        program = pathlib.Path(sys.argv[3]).resolve()
+        code, out, error = run(self.folder / "fp16", ranks=2, program=program)
+        self.assertEqual(code, 0, out + error)
+        self.assertEqual(sorted(line for line in out.splitlines() if line.startswith("rank ")),
+                         ["rank 0 of 2: all well", "rank 1 of 2: all well"])
 
 
 if __name__ == "__main__":

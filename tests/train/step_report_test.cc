@@ -39,6 +39,24 @@ TEST(StepReportTest, OneLineForPeople) {
             "data  eta 3m12s");
 }
 
+TEST(StepReportTest, TheLossScaleOfHalfPrecision) {
+  StepReport half = Sample();
+  half.loss_scale = 0x1p24;
+  EXPECT_NE(StepLine(half).find("gate 0.480  scale 16777216  eta"), std::string::npos);
+  half.skipped_updates = 3;
+  EXPECT_NE(StepLine(half).find("scale 16777216  skipped 3  eta"), std::string::npos);
+  const auto has = [](const StepReport& report, const char* name) {
+    for (const auto& field : StepFields(report)) {
+      if (field.first == name) return true;
+    }
+    return false;
+  };
+  for (const char* name : {"loss_scale", "skipped_updates"}) {
+    EXPECT_TRUE(has(half, name)) << name;
+    EXPECT_FALSE(has(Sample(), name)) << name;
+  }
+}
+
 TEST(StepReportTest, Durations) {
   EXPECT_EQ(FormatDuration(0.4), "0s");
   EXPECT_EQ(FormatDuration(59.6), "1m00s");

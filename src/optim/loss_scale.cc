@@ -1,0 +1,29 @@
+#include "optim/loss_scale.h"
+
+#include <algorithm>
+
+namespace sluice {
+
+void LossScale::Restore(const State& state) {
+  state_.skipped_updates = state.skipped_updates;
+  if (!dynamic()) return;
+  // The minimum may have been raised since.
+  state_.scale = std::max(state.scale, config_->minimum);
+  state_.clean_updates = state.clean_updates;
+}
+
+void LossScale::Applied() {
+  if (!dynamic() || ++state_.clean_updates < config_->growth_interval) return;
+  state_.clean_updates = 0;
+  if (2 * state_.scale <= kLargestGrownLossScale) state_.scale *= 2;
+}
+
+bool LossScale::Overflowed() {
+  if (!dynamic() || state_.scale <= config_->minimum) return false;
+  state_.scale = std::max(state_.scale / 2, config_->minimum);
+  state_.clean_updates = 0;
+  ++state_.skipped_updates;
+  return true;
+}
+
+}  // namespace sluice
