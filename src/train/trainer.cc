@@ -64,18 +64,21 @@ absl::Status Trainer::PlanEngine() {
   ASSIGN_OR_RETURN(const DType dtype, ParsePrecision(config_.training.precision));
   const int64_t micro_batch = config_.training.global_batch_size / comm_.world_size() /
                               config_.training.gradient_accumulation_steps;
-  ASSIGN_OR_RETURN(engine_, Engine::Create(config_, {.dtype = dtype,
-                                                     .max_batch = micro_batch,
-                                                     .length = config_.data.sequence_length,
-                                                     .train = true,
-                                                     .device = config_.runtime.device,
-                                                     .local_rank = comm_.local_rank()}));
+  ASSIGN_OR_RETURN(engine_,
+                   Engine::Create(config_, {.dtype = dtype,
+                                            .max_batch = micro_batch,
+                                            .length = config_.data.sequence_length,
+                                            .train = true,
+                                            .device = config_.runtime.device,
+                                            .local_rank = comm_.local_rank(),
+                                            .attention_kernel = config_.runtime.attention_kernel}));
   return absl::OkStatus();
 }
 
 std::string Trainer::Describe() const {
   return absl::StrCat("training data: ", train_data_->Summary(),
                       "\ndevice: ", engine_->device().Description(), "\n",
+                      engine_->device().is_cuda() ? ops::DescribeAttention(engine_->attention()) : "",
                       DescribePlan(*engine_, {.world_size = comm_.world_size(),
                                               .threads = threads_,
                                               .train_sequences = train_data_->sequences_per_epoch(),
