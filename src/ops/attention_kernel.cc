@@ -68,7 +68,7 @@ std::optional<std::string> WhyNotCudnn(const AttentionNeeds& needs, const cuda::
 std::string DescribeAttention(const AttentionChoice& choice) {
   return absl::StrCat(
       "attention: ", choice.kernel == AttentionKernel::kCudnn ? "cuDNN" : "our fused kernel", " (",
-      choice.reason, ")\n");
+      choice.reason, ")");
 }
 
 absl::StatusOr<AttentionChoice> ChooseAttentionKernel(absl::string_view name,

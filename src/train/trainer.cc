@@ -78,7 +78,9 @@ absl::Status Trainer::PlanEngine() {
 std::string Trainer::Describe() const {
   return absl::StrCat("training data: ", train_data_->Summary(),
                       "\ndevice: ", engine_->device().Description(), "\n",
-                      engine_->device().is_cuda() ? ops::DescribeAttention(engine_->attention()) : "",
+                      engine_->device().is_cuda()
+                          ? absl::StrCat(ops::DescribeAttention(engine_->attention()), "\n")
+                          : "",
                       DescribePlan(*engine_, {.world_size = comm_.world_size(),
                                               .threads = threads_,
                                               .train_sequences = train_data_->sequences_per_epoch(),
@@ -174,6 +176,7 @@ void Trainer::LogStart() const {
   LogInfo(absl::StrFormat("model: %s, %s attention, %d parameters, %s", config_.model.architecture,
                           config_.model.attention.variant, engine_->parameters().parameter_count(),
                           config_.training.precision));
+  if (engine_->device().is_cuda()) LogInfo(ops::DescribeAttention(engine_->attention()));
   LogInfo(absl::StrFormat(
       "%d ranks (%s) x %d threads on %s, %.0f GFLOP/s measured matmul rate, %.0f MiB planned a "
       "rank",

@@ -32,9 +32,14 @@ float Rounded(float value, cudnnDataType_t type) {
                                      : static_cast<float>(fp16(value));
 }
 
-u8* Row(const Task& task, const CudnnTensor& tensor, int64_t b, int64_t h, int64_t t, Access access,
+struct Place {
+  int64_t b, h, t = 0;
+};
+
+u8* Row(const Task& task, const CudnnTensor& tensor, const Place& place, Access access,
         const char* what) {
-  const int64_t offset = b * tensor.strides[0] + h * tensor.strides[1] + t * tensor.strides[2];
+  const int64_t offset =
+      place.b * tensor.strides[0] + place.h * tensor.strides[1] + place.t * tensor.strides[2];
   return ReachFromLibrary(
       task, static_cast<const u8*>(tensor.memory) + offset * tensor.element_bytes(),
       static_cast<size_t>(tensor.sizes[3] * tensor.element_bytes()), access, what);
@@ -46,7 +51,7 @@ std::vector<float> ReadHead(const Task& task, const CudnnTensor& tensor, int64_t
   const int64_t T = tensor.sizes[2], D = tensor.sizes[3];
   std::vector<float> values(static_cast<size_t>(T * D));
   for (int64_t t = 0; t < T; ++t) {
-    const u8* row = Row(task, tensor, b, h, t, Access::kRead, what);
+    const u8* row = Row(task, tensor, {b, h, t}, Access::kRead, what);
     for (int64_t d = 0; d < D; ++d) values[t * D + d] = Load(row, tensor.type, d);
   }
   return values;
@@ -60,11 +65,11 @@ std::vector<float> ReadInput(const Task& task, const CudnnTensor& tensor, int64_
   return values;
 }
 // NaN from row `length` on.
-void WriteHead(const Task& task, const CudnnTensor& tensor, int64_t b, int64_t h, int64_t length,
+void WriteHead(const Task& task, const CudnnTensor& tensor, const Place& head, int64_t length,
                const std::vector<float>& values, const char* what) {
   const int64_t T = tensor.sizes[2], D = tensor.sizes[3];
   for (int64_t t = 0; t < T; ++t) {
-    u8* row = Row(task, tensor, b, h, t, Access::kWrite, what);
+    u8* row = Row(task, tensor, {head.b, head.h, t}, Access::kWrite, what);
     for (int64_t d = 0; d < D; ++d) {
       Store(t < length ? values[t * D + d] : std::numeric_limits<float>::quiet_NaN(), row,
             tensor.type, d);
@@ -75,7 +80,7 @@ void WriteHead(const Task& task, const CudnnTensor& tensor, int64_t b, int64_t h
 int64_t LengthOf(const Task& task, const CudnnTensor& lengths, int64_t b, int64_t T) {
   if (!lengths.exists()) return T;
   const int32_t length = reinterpret_cast<const int32_t*>(
-      Row(task, lengths, b, 0, 0, Access::kRead, "a sequence's length"))[0];
+      Row(task, lengths, {b, 0}, Access::kRead, "a sequence's length"))[0];
   if (length < 0 || length > T) FailOnHost("cuDNN: a sequence of %d of %ld tokens", length, T);
   return length;
 }
@@ -138,9 +143,9 @@ void RunCudnnForward(const Task& task, const CudnnAttentionTensors& tensors) {
       for (int64_t d = 0; d < head.D; ++d) o[i * head.D + d] /= sum;
       statistics[i] = largest + std::log(sum);
     }
-    WriteHead(task, tensors.o, head.b, head.h, head.queries, o, "O");
+    WriteHead(task, tensors.o, {head.b, head.h}, head.queries, o, "O");
     if (tensors.statistics.exists()) {
-      WriteHead(task, tensors.statistics, head.b, head.h, head.queries, statistics, "statistics");
+      WriteHead(task, tensors.statistics, {head.b, head.h}, head.queries, statistics, "statistics");
     }
   });
 }
@@ -168,9 +173,9 @@ void RunCudnnBackward(const Task& task, const CudnnAttentionTensors& tensors) {
         }
       }
     }
-    WriteHead(task, tensors.dq, head.b, head.h, head.queries, dq, "dQ");
-    WriteHead(task, tensors.dk, head.b, head.h, head.keys, dk, "dK");
-    WriteHead(task, tensors.dv, head.b, head.h, head.keys, dv, "dV");
+    WriteHead(task, tensors.dq, {head.b, head.h}, head.queries, dq, "dQ");
+    WriteHead(task, tensors.dk, {head.b, head.h}, head.keys, dk, "dK");
+    WriteHead(task, tensors.dv, {head.b, head.h}, head.keys, dv, "dV");
   });
 }
 
