@@ -1,7 +1,9 @@
 // Linked by a build without CUDA, and by one with CUDA whose toolkit has no cuDNN.
 #include "kernels/api/cudnn_attention.h"
 
+#include "core/bf16.h"
 #include "core/error.h"
+#include "core/fp16.h"
 
 namespace sluice::cuda {
 namespace {
@@ -19,28 +21,40 @@ CudnnAttention::~CudnnAttention() = default;
 
 CudnnFacts ReadCudnnFacts() { return {}; }
 
-#define SLUICE_ABSENT_CUDNN(T)                                                                    \
-  template <>                                                                                     \
-  absl::StatusOr<int64_t> CudnnWorkspaceBytes(CudnnAttention&, const AttentionForwardArgs<T>&) {  \
-    return WithoutCudnn();                                                                        \
-  }                                                                                               \
-  template <>                                                                                     \
-  absl::StatusOr<int64_t> CudnnWorkspaceBytes(CudnnAttention&, const AttentionBackwardArgs<T>&) { \
-    return WithoutCudnn();                                                                        \
-  }                                                                                               \
-  template <>                                                                                     \
-  absl::Status CudnnAttentionForward(CudnnAttention&, const AttentionForwardArgs<T>&, T*,         \
-                                     Stream) {                                                    \
-    return WithoutCudnn();                                                                        \
-  }                                                                                               \
-  template <>                                                                                     \
-  absl::Status CudnnAttentionBackward(CudnnAttention&, const AttentionBackwardArgs<T>&, const T*, \
-                                      Stream) {                                                   \
-    return WithoutCudnn();                                                                        \
-  }                                                                                               \
-  static_assert(true, "so that a semicolon may follow")
-SLUICE_ABSENT_CUDNN(bf16);
-SLUICE_ABSENT_CUDNN(fp16);
-#undef SLUICE_ABSENT_CUDNN
+template <typename T>
+absl::StatusOr<int64_t> CudnnWorkspaceBytes(CudnnAttention& /*context*/,
+                                            const AttentionForwardArgs<T>& /*args*/) {
+  return WithoutCudnn();
+}
+template <typename T>
+absl::StatusOr<int64_t> CudnnWorkspaceBytes(CudnnAttention& /*context*/,
+                                            const AttentionBackwardArgs<T>& /*args*/) {
+  return WithoutCudnn();
+}
+template <typename T>
+absl::Status CudnnAttentionForward(CudnnAttention& /*context*/,
+                                   const AttentionForwardArgs<T>& /*args*/, T* /*ungated*/,
+                                   Stream /*stream*/) {
+  return WithoutCudnn();
+}
+template <typename T>
+absl::Status CudnnAttentionBackward(CudnnAttention& /*context*/,
+                                    const AttentionBackwardArgs<T>& /*args*/, const T* /*ungated*/,
+                                    Stream /*stream*/) {
+  return WithoutCudnn();
+}
+
+#define SLUICE_INSTANTIATE_CUDNN(T)                                                                \
+  template absl::StatusOr<int64_t> CudnnWorkspaceBytes(CudnnAttention&,                            \
+                                                       const AttentionForwardArgs<T>&);            \
+  template absl::StatusOr<int64_t> CudnnWorkspaceBytes(CudnnAttention&,                            \
+                                                       const AttentionBackwardArgs<T>&);           \
+  template absl::Status CudnnAttentionForward(CudnnAttention&, const AttentionForwardArgs<T>&, T*, \
+                                              Stream);                                             \
+  template absl::Status CudnnAttentionBackward(CudnnAttention&, const AttentionBackwardArgs<T>&,   \
+                                               const T*, Stream)
+SLUICE_INSTANTIATE_CUDNN(bf16);
+SLUICE_INSTANTIATE_CUDNN(fp16);
+#undef SLUICE_INSTANTIATE_CUDNN
 
 }  // namespace sluice::cuda
