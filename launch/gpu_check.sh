@@ -8,7 +8,7 @@
 #   --no-install      do not look after Debian packages
 #
 # Steps: the machine; build (build/gpu: the CUDA runtime, these GPUs' architectures); ctest -L cuda; compute-sanitizer's memcheck and
-# racecheck on a few tests; the tests of attention on each GPU; training on all GPUs; a step of `sluice bench step` beside launch/pytorch_step.py.
+# racecheck on a few tests; the tests of attention on each GPU; attention against cuDNN; training on all GPUs; a step of `sluice bench step` beside launch/pytorch_step.py.
 # What cannot run is a line of the report and the script goes on. The report, in Markdown, is printed and lies in build/gpu_check/report.md, the steps'
 # outputs beside it. Exit code 1: a step failed.
 set -euo pipefail
@@ -199,6 +199,29 @@ opt configs/opt_125m/vga.yaml 16 512
 CASES
 }
 
+# Only that both run: cuDNN's is a stand-in here.
+both_attentions_emulated() {
+  SLUICE_EMULATOR_COMPUTE_CAPABILITY=90 "$build/bin/sluice" bench attention configs/toy/bert_vga.yaml runtime.device=cuda \
+    --precision bf16 --batch 1 --length 16 --causal || return
+  echo "both ran; times of the emulator mean nothing"
+}
+
+# Our attention beside cuDNN's, where that can run: `sluice bench attention` says why where not.
+attention_against_cudnn() {
+  local length log
+  if [ -z "$can_train" ]; then row "attention against cuDNN" 'not run' "$why_not" && return; fi
+  if [ "$gpus" -eq 0 ]; then
+    run_step "attention against cuDNN" cudnn.log both_attentions_emulated || true
+    return
+  fi
+  for length in 128 512 2048; do
+    log=cudnn.$length.log
+    run_step "attention against cuDNN, $length tokens" "$log" "$build/bin/sluice" bench attention configs/bert_base/vga.yaml \
+      model.max_position_embeddings=2048 runtime.device=cuda --precision bf16 --batch "$((16384 / length))" --length "$length" || continue
+    while read -r line; do measurements+=("Attention, $length tokens: $line"); done < <(grep '^cudnn' "$folder/$log" || true)
+  done
+}
+
 tokens_per_second() { sed -n 's/.*"tokens_per_s": *\([0-9]*\).*/\1/p' "$folder/$1" | tail -n 1; }
 
 report() {
@@ -236,6 +259,7 @@ elif run_step build build.log build_all; then
   run_suite
   run_sanitizer
   run_on_each_gpu
+  attention_against_cudnn
   train_on_all
   run_benchmark
 fi

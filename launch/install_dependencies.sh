@@ -30,7 +30,7 @@ packages=(
 cuda_packages=(
   nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88
   nvidia-cuda-runtime==13.0.96 nvidia-cuda-cccl==13.0.85
-  nvidia-cublas==13.1.0.3 nvidia-cudnn-cu13==9.14.0.64 nvidia-nccl-cu13==2.28.9
+  nvidia-cublas==13.1.0.3 nvidia-cudnn-cu13==9.28.1.4 nvidia-nccl-cu13==2.28.9
 )
 list_only= cuda=
 for option in "$@"; do

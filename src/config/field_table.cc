@@ -241,6 +241,9 @@ std::vector<Field> OperationFields() {
       {SLUICE_FIELD(telemetry.tensorboard), {}, "Event files for TensorBoard beside metrics.jsonl"},
       {SLUICE_FIELD(runtime.device), Choices{{"cpu", "cuda"}},
        "Where the model runs: the processor, or a GPU for each rank"},
+      {SLUICE_FIELD(runtime.attention_kernel), Choices{{"auto", "sluice", "cudnn"}},
+       "Whose attention a GPU runs: our fused kernel, or cuDNN's where it can (else an error says "
+       "why); auto: ours"},
       {SLUICE_FIELD(runtime.threads), IntegerRange{0, 4096},
        "Compute threads a rank; 0: the cores of the machine shared among its ranks"},
       {SLUICE_FIELD(runtime.gradient_bucket_bytes), IntegerRange{4, 1073741824},

@@ -167,8 +167,9 @@ struct TelemetryConfig {
 };
 
 struct RuntimeConfig {
-  std::string device = "cpu";  // cpu or cuda
-  int64_t threads = 0;         // a rank; 0: the cores of this machine shared among its ranks
+  std::string device = "cpu";             // cpu or cuda
+  std::string attention_kernel = "auto";  // on a GPU: auto, sluice or cudnn
+  int64_t threads = 0;  // a rank; 0: the cores of this machine shared among its ranks
   int64_t gradient_bucket_bytes = 16777216;  // what is reduced at a time while backward still runs
 
   friend bool operator==(const RuntimeConfig&, const RuntimeConfig&) = default;

@@ -4,6 +4,13 @@
 #include "ops/attention.h"
 
 namespace sluice {
+namespace {
+
+TensorView UngatedOf(const AttentionActivations& saved, const Shape& shape) {
+  return saved.ungated == nullptr ? TensorView() : saved.ungated->Prefix(shape);
+}
+
+}  // namespace
 
 // Parameters in the order in which backward finishes them.
 AttentionBlock::AttentionBlock(const ModelBuild& build, const LayerNames& names, int layer,
@@ -59,11 +66,19 @@ AttentionActivations AttentionBlock::PlanActivations(const ModelBuild& build,
                                                      const AttentionBlockConfig& config) {
   const int64_t N = build.max_rows(), C = config.hidden_size, H = config.num_attention_heads;
   const int64_t G = config.variant.GateOutputs(H, C / H);
+  const TensorView* attended = build.Activation(name + ".attended", {N, C});
+  const TensorView* ungated = nullptr;
+  if (build.context.cudnn() != nullptr) {
+    ungated = config.variant.gate_site == GateSite::kQuery
+                  ? build.Activation(name + ".ungated", {N, C})
+                  : attended;
+  }
   return {.qkv = build.Activation(name + ".qkv", {N, 3 * C}),
           .gate = config.variant.gated() ? build.Statistic(name + ".gate", {N, G}) : nullptr,
           .log_sum_exp =
               build.Statistic(name + ".log_sum_exp", {build.max_batch, H, build.row_length()}),
-          .attended = build.Activation(name + ".attended", {N, C})};
+          .attended = attended,
+          .ungated = ungated};
 }
 
 AttentionScratch AttentionBlock::PlanScratch(const ModelBuild& build,
@@ -139,7 +154,8 @@ absl::Status AttentionBlock::AttentionForward(ExecutionContext& context, const F
                               .sink_value = working(sink_value_),
                               .mask = pass.mask,
                               .dropout = MakeDropout(pass, config_.attention_probs_dropout_prob,
-                                                     layer_, DropoutSite::kAttentionProbs)}));
+                                                     layer_, DropoutSite::kAttentionProbs),
+                              .ungated = UngatedOf(saved, {pass.rows(), C})}));
   }
   if (look == Look::kNone) return absl::OkStatus();
   return ShowAttention(context, *pass.observer, layer_,
@@ -223,7 +239,8 @@ absl::Status AttentionBlock::AttentionBackward(ExecutionContext& context, const 
                              .dsink_value = gradient(sink_value_),
                              .mask = pass.mask,
                              .dropout = MakeDropout(pass, config_.attention_probs_dropout_prob,
-                                                    layer_, DropoutSite::kAttentionProbs)});
+                                                    layer_, DropoutSite::kAttentionProbs),
+                             .ungated = UngatedOf(saved, {N, C})});
 }
 
 absl::Status AttentionBlock::Backward(ExecutionContext& context, const ForwardPass& pass,

@@ -33,6 +33,7 @@ struct AttentionActivations {
   const TensorView* gate;         // (N, G), accumulator dtype; null when not gated
   const TensorView* log_sum_exp;  // (B, H, T), accumulator dtype
   const TensorView* attended;     // (N, C)
+  const TensorView* ungated;      // (N, C): before a query gate; with cuDNN, else null
 };
 
 // Gradients on their way: scratch that all layers share.

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/parallel.h"
+#include "ops/cudnn_attention.h"
 #include "ops/dispatch.h"
 
 namespace sluice::ops {
@@ -42,6 +43,7 @@ int64_t SinkBatch(const AttentionDims& dims, bool sink_logit, bool sink_token) {
 }
 
 int64_t ForwardWorkspaceBytes(const ExecutionContext& context, const AttentionDims& dims) {
+  if (context.cudnn() != nullptr) return 0;  // it asks for its own
   const auto [B, T_, H, D] = dims;
   return context.on_cuda() ? cuda::AttentionForwardWorkspaceBytes(B, T_, H, D)
                            : AttentionForwardWorkspaceBytes(T_, H, D, ComputeThreads());
@@ -49,6 +51,7 @@ int64_t ForwardWorkspaceBytes(const ExecutionContext& context, const AttentionDi
 
 int64_t BackwardWorkspaceBytes(const ExecutionContext& context, const AttentionDims& dims,
                                int64_t sink_batch) {
+  if (context.cudnn() != nullptr) return 0;
   const auto [B, T_, H, D] = dims;
   return context.on_cuda()
              ? cuda::AttentionBackwardWorkspaceBytes(B, T_, H, D)
@@ -89,7 +92,12 @@ absl::Status Run(ExecutionContext& context, const AttentionForward& call) {
             .dropout = call.dropout,
             .workspace = context.workspace(ForwardWorkspaceBytes(context, call.dims))};
       },
-      SLUICE_KERNELS(AttentionForward));
+      Kernels{reference::AttentionForward,
+              [](const auto& args) { return cpu::AttentionForward(args); },
+              [&](const auto& args, cuda::Stream stream) {
+                return context.cudnn() == nullptr ? cuda::AttentionForward(args, stream)
+                                                  : RunCudnn(context, args, call.ungated, stream);
+              }});
 }
 
 absl::Status Run(ExecutionContext& context, const AttentionBackward& call) {
@@ -141,7 +149,12 @@ absl::Status Run(ExecutionContext& context, const AttentionBackward& call) {
                 context, call.dims,
                 SinkBatch(call.dims, !call.sink_logit.null(), !call.sink_key.null())))};
       },
-      SLUICE_KERNELS(AttentionBackward));
+      Kernels{reference::AttentionBackward,
+              [](const auto& args) { return cpu::AttentionBackward(args); },
+              [&](const auto& args, cuda::Stream stream) {
+                return context.cudnn() == nullptr ? cuda::AttentionBackward(args, stream)
+                                                  : RunCudnn(context, args, call.ungated, stream);
+              }});
 }
 
 void PlanAttention(ExecutionContext& context, const AttentionDims& dims, bool train,

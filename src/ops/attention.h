@@ -28,6 +28,9 @@ struct AttentionForward {
   TensorView sink_key = {}, sink_value = {};  // (H, D); null: no sink token
   AttentionMask mask = {};
   Dropout dropout = {};
+  // (B·T, H·D), overwritten and saved: what a gate at the query site multiplies; without such a
+  // gate it is `out`. Read where cuDNN runs attention (context.cudnn()), else may be null.
+  TensorView ungated = {};
 };
 absl::Status Run(ExecutionContext& context, const AttentionForward& call);
 
@@ -47,11 +50,12 @@ struct AttentionBackward {
   TensorView dsink_key = {}, dsink_value = {};  // (H, D)
   AttentionMask mask = {};
   Dropout dropout = {};
+  TensorView ungated = {};  // as forward saved it
 };
 absl::Status Run(ExecutionContext& context, const AttentionBackward& call);
 
-// Planning: scratch for forward, and for backward when `train`. Of the variant, only the sink
-// matters.
+// Planning, of our kernels: scratch for forward, and for backward when `train`. Of the variant,
+// only the sink matters.
 void PlanAttention(ExecutionContext& context, const AttentionDims& dims, bool train,
                    const AttentionVariant& variant = {});
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "kernels/api/cudnn_attention.h"
 #include "kernels/api/linear.h"
 #include "runtime/arena.h"
 #include "runtime/device.h"
@@ -47,18 +48,23 @@ class ExecutionContext {
   // Planning, after every NeedWorkspace: reserves the region.
   void ReserveWorkspace(Arena& arena);
 
+  int64_t workspace_bytes() const { return workspace_bytes_; }
   // The region, 256-byte aligned; CHECKs that it is at least `bytes` long.
   void* workspace(int64_t bytes) const;
 
   cpu::LinearCache& linear_cache() { return linear_cache_; }
-  cuda::LinearContext& cuda_linear();                       // once memory has been allocated
-  void set_op_times(OpTimes* times) { op_times_ = times; }  // null: off
+  cuda::LinearContext& cuda_linear();  // once memory has been allocated
+  // Who runs attention on a GPU: our kernel, until use_cudnn. Before planning.
+  void use_cudnn() { cudnn_ = std::make_unique<cuda::CudnnAttention>(); }
+  cuda::CudnnAttention* cudnn() const { return cudnn_.get(); }  // null: our kernel
+  void set_op_times(OpTimes* times) { op_times_ = times; }      // null: off
   OpTimes* op_times() const { return op_times_; }
 
  private:
   Device& device_;
   cpu::LinearCache linear_cache_;
   cuda::LinearContext cuda_linear_;
+  std::unique_ptr<cuda::CudnnAttention> cudnn_;
   int64_t workspace_bytes_ = 0;
   const TensorView* workspace_ = nullptr;
   // cuBLASLt's own: ops keep what products read in the other one.

@@ -5,6 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "config/load.h"
 #include "core/error.h"
 #include "core/parallel.h"
@@ -95,46 +96,78 @@ absl::Status BenchMatmul(const BenchArguments& arguments, const RunConfig& confi
   return absl::OkStatus();
 }
 
-absl::Status BenchAttention(const BenchArguments& arguments, const RunConfig& config) {
-  ASSIGN_OR_RETURN(const DType dtype, ParsePrecision(config.training.precision));
-  if (dtype == DType::kFloat16) {
-    return UsageError("bench attention runs on the CPU, which has no fp16 kernels", "",
-                      "take --precision bf16");
-  }
-  const int64_t heads = config.model.num_attention_heads;
-  ASSIGN_OR_RETURN(const std::vector<AttentionTiming> timings,
-                   BenchmarkAttention({.batch = arguments.batch,
-                                       .length = arguments.length,
-                                       .heads = heads,
-                                       .head_size = config.model.hidden_size / heads,
-                                       .dtype = dtype,
-                                       .causal = arguments.causal,
-                                       .dropout = config.model.attention_probs_dropout_prob}));
+// One line a variant. `ours`: of our kernel where `timings` are cuDNN's, else null.
+void PrintTimings(const BenchArguments& arguments, const char* kernel,
+                  const std::vector<AttentionTiming>& timings,
+                  const std::vector<AttentionTiming>* ours) {
   const double vanilla = timings[0].forward_s + timings[0].backward_s;
-  if (!arguments.json) {
-    std::printf("attention, B=%ld T=%ld H=%ld D=%ld %s%s\n%-16s %12s %12s %12s %12s %10s\n",
-                static_cast<long>(arguments.batch), static_cast<long>(arguments.length),
-                static_cast<long>(heads), static_cast<long>(config.model.hidden_size / heads),
-                config.training.precision.c_str(), arguments.causal ? " causal" : "", "variant",
-                "forward ms", "GFLOP/s", "backward ms", "GFLOP/s", "of vanilla");
-  }
-  for (const AttentionTiming& timing : timings) {
+  for (size_t i = 0; i < timings.size(); ++i) {
+    const AttentionTiming& timing = timings[i];
     const double relative = (timing.forward_s + timing.backward_s) / vanilla;
+    Json line = {{"kernel", kernel},
+                 {"variant", timing.variant},
+                 {"forward_s", timing.forward_s},
+                 {"backward_s", timing.backward_s},
+                 {"forward_gflops", timing.forward_gflops},
+                 {"backward_gflops", timing.backward_gflops},
+                 {"of_vanilla", relative}};
+    std::string beside;
+    if (ours != nullptr) {
+      const double forward = (*ours)[i].forward_s / timing.forward_s;
+      const double backward = (*ours)[i].backward_s / timing.backward_s;
+      line["sluice_over_cudnn_forward"] = forward;
+      line["sluice_over_cudnn_backward"] = backward;
+      beside = absl::StrFormat("  ours / cuDNN: forward %.2f, backward %.2f", forward, backward);
+    }
     if (arguments.json) {
-      std::printf("%s\n", Json{{"variant", timing.variant},
-                               {"forward_s", timing.forward_s},
-                               {"backward_s", timing.backward_s},
-                               {"forward_gflops", timing.forward_gflops},
-                               {"backward_gflops", timing.backward_gflops},
-                               {"of_vanilla", relative}}
-                              .dump()
-                              .c_str());
+      std::printf("%s\n", line.dump().c_str());
     } else {
-      std::printf("%-16s %12.2f %12.0f %12.2f %12.0f %10.3f\n", timing.variant.c_str(),
-                  1e3 * timing.forward_s, timing.forward_gflops, 1e3 * timing.backward_s,
-                  timing.backward_gflops, relative);
+      std::printf("%-6s %-16s %12.2f %12.0f %12.2f %12.0f %10.3f%s\n", kernel,
+                  timing.variant.c_str(), 1e3 * timing.forward_s, timing.forward_gflops,
+                  1e3 * timing.backward_s, timing.backward_gflops, relative, beside.c_str());
     }
   }
+}
+
+// On a GPU without dropout, and once more by cuDNN where that can.
+absl::Status BenchAttention(const BenchArguments& arguments, const RunConfig& config) {
+  const int64_t heads = config.model.num_attention_heads;
+  const bool on_cuda = config.runtime.device == "cuda";
+  AttentionBenchmarkOptions options = {
+      .batch = arguments.batch,
+      .length = arguments.length,
+      .heads = heads,
+      .head_size = config.model.hidden_size / heads,
+      .causal = arguments.causal,
+      .dropout = on_cuda ? 0 : config.model.attention_probs_dropout_prob,
+      .device = config.runtime.device,
+      .attention_kernel = "sluice"};
+  ASSIGN_OR_RETURN(options.dtype, ParsePrecision(config.training.precision));
+  if (options.dtype == DType::kFloat16 && !on_cuda) {
+    return UsageError("CPUs have no fp16 kernels", "",
+                      "take --precision bf16, or runtime.device=cuda");
+  }
+  ASSIGN_OR_RETURN(const std::vector<AttentionTiming> ours, BenchmarkAttention(options));
+  if (!arguments.json) {
+    std::printf("attention, B=%ld T=%ld H=%ld D=%ld %s%s\n%-6s %-16s %12s %12s %12s %12s %10s\n",
+                static_cast<long>(arguments.batch), static_cast<long>(arguments.length),
+                static_cast<long>(heads), static_cast<long>(options.head_size),
+                config.training.precision.c_str(), arguments.causal ? " causal" : "", "kernel",
+                "variant", "forward ms", "GFLOP/s", "backward ms", "GFLOP/s", "of vanilla");
+  }
+  PrintTimings(arguments, "sluice", ours, nullptr);
+  if (!on_cuda) return absl::OkStatus();
+  options.attention_kernel = "cudnn";
+  const auto cudnn = BenchmarkAttention(options);
+  if (ExitCodeOf(cudnn.status()) == ExitCode::kUsage) {  // it cannot, and says why
+    const std::string reason(cudnn.status().message());
+    std::printf("%s\n", arguments.json
+                            ? Json{{"kernel", "cudnn"}, {"not_run", reason}}.dump().c_str()
+                            : absl::StrCat("cudnn: not run: ", reason).c_str());
+    return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(cudnn.status());
+  PrintTimings(arguments, "cudnn", *cudnn, &ours);
   return absl::OkStatus();
 }
 

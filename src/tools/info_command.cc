@@ -7,6 +7,7 @@
 #include "core/status.h"
 #include "core/version.h"
 #include "nlohmann/json.hpp"
+#include "ops/attention_kernel.h"
 #include "ops/processor.h"
 #include "runtime/device.h"
 #include "tools/commands.h"
@@ -14,6 +15,13 @@
 
 namespace sluice {
 namespace {
+
+// Whether runtime.attention_kernel may be cudnn, for vanilla in bf16 with heads of 64.
+std::string DescribeCudnn(bool on_cuda) {
+  if (!on_cuda) return "no: no GPU";
+  const auto why_not = ops::WhyNotCudnn({}, cuda::ReadCudnnFacts());
+  return why_not ? absl::StrCat("no: ", *why_not) : "yes, for what its list of docs/cuda.md names";
+}
 
 nlohmann::ordered_json Describe(int threads) {
   const ProcessorFeatures features = ReadProcessorFeatures();
@@ -29,6 +37,7 @@ nlohmann::ordered_json Describe(int threads) {
   // What runtime.device cuda would run on, or why it cannot.
   const auto device = Device::Open("cuda", 0);
   info["cuda"] = device.ok() ? (*device)->Description() : std::string(device.status().message());
+  info["cudnn_attention"] = DescribeCudnn(device.ok());
   info["threads"] = threads;
   for (const OpImplementation& op : cpu::Implementations()) {
     info["implementations"].push_back(
@@ -46,6 +55,7 @@ void PrintText(const nlohmann::ordered_json& info) {
               info["version"].get<std::string>().c_str(), cuda ? "CUDA kernels, " : "",
               info["compiled_in"]["mpi"].get<std::string>().c_str(), cuda ? "" : "; without: CUDA");
   std::printf("devices:   cpu, cuda (%s)\n", info["cuda"].get<std::string>().c_str());
+  std::printf("cuDNN's attention: %s\n", info["cudnn_attention"].get<std::string>().c_str());
   const auto& processor = info["processor"];
   auto yes = [&](const char* name) { return processor[name].get<bool>() ? "yes" : "no"; };
   std::printf("processor: %s, %d usable cores, %d threads\n",

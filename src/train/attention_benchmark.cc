@@ -9,6 +9,8 @@
 #include "core/status.h"
 #include "ops/attention.h"
 #include "ops/attention_gate.h"
+#include "ops/attention_kernel.h"
+#include "ops/cudnn_attention.h"
 
 namespace sluice {
 namespace {
@@ -17,20 +19,22 @@ using ops::AttentionDims;
 
 struct Buffers {
   const TensorView *qkv, *dqkv, *out, *dout, *gate, *dgate, *gate_weight, *gate_weight_gradient,
-      *log_sum_exp;
+      *log_sum_exp, *ungated, *sample_index;
 };
 
-void FillRandom(const TensorView& view, uint32_t instance) {
+template <typename T>
+absl::Status FillRandomAs(Device& device, const TensorView& view, uint32_t instance) {
   const PhiloxKey key = MakePhiloxKey(1, RandomPurpose::kSampling, instance);
+  std::vector<T> values(view.elements());
   for (int64_t i = 0; i < view.elements(); ++i) {
-    const auto value =
-        static_cast<float>(2 * UniformFromWord(Philox(key, PhiloxCounter(i, 0))[0]) - 1);
-    if (view.dtype() == DType::kBFloat16) {
-      view.as<bf16>()[i] = bf16(value);
-    } else {
-      view.as<float>()[i] = value;
-    }
+    values[i] = T(static_cast<float>(2 * UniformFromWord(Philox(key, PhiloxCounter(i, 0))[0]) - 1));
   }
+  return device.CopyToDevice(view.data(), values.data(),
+                             view.elements() * static_cast<int64_t>(sizeof(T)));
+}
+absl::Status FillRandom(Device& device, const TensorView& view, uint32_t instance) {
+  return view.dtype() == DType::kBFloat16 ? FillRandomAs<bf16>(device, view, instance)
+                                          : FillRandomAs<float>(device, view, instance);
 }
 
 Buffers Plan(Arena& arena, const AttentionBenchmarkOptions& options) {
@@ -47,7 +51,13 @@ Buffers Plan(Arena& arena, const AttentionBenchmarkOptions& options) {
       .dgate = reserve("dgate", DType::kFloat32, {N, H}),
       .gate_weight = reserve("gate_weight", options.dtype, {H, C}),
       .gate_weight_gradient = reserve("gate_weight_gradient", DType::kFloat32, {H, C}),
-      .log_sum_exp = reserve("log_sum_exp", DType::kFloat32, {options.batch, H, options.length})};
+      .log_sum_exp = reserve("log_sum_exp", DType::kFloat32, {options.batch, H, options.length}),
+      .ungated = reserve("ungated", options.dtype, {N, C}),
+      .sample_index = reserve("sample_index", DType::kInt64, {options.batch})};
+}
+
+const TensorView& Ungated(const Buffers& buffers, GateSite site) {
+  return site == GateSite::kQuery ? *buffers.ungated : *buffers.out;
 }
 
 absl::Status Forward(ExecutionContext& context, const AttentionDims& dims, const Buffers& buffers,
@@ -68,7 +78,8 @@ absl::Status Forward(ExecutionContext& context, const AttentionDims& dims, const
                                                  .log_sum_exp = *buffers.log_sum_exp,
                                                  .gate_site = site,
                                                  .mask = mask,
-                                                 .dropout = dropout});
+                                                 .dropout = dropout,
+                                                 .ungated = Ungated(buffers, site)});
 }
 
 absl::Status Backward(ExecutionContext& context, const AttentionDims& dims, const Buffers& buffers,
@@ -85,7 +96,8 @@ absl::Status Backward(ExecutionContext& context, const AttentionDims& dims, cons
                                                .dgate = gated ? *buffers.dgate : TensorView(),
                                                .gate_site = site,
                                                .mask = mask,
-                                               .dropout = dropout}));
+                                               .dropout = dropout,
+                                               .ungated = Ungated(buffers, site)}));
   if (!gated) return absl::OkStatus();
   return ops::Run(context, ops::AttentionGateBackward{.source = buffers.qkv->Columns(2 * C, C),
                                                       .weight = *buffers.gate_weight,
@@ -96,16 +108,49 @@ absl::Status Backward(ExecutionContext& context, const AttentionDims& dims, cons
                                                       .dbias = {}});
 }
 
-absl::StatusOr<double> Fastest(int64_t repetitions, const std::function<absl::Status()>& run) {
+absl::StatusOr<double> Fastest(Device& device, int64_t repetitions,
+                               const std::function<absl::Status()>& run) {
   double best = 1e30;
   for (int64_t i = 0; i <= repetitions; ++i) {  // the first warms up
     const auto start = std::chrono::steady_clock::now();
     RETURN_IF_ERROR(run());
+    RETURN_IF_ERROR(device.Synchronize());
     const double elapsed =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (i > 0) best = std::min(best, elapsed);
   }
   return best;
+}
+
+constexpr std::pair<const char*, GateSite> kVariants[] = {{"vanilla", GateSite::kNone},
+                                                          {"VGA query site", GateSite::kQuery},
+                                                          {"VGA key site", GateSite::kKey}};
+
+// Chooses who runs attention, and plans what it needs.
+absl::Status PlanAttention(ExecutionContext& context, const AttentionBenchmarkOptions& options,
+                           const AttentionDims& dims) {
+  const bool on_cuda = context.on_cuda();
+  ASSIGN_OR_RETURN(
+      const ops::AttentionChoice choice,
+      ops::ChooseAttentionKernel(options.attention_kernel,
+                                 {.variant = {},
+                                  .dtype = options.dtype,
+                                  .head_size = options.head_size,
+                                  .length = options.length,
+                                  .train = true,
+                                  .dropout = options.dropout},
+                                 on_cuda ? cuda::ReadCudnnFacts() : cuda::CudnnFacts(), on_cuda));
+  if (choice.kernel == ops::AttentionKernel::kCudnn) {
+    context.use_cudnn();
+    for (const auto& [name, site] : kVariants) {
+      RETURN_IF_ERROR(ops::PlanCudnnAttention(context, dims, options.dtype, {.gate_site = site},
+                                              options.causal, /*train=*/true));
+    }
+  } else {
+    ops::PlanAttention(context, dims, /*train=*/true);
+  }
+  ops::PlanAttentionGate(context, dims.B * dims.T, dims.H * dims.D, dims.H);
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -114,38 +159,37 @@ absl::StatusOr<std::vector<AttentionTiming>> BenchmarkAttention(
     const AttentionBenchmarkOptions& options) {
   CHECK(options.dtype == DType::kBFloat16 || options.dtype == DType::kFloat32);
   const AttentionDims dims{options.batch, options.length, options.heads, options.head_size};
-  const std::unique_ptr<Device> device = Device::OpenCpu();
+  ASSIGN_OR_RETURN(const std::unique_ptr<Device> device,
+                   Device::Open(options.device, /*local_rank=*/0));
   ExecutionContext context(*device);
   Arena arena;
   const Buffers buffers = Plan(arena, options);
-  ops::PlanAttention(context, dims, /*train=*/true);
-  ops::PlanAttentionGate(context, dims.B * dims.T, dims.H * dims.D, dims.H);
+  RETURN_IF_ERROR(PlanAttention(context, options, dims));
   context.ReserveWorkspace(arena);
   RETURN_IF_ERROR(arena.Allocate(ArenaFill::kZero, *device));
-  FillRandom(*buffers.qkv, 1);
-  FillRandom(*buffers.dout, 2);
-  FillRandom(*buffers.gate_weight, 3);
+  RETURN_IF_ERROR(FillRandom(*device, *buffers.qkv, 1));
+  RETURN_IF_ERROR(FillRandom(*device, *buffers.dout, 2));
+  RETURN_IF_ERROR(FillRandom(*device, *buffers.gate_weight, 3));
   std::vector<int64_t> samples(options.batch);
   for (int64_t b = 0; b < options.batch; ++b) samples[b] = b;
+  RETURN_IF_ERROR(device->CopyToDevice(buffers.sample_index->data(), samples.data(),
+                                       options.batch * static_cast<int64_t>(sizeof(int64_t))));
   const Dropout dropout{.probability = static_cast<float>(options.dropout),
                         .key = MakePhiloxKey(1, RandomPurpose::kDropout, 0),
-                        .sample_index = samples.data(),
+                        .sample_index = buffers.sample_index->as<int64_t>(),
                         .rows_per_sample = options.length};
   const AttentionMask mask{.causal = options.causal};
   const double products =
       static_cast<double>(dims.B * dims.H * dims.T * dims.T * dims.D) * (options.causal ? 0.5 : 1);
 
   std::vector<AttentionTiming> timings;
-  const std::pair<const char*, GateSite> variants[] = {{"vanilla", GateSite::kNone},
-                                                       {"VGA query site", GateSite::kQuery},
-                                                       {"VGA key site", GateSite::kKey}};
-  for (const auto& [name, site] : variants) {
+  for (const auto& [name, site] : kVariants) {
     AttentionTiming timing{.variant = name};
     const GateSite gate_site = site;
-    ASSIGN_OR_RETURN(timing.forward_s, Fastest(options.repetitions, [&] {
+    ASSIGN_OR_RETURN(timing.forward_s, Fastest(*device, options.repetitions, [&] {
                        return Forward(context, dims, buffers, gate_site, mask, dropout);
                      }));
-    ASSIGN_OR_RETURN(timing.backward_s, Fastest(options.repetitions, [&] {
+    ASSIGN_OR_RETURN(timing.backward_s, Fastest(*device, options.repetitions, [&] {
                        return Backward(context, dims, buffers, gate_site, mask, dropout);
                      }));
     timing.forward_gflops = 4 * products / timing.forward_s / 1e9;

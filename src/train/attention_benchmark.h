@@ -16,6 +16,8 @@ struct AttentionBenchmarkOptions {
   bool causal = false;
   double dropout = 0.1;
   int64_t repetitions = 10;
+  std::string device = "cpu";             // runtime.device
+  std::string attention_kernel = "auto";  // runtime.attention_kernel
 };
 
 struct AttentionTiming {
@@ -25,6 +27,7 @@ struct AttentionTiming {
          backward_gflops = 0;  // of 4·B·H·T²·D forward and 10·B·H·T²·D backward (half when causal)
 };
 
+// UsageError where options.attention_kernel is cudnn and cannot be; its message says why.
 absl::StatusOr<std::vector<AttentionTiming>> BenchmarkAttention(
     const AttentionBenchmarkOptions& options);
 

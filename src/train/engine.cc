@@ -9,7 +9,9 @@
 #include "core/error.h"
 #include "core/integer_math.h"
 #include "core/status.h"
+#include "model/architecture.h"
 #include "model/initialize.h"
+#include "ops/cudnn_attention.h"
 #include "ops/elementwise.h"
 
 namespace sluice {
@@ -45,6 +47,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const RunConfig& config,
     return UsageError("CPUs have no fp16 kernels", "", "take bf16, or a GPU");
   }
   auto engine = std::unique_ptr<Engine>(new Engine(config, options, std::move(device)));
+  RETURN_IF_ERROR(engine->ChooseAttention());
   const ModelBuild build{.context = engine->context_,
                          .arena = engine->arena_,
                          .parameters = engine->parameters_,
@@ -61,8 +64,40 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const RunConfig& config,
   }
   engine->results_ = engine->arena_.Reserve("step results", MemoryPurpose::kScratch, DType::kInt64,
                                             {CeilDiv(sizeof(StepResults), 8)});
+  RETURN_IF_ERROR(engine->PlanCudnn());
   engine->context_.ReserveWorkspace(engine->arena_);
   return engine;
+}
+
+absl::Status Engine::ChooseAttention() {
+  const ModelConfig& model = config_.model;
+  ASSIGN_OR_RETURN(const ops::AttentionVariant variant,
+                   ParseAttentionVariant(model.attention, config_.data.sequence_length));
+  const ops::AttentionNeeds needs = {.variant = variant,
+                                     .dtype = options_.dtype,
+                                     .head_size = model.hidden_size / model.num_attention_heads,
+                                     .length = options_.length,
+                                     .documents = !config_.data.attention_across_documents,
+                                     .train = options_.train,
+                                     .dropout = model.attention_probs_dropout_prob};
+  const bool on_cuda = device_->is_cuda();
+  ASSIGN_OR_RETURN(attention_, ops::ChooseAttentionKernel(
+                                   options_.attention_kernel, needs,
+                                   on_cuda ? cuda::ReadCudnnFacts() : cuda::CudnnFacts(), on_cuda));
+  if (attention_.kernel == ops::AttentionKernel::kCudnn) context_.use_cudnn();
+  return absl::OkStatus();
+}
+
+absl::Status Engine::PlanCudnn() {
+  if (context_.cudnn() == nullptr) return absl::OkStatus();
+  const ModelConfig& model = config_.model;
+  ASSIGN_OR_RETURN(const Architecture architecture, DescribeArchitecture(model));
+  ASSIGN_OR_RETURN(const ops::AttentionVariant variant,
+                   ParseAttentionVariant(model.attention, config_.data.sequence_length));
+  const int64_t H = model.num_attention_heads;
+  return ops::PlanCudnnAttention(context_,
+                                 {options_.max_batch, options_.length, H, model.hidden_size / H},
+                                 options_.dtype, variant, architecture.causal, options_.train);
 }
 
 absl::Status Engine::Allocate(ArenaFill fill) {

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "config/run_config.h"
 #include "model/language_model.h"
+#include "ops/attention_kernel.h"
 #include "optim/adamw.h"
 #include "optim/loss_scale.h"
 #include "runtime/device.h"
@@ -20,11 +21,12 @@ namespace sluice {
 
 struct EngineOptions {
   DType dtype = DType::kBFloat16;
-  int64_t max_batch = 1;       // sequences of the largest batch of this rank
-  int64_t length = 0;          // tokens of the longest sequence
-  bool train = false;          // backward and optimizer
-  std::string device = "cpu";  // runtime.device
-  int local_rank = 0;          // among the ranks of this machine: chooses the GPU
+  int64_t max_batch = 1;                  // sequences of the largest batch of this rank
+  int64_t length = 0;                     // tokens of the longest sequence
+  bool train = false;                     // backward and optimizer
+  std::string device = "cpu";             // runtime.device
+  int local_rank = 0;                     // among the ranks of this machine: chooses the GPU
+  std::string attention_kernel = "auto";  // runtime.attention_kernel
 };
 
 // What came of an update.
@@ -43,8 +45,8 @@ absl::StatusOr<DType> ParsePrecision(const std::string& precision);
 
 class Engine {
  public:
-  // Opens the device and plans. config.model.vocab_size must be known. UsageError for fp16 on a
-  // CPU.
+  // Opens the device and plans. config.model.vocab_size must be known. UsageError for fp16 on a CPU,
+  // and where options.attention_kernel cannot be.
   static absl::StatusOr<std::unique_ptr<Engine>> Create(const RunConfig& config,
                                                         const EngineOptions& options);
 
@@ -85,6 +87,7 @@ class Engine {
   const EngineOptions& options() const { return options_; }
   ExecutionContext& context() { return context_; }
   Device& device() const { return *device_; }
+  const ops::AttentionChoice& attention() const { return attention_; }
   const Arena& arena() const { return arena_; }
   const ParameterStore& parameters() const { return parameters_; }
   LanguageModel& model() { return *model_; }
@@ -94,6 +97,8 @@ class Engine {
   const LossScale& loss_scale() const { return loss_scale_; }
 
  private:
+  absl::Status ChooseAttention();
+  absl::Status PlanCudnn();
   Engine(const RunConfig& config, const EngineOptions& options, std::unique_ptr<Device> device)
       : config_(config), options_(options), device_(std::move(device)), context_(*device_) {
     if (options.dtype == DType::kFloat16) loss_scale_ = LossScale(config.training.loss_scale);
@@ -111,6 +116,7 @@ class Engine {
   RunConfig config_;
   EngineOptions options_;
   std::unique_ptr<Device> device_;  // before what lies in its memory
+  ops::AttentionChoice attention_;
   ExecutionContext context_;
   Arena arena_;
   const TensorView* results_ = nullptr;  // StepResults, as bytes

@@ -71,11 +71,13 @@ absl::StatusOr<StepBenchmark> BenchmarkStep(const StepBenchmarkOptions& options)
   ASSIGN_OR_RETURN(const DType dtype, ParsePrecision(options.config.training.precision));
   StepBenchmark result;
   ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine,
-                   Engine::Create(options.config, {.dtype = dtype,
-                                                   .max_batch = options.batch,
-                                                   .length = options.length,
-                                                   .train = true,
-                                                   .device = options.config.runtime.device}));
+                   Engine::Create(options.config,
+                                  {.dtype = dtype,
+                                   .max_batch = options.batch,
+                                   .length = options.length,
+                                   .train = true,
+                                   .device = options.config.runtime.device,
+                                   .attention_kernel = options.config.runtime.attention_kernel}));
   result.device = engine->device().Description();
   result.planned_bytes = PlannedResidentBytes(*engine, {});
   RETURN_IF_ERROR(engine->Allocate());

@@ -65,18 +65,23 @@ absl::Status Trainer::PlanEngine() {
   ASSIGN_OR_RETURN(const DType dtype, ParsePrecision(config_.training.precision));
   const int64_t micro_batch = config_.training.global_batch_size / comm_.world_size() /
                               config_.training.gradient_accumulation_steps;
-  ASSIGN_OR_RETURN(engine_, Engine::Create(config_, {.dtype = dtype,
-                                                     .max_batch = micro_batch,
-                                                     .length = config_.data.sequence_length,
-                                                     .train = true,
-                                                     .device = config_.runtime.device,
-                                                     .local_rank = comm_.local_rank()}));
+  ASSIGN_OR_RETURN(engine_,
+                   Engine::Create(config_, {.dtype = dtype,
+                                            .max_batch = micro_batch,
+                                            .length = config_.data.sequence_length,
+                                            .train = true,
+                                            .device = config_.runtime.device,
+                                            .local_rank = comm_.local_rank(),
+                                            .attention_kernel = config_.runtime.attention_kernel}));
   return absl::OkStatus();
 }
 
 std::string Trainer::Describe() const {
   return absl::StrCat("training data: ", train_data_->Summary(),
                       "\ndevice: ", engine_->device().Description(), "\n",
+                      engine_->device().is_cuda()
+                          ? absl::StrCat(ops::DescribeAttention(engine_->attention()), "\n")
+                          : "",
                       DescribePlan(*engine_, {.world_size = comm_.world_size(),
                                               .threads = threads_,
                                               .train_sequences = train_data_->sequences_per_epoch(),
@@ -172,6 +177,7 @@ void Trainer::LogStart() const {
   LogInfo(absl::StrFormat("model: %s, %s attention, %d parameters, %s", config_.model.architecture,
                           config_.model.attention.variant, engine_->parameters().parameter_count(),
                           config_.training.precision));
+  if (engine_->device().is_cuda()) LogInfo(ops::DescribeAttention(engine_->attention()));
   LogInfo(absl::StrFormat(
       "%d ranks (%s) x %d threads on %s, %.0f GFLOP/s measured matmul rate, %.0f MiB planned a "
       "rank",

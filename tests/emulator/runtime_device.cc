@@ -35,12 +35,18 @@ const Named& Describe(cudaError_t error) {
   return kUnknown;
 }
 
+// What the device says that it is; it runs PTX of sm_80 whatever that be.
+int ComputeCapability() {
+  const char* text = std::getenv("SLUICE_EMULATOR_COMPUTE_CAPABILITY");
+  return text == nullptr ? 80 : std::atoi(text);
+}
+
 int Attribute(cudaDeviceAttr attribute) {
   switch (attribute) {
     case cudaDevAttrComputeCapabilityMajor:
-      return 8;
+      return ComputeCapability() / 10;
     case cudaDevAttrComputeCapabilityMinor:
-      return 0;
+      return ComputeCapability() % 10;
     case cudaDevAttrMultiProcessorCount:
       return kMultiprocessors;
     case cudaDevAttrMaxThreadsPerBlock:
@@ -145,7 +151,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   *properties = {};
   std::snprintf(properties->name, sizeof properties->name, "PTX emulator");
   properties->totalGlobalMem = sluice::emulator::TotalMemory();
-  properties->major = 8;
+  properties->major = sluice::emulator::ComputeCapability() / 10;
+  properties->minor = sluice::emulator::ComputeCapability() % 10;
   properties->multiProcessorCount = sluice::emulator::kMultiprocessors;
   properties->maxThreadsPerBlock = 1024;
   properties->warpSize = 32;

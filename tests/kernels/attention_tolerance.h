@@ -192,13 +192,14 @@ void ExpectGateGradientClose(const AttentionProblem& problem, const AttentionMag
   }
 }
 
-// Compares everything that a run wrote with what the reference wrote.
+// Compares everything that a run wrote with what the reference wrote. stored_between: how many
+// times an operand is rounded to storage; 2 where gates and products are kernels of their own.
 template <typename T>
 void ExpectAttentionClose(const AttentionProblem& problem, const AttentionInputs& inputs,
                           const AttentionResults<T>& actual,
-                          const AttentionResults<double>& expected) {
-  AttentionMagnitudes m =
-      MeasureMagnitudes(problem, inputs, expected.log_sum_exp, OperandRounding<T>());
+                          const AttentionResults<double>& expected, int stored_between = 1) {
+  AttentionMagnitudes m = MeasureMagnitudes(problem, inputs, expected.log_sum_exp,
+                                            stored_between * OperandRounding<T>());
   m.underflow = UnderflowError<T>() * static_cast<double>(problem.tokens() + 1);
   const double t = static_cast<double>(problem.T), d = static_cast<double>(problem.D);
   // Error of ⟨dout, v⟩ - Σ p ⟨dout, v⟩, the factor beside p in the gradient of the scores. Gated
