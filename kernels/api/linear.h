@@ -29,6 +29,7 @@
 
 #include "absl/status/status.h"
 #include "core/bf16.h"
+#include "kernels/api/activation.h"
 #include "kernels/api/cuda_stream.h"
 
 namespace sluice {
@@ -93,6 +94,25 @@ struct LinearLogitsArgs {
   int64_t N, K, M;
   PackedWeight* packed = nullptr;
   int64_t x_stride = 0, logits_stride = 0;  // elements; 0: rows are adjacent
+};
+
+// y = f(x · weightᵀ + bias), where CUDA does both at once.
+template <typename T>
+struct LinearActivationForwardArgs {
+  LinearForwardArgs<T> linear;  // its y is f's output; y_stride = M
+  T* pre_activation;  // (N, M): f's input, for backward; null for relu, whose slope can be
+                      // told from y
+  Activation activation;
+};
+
+// The way back through the layer that reads y, and f: dpre = (dy · weight) ∘ f'(pre), with that
+// layer's dy and weight, and dbias += Σ_n dpre[n], the bias before f, ADDED to.
+template <typename T>
+struct LinearActivationBackwardArgs {
+  LinearBackwardInputArgs<T> next;  // its dx is dpre; dx_stride = K, not accumulated
+  const T* saved;                   // (N, K): pre_activation; relu: y
+  Accumulator<T>* dbias;            // (K) or null
+  Activation activation;
 };
 
 namespace reference {
@@ -179,6 +199,18 @@ absl::Status LinearBackwardWeight(LinearContext& context, const LinearBackwardWe
                                   Stream stream);
 template <typename T>
 absl::Status LinearLogits(LinearContext& context, const LinearLogitsArgs<T>& args, Stream stream);
+
+// Linear layer and activation at once. relu and gelu_tanh are the library's epilogues, where it has
+// an algorithm for the shape (asked once); its relu may turn NaN into 0. The others, and what it
+// has none for, are a product and a kernel; the bias gradient is then summed by the kernel that
+// multiplies by f'. Bits depend on which, so on the shape and how it is aligned, but not on the
+// run.
+template <typename T>
+absl::Status LinearActivationForward(LinearContext& context,
+                                     const LinearActivationForwardArgs<T>& args, Stream stream);
+template <typename T>
+absl::Status LinearActivationBackward(LinearContext& context,
+                                      const LinearActivationBackwardArgs<T>& args, Stream stream);
 
 }  // namespace cuda
 }  // namespace sluice

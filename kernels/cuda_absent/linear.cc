@@ -33,13 +33,30 @@ absl::Status LinearBackwardWeight(LinearContext& /*context*/,
   return Absent("LinearBackwardWeight");
 }
 
+template <typename T>
+absl::Status LinearActivationForward(LinearContext& /*context*/,
+                                     const LinearActivationForwardArgs<T>& /*args*/,
+                                     Stream /*stream*/) {
+  return Absent("LinearActivationForward");
+}
+template <typename T>
+absl::Status LinearActivationBackward(LinearContext& /*context*/,
+                                      const LinearActivationBackwardArgs<T>& /*args*/,
+                                      Stream /*stream*/) {
+  return Absent("LinearActivationBackward");
+}
+
 #define SLUICE_INSTANTIATE_LINEAR(T)                                                             \
   template absl::Status LinearForward(LinearContext&, const LinearForwardArgs<T>&, Stream);      \
   template absl::Status LinearLogits(LinearContext&, const LinearLogitsArgs<T>&, Stream);        \
   template absl::Status LinearBackwardInput(LinearContext&, const LinearBackwardInputArgs<T>&,   \
                                             Stream);                                             \
   template absl::Status LinearBackwardWeight(LinearContext&, const LinearBackwardWeightArgs<T>&, \
-                                             Stream)
+                                             Stream);                                            \
+  template absl::Status LinearActivationForward(LinearContext&,                                  \
+                                                const LinearActivationForwardArgs<T>&, Stream);  \
+  template absl::Status LinearActivationBackward(LinearContext&,                                 \
+                                                 const LinearActivationBackwardArgs<T>&, Stream)
 SLUICE_INSTANTIATE_LINEAR(float);
 SLUICE_INSTANTIATE_LINEAR(bf16);
 SLUICE_INSTANTIATE_LINEAR(fp16);

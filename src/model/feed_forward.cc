@@ -1,7 +1,7 @@
 #include "model/feed_forward.h"
 
 #include "core/status.h"
-#include "ops/activation.h"
+#include "ops/linear_activation.h"
 
 namespace sluice {
 
@@ -40,8 +40,11 @@ absl::Status FeedForward::Forward(ExecutionContext& context, const ForwardPass& 
   const Shape shape{x.rows(), config_.intermediate_size};
   const TensorView pre_activation = saved.pre_activation->Prefix(shape);
   const TensorView activated = saved.activated->Prefix(shape);
-  RETURN_IF_ERROR(up_.Forward(context, x, pre_activation));
-  RETURN_IF_ERROR(ops::ActivationForward(context, config_.activation, pre_activation, activated));
+  RETURN_IF_ERROR(ops::Run(context, ops::LinearActivationForward{.layer = up_,
+                                                                 .activation = config_.activation,
+                                                                 .x = x,
+                                                                 .pre_activation = pre_activation,
+                                                                 .y = activated}));
   RETURN_IF_ERROR(Show(context, pass.observer, layer_, observed::kActivated, activated));
   RETURN_IF_ERROR(down_.Forward(context, activated, y));
   return Show(context, pass.observer, layer_, observed::kFeedForwardOutput, y);
@@ -52,10 +55,14 @@ absl::Status FeedForward::Backward(ExecutionContext& context, const FeedForwardA
   const Shape shape{call.x.rows(), config_.intermediate_size};
   const TensorView dactivated = call.dactivated.Prefix(shape);
   RETURN_IF_ERROR(down_.BackwardWeight(context, saved.activated->Prefix(shape), call.dy));
-  RETURN_IF_ERROR(down_.BackwardInput(context, call.dy, dactivated, /*accumulate=*/false));
-  RETURN_IF_ERROR(ops::ActivationBackward(
-      context, config_.activation, saved.pre_activation->Prefix(shape), dactivated, dactivated));
-  RETURN_IF_ERROR(up_.BackwardWeight(context, call.x, dactivated));
+  RETURN_IF_ERROR(ops::Run(
+      context, ops::LinearActivationBackward{.layer = up_,
+                                             .next = down_,
+                                             .activation = config_.activation,
+                                             .x = call.x,
+                                             .pre_activation = saved.pre_activation->Prefix(shape),
+                                             .dy = call.dy,
+                                             .dpre_activation = dactivated}));
   return up_.BackwardInput(context, dactivated, call.dx, call.accumulate);
 }
 

@@ -53,23 +53,8 @@ void Linear::WeightsChanged() {
 }
 
 absl::Status Linear::Forward(ExecutionContext& context, const TensorView& x, const TensorView& y) {
-  CHECK_EQ(x.dim(-1), in_features_);
-  CHECK_EQ(y.dim(-1), out_features_);
-  CHECK_EQ(x.rows(), y.rows());
   return Dispatch(
-      context, "linear forward", x.dtype(),
-      [&]<typename T>() {
-        return LinearForwardArgs<T>{.x = x.as<T>(),
-                                    .weight = parameters_.weight.as<T>(),
-                                    .bias = parameters_.bias.as<T>(),
-                                    .y = y.as<T>(),
-                                    .N = x.rows(),
-                                    .K = in_features_,
-                                    .M = out_features_,
-                                    .x_stride = x.row_stride(),
-                                    .y_stride = y.row_stride(),
-                                    .packed = &packed_};
-      },
+      context, "linear forward", x.dtype(), [&]<typename T>() { return ForwardArgs<T>(x, y); },
       SLUICE_LINEAR_KERNELS(LinearForward));
 }
 
@@ -97,28 +82,14 @@ absl::Status Linear::ForwardLogits(ExecutionContext& context, const TensorView& 
 
 absl::Status Linear::BackwardInput(ExecutionContext& context, const TensorView& dy,
                                    const TensorView& dx, bool accumulate) {
-  CHECK_EQ(dy.dim(-1), out_features_);
-  CHECK_EQ(dx.dim(-1), in_features_);
-  CHECK_EQ(dx.rows(), dy.rows());
   return Dispatch(
       context, "linear backward input", dy.dtype(),
-      [&]<typename T>() {
-        return LinearBackwardInputArgs<T>{.dy = dy.as<T>(),
-                                          .weight = parameters_.weight.as<T>(),
-                                          .dx = dx.as<T>(),
-                                          .accumulate = accumulate,
-                                          .N = dy.rows(),
-                                          .K = in_features_,
-                                          .M = out_features_,
-                                          .dy_stride = dy.row_stride(),
-                                          .dx_stride = dx.row_stride(),
-                                          .packed = &packed_};
-      },
+      [&]<typename T>() { return BackwardInputArgs<T>(dy, dx, accumulate); },
       SLUICE_LINEAR_KERNELS(LinearBackwardInput));
 }
 
 absl::Status Linear::BackwardWeight(ExecutionContext& context, const TensorView& x,
-                                    const TensorView& dy) {
+                                    const TensorView& dy, bool with_bias) {
   CHECK_EQ(x.dim(-1), in_features_);
   CHECK_EQ(dy.dim(-1), out_features_);
   CHECK_EQ(x.rows(), dy.rows());
@@ -130,7 +101,7 @@ absl::Status Linear::BackwardWeight(ExecutionContext& context, const TensorView&
             .x = x.as<T>(),
             .dy = dy.as<T>(),
             .dweight = parameters_.weight_gradient.as<Accumulator<T>>(),
-            .dbias = parameters_.bias_gradient.as<Accumulator<T>>(),
+            .dbias = with_bias ? parameters_.bias_gradient.as<Accumulator<T>>() : nullptr,
             .N = dy.rows(),
             .K = in_features_,
             .M = out_features_,

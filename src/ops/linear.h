@@ -2,6 +2,7 @@
 #pragma once
 
 #include "absl/status/status.h"
+#include "core/check.h"
 #include "ops/execution_context.h"
 #include "runtime/arena.h"
 
@@ -37,8 +38,18 @@ class Linear {
   // dx (N, in): overwritten, or added to when `accumulate`.
   absl::Status BackwardInput(ExecutionContext& context, const TensorView& dy, const TensorView& dx,
                              bool accumulate);
-  // Adds to the gradients of weight and bias.
-  absl::Status BackwardWeight(ExecutionContext& context, const TensorView& x, const TensorView& dy);
+  // Adds to the gradients of weight and bias; of the weight alone where the bias's has been added
+  // already.
+  absl::Status BackwardWeight(ExecutionContext& context, const TensorView& x, const TensorView& dy,
+                              bool with_bias = true);
+
+  // What the kernels get, with its shapes checked: for ops that do more in the same call.
+  template <typename T>
+  LinearForwardArgs<T> ForwardArgs(const TensorView& x, const TensorView& y);
+  template <typename T>
+  LinearBackwardInputArgs<T> BackwardInputArgs(const TensorView& dy, const TensorView& dx,
+                                               bool accumulate);
+  const Parameters& parameters() const { return parameters_; }
 
  private:
   int64_t in_features_ = 0, out_features_ = 0;
@@ -47,5 +58,40 @@ class Linear {
   const TensorView* packed_forward_ = nullptr;
   const TensorView* packed_backward_ = nullptr;
 };
+
+template <typename T>
+LinearForwardArgs<T> Linear::ForwardArgs(const TensorView& x, const TensorView& y) {
+  CHECK_EQ(x.dim(-1), in_features_);
+  CHECK_EQ(y.dim(-1), out_features_);
+  CHECK_EQ(x.rows(), y.rows());
+  return {.x = x.as<T>(),
+          .weight = parameters_.weight.as<T>(),
+          .bias = parameters_.bias.as<T>(),
+          .y = y.as<T>(),
+          .N = x.rows(),
+          .K = in_features_,
+          .M = out_features_,
+          .x_stride = x.row_stride(),
+          .y_stride = y.row_stride(),
+          .packed = &packed_};
+}
+
+template <typename T>
+LinearBackwardInputArgs<T> Linear::BackwardInputArgs(const TensorView& dy, const TensorView& dx,
+                                                     bool accumulate) {
+  CHECK_EQ(dy.dim(-1), out_features_);
+  CHECK_EQ(dx.dim(-1), in_features_);
+  CHECK_EQ(dx.rows(), dy.rows());
+  return {.dy = dy.as<T>(),
+          .weight = parameters_.weight.as<T>(),
+          .dx = dx.as<T>(),
+          .accumulate = accumulate,
+          .N = dy.rows(),
+          .K = in_features_,
+          .M = out_features_,
+          .dy_stride = dy.row_stride(),
+          .dx_stride = dx.row_stride(),
+          .packed = &packed_};
+}
 
 }  // namespace sluice::ops

@@ -1,17 +1,20 @@
-// cuBLASLt on the emulator: exactly the calls that kernels/cuda/linear.cc makes. Each checks what
-// the library documents for it and stops the program with a sentence where the library would return
-// an error, fall back to something slow, or compute nonsense; the product itself is naive, in fp32.
+// cuBLASLt on the emulator: exactly the calls that kernels/cuda/linear_product.cc makes. Each
+// checks what the library documents for it and stops the program with a sentence where the library
+// would return an error, fall back to something slow, or compute nonsense.
+//
+// SLUICE_EMULATOR_CUBLASLT_REFUSE: no algorithm is found for a product with an activation.
+// `status`: said by CUBLAS_STATUS_NOT_SUPPORTED; anything else: by finding none.
 #include <cublasLt.h>
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <set>
-#include <vector>
+#include <string>
+#include <utility>
 
-#include "core/bf16.h"
-#include "core/fp16.h"
-#include "emulator/library_access.h"
+#include "emulator/cublaslt_stand_in_product.h"
 #include "emulator/report.h"
 
 namespace sluice::emulator {
@@ -19,16 +22,6 @@ namespace {
 
 constexpr size_t kWorkspaceOfAlgorithm = 4096;  // so that a missing workspace shows
 
-struct Layout {
-  cudaDataType type;
-  uint64_t rows, columns;
-  int64_t stride;
-};
-struct Description {
-  cublasOperation_t operation_a = CUBLAS_OP_N, operation_b = CUBLAS_OP_N;
-  cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
-  const void* bias = nullptr;
-};
 struct Preference {
   uint64_t most_workspace = 0;                   // the library's default
   uint32_t alignment[4] = {256, 256, 256, 256};  // of A, B, C, D; the library's default
@@ -39,6 +32,7 @@ struct Algorithm {
   uint64_t mark;
   uint64_t problem;  // hash
   uint32_t alignment[4];
+  uint32_t bias_alignment, auxiliary_alignment;  // as the pointers of the choice were
   uint64_t workspace_bytes;
 };
 static_assert(sizeof(Algorithm) <= sizeof(cublasLtMatmulAlgo_t));
@@ -67,8 +61,6 @@ cublasStatus_t Delete(const void* object, const char* what) {
   return CUBLAS_STATUS_SUCCESS;
 }
 
-size_t SizeOf(cudaDataType type) { return type == CUDA_R_32F ? 4 : 2; }
-
 template <typename Value>
 Value ValueOf(const void* buffer, size_t bytes, const char* attribute) {
   if (bytes != sizeof(Value)) {
@@ -79,138 +71,17 @@ Value ValueOf(const void* buffer, size_t bytes, const char* attribute) {
   return value;
 }
 
-// One call's matrices, checked.
-struct Problem {
-  const Description& description;
-  const Layout &a, &b, &c, &d;
-  uint64_t m, n, k;
-
-  uint64_t Hash() const {
-    uint64_t hash = 1469598103934665603;
-    const auto mix = [&](uint64_t value) { hash = (hash ^ value) * 1099511628211u; };
-    for (const Layout* layout : {&a, &b, &c, &d}) {
-      mix(layout->type), mix(layout->rows), mix(layout->columns);
-      mix(static_cast<uint64_t>(layout->stride));
-    }
-    mix(description.operation_a), mix(description.operation_b), mix(description.epilogue);
-    return hash;
-  }
-};
-
-void CheckTypes(const Layout& a, const Layout& b, const Layout& c, const Layout& d) {
-  const bool inputs =
-      a.type == b.type && (a.type == CUDA_R_32F || a.type == CUDA_R_16BF || a.type == CUDA_R_16F);
-  const bool outputs = c.type == d.type && (c.type == a.type || c.type == CUDA_R_32F);
-  if (!inputs || !outputs) {
-    FailOnHost("cuBLASLt: no product in fp32 of types %d and %d to %d and %d", a.type, b.type,
-               c.type, d.type);
-  }
+Problem KnownProblem(cublasLtMatmulDesc_t description, cublasLtMatrixLayout_t a,
+                     cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d) {
+  return MakeProblem(Known<Description>(description, "a matmul's description"),
+                     Known<Layout>(a, "A's layout"), Known<Layout>(b, "B's layout"),
+                     Known<Layout>(c, "C's layout"), Known<Layout>(d, "D's layout"));
 }
 
-Problem MakeProblem(cublasLtMatmulDesc_t description, cublasLtMatrixLayout_t a,
-                    cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d) {
-  Problem problem = {.description = Known<Description>(description, "a matmul's description"),
-                     .a = Known<Layout>(a, "A's layout"),
-                     .b = Known<Layout>(b, "B's layout"),
-                     .c = Known<Layout>(c, "C's layout"),
-                     .d = Known<Layout>(d, "D's layout"),
-                     .m = 0,
-                     .n = 0,
-                     .k = 0};
-  const bool a_transposed = problem.description.operation_a == CUBLAS_OP_T;
-  const bool b_transposed = problem.description.operation_b == CUBLAS_OP_T;
-  problem.m = a_transposed ? problem.a.columns : problem.a.rows;
-  problem.k = a_transposed ? problem.a.rows : problem.a.columns;
-  problem.n = b_transposed ? problem.b.rows : problem.b.columns;
-  const uint64_t k = b_transposed ? problem.b.columns : problem.b.rows;
-  CheckTypes(problem.a, problem.b, problem.c, problem.d);
-  if (k != problem.k || problem.c.rows != problem.m || problem.c.columns != problem.n) {
-    FailOnHost("cuBLASLt: op(A) is %lu x %lu, op(B) %lu x %lu, C %lu x %lu", problem.m, problem.k,
-               k, problem.n, problem.c.rows, problem.c.columns);
-  }
-  if (problem.c.rows != problem.d.rows || problem.c.columns != problem.d.columns) {
-    FailOnHost("cuBLASLt: C and D have different shapes");
-  }
-  if (problem.m == 0 || problem.n == 0 || problem.k == 0) {
-    FailOnHost("cuBLASLt: an empty product: %lu x %lu x %lu", problem.m, problem.n, problem.k);
-  }
-  return problem;
-}
-
-uint32_t AlignmentOf(const void* address) {
-  uint32_t alignment = 256;
-  while (reinterpret_cast<uintptr_t>(address) % alignment != 0) alignment /= 2;
-  return alignment;
-}
-
-float Widen(const u8* memory, cudaDataType type, size_t i) {
-  if (type == CUDA_R_32F) return reinterpret_cast<const float*>(memory)[i];
-  if (type == CUDA_R_16BF) return static_cast<float>(reinterpret_cast<const bf16*>(memory)[i]);
-  return static_cast<float>(reinterpret_cast<const fp16*>(memory)[i]);
-}
-void Store(float value, u8* memory, cudaDataType type, size_t i) {
-  if (type == CUDA_R_32F) {
-    reinterpret_cast<float*>(memory)[i] = value;
-  } else if (type == CUDA_R_16BF) {
-    reinterpret_cast<bf16*>(memory)[i] = bf16(value);
-  } else {
-    reinterpret_cast<fp16*>(memory)[i] = fp16(value);
-  }
-}
-
-// op(matrix) by columns without gaps, widened. Only the columns' elements are touched.
-std::vector<float> Read(const Task& task, const void* matrix, const Layout& layout, bool transposed,
-                        const char* what) {
-  std::vector<float> values(layout.rows * layout.columns);
-  for (uint64_t column = 0; column < layout.columns; ++column) {
-    const auto* begin = static_cast<const u8*>(matrix) +
-                        column * static_cast<uint64_t>(layout.stride) * SizeOf(layout.type);
-    const u8* memory =
-        ReachFromLibrary(task, begin, layout.rows * SizeOf(layout.type), Access::kRead, what);
-    for (uint64_t row = 0; row < layout.rows; ++row) {
-      const uint64_t at = transposed ? row * layout.columns + column : column * layout.rows + row;
-      values[at] = Widen(memory, layout.type, row);
-    }
-  }
-  return values;
-}
-
-struct Pointers {
-  const void *a, *b, *c;
-  void* d;
-  float alpha, beta;
-};
-
-void Multiply(const Task& task, const Problem& problem, const Pointers& at) {
-  const uint64_t m = problem.m, n = problem.n, k = problem.k;
-  const std::vector<float> a =
-      Read(task, at.a, problem.a, problem.description.operation_a == CUBLAS_OP_T, "A");
-  const std::vector<float> b =
-      Read(task, at.b, problem.b, problem.description.operation_b == CUBLAS_OP_T, "B");
-  std::vector<float> c;
-  if (at.beta != 0) c = Read(task, at.c, problem.c, false, "C");
-  std::vector<float> bias(m);
-  if (problem.description.epilogue == CUBLASLT_EPILOGUE_BIAS) {
-    const u8* memory = ReachFromLibrary(task, problem.description.bias, m * SizeOf(problem.d.type),
-                                        Access::kRead, "the bias");
-    for (uint64_t i = 0; i < m; ++i) bias[i] = Widen(memory, problem.d.type, i);
-  }
-  std::vector<float> sums(m);
-  for (uint64_t j = 0; j < n; ++j) {
-    std::fill(sums.begin(), sums.end(), 0.0f);
-    for (uint64_t p = 0; p < k; ++p) {
-      const float factor = b[j * k + p];
-      for (uint64_t i = 0; i < m; ++i) sums[i] += a[p * m + i] * factor;
-    }
-    auto* begin = static_cast<u8*>(at.d) +
-                  j * static_cast<uint64_t>(problem.d.stride) * SizeOf(problem.d.type);
-    u8* memory = ReachFromLibrary(task, begin, m * SizeOf(problem.d.type), Access::kWrite, "D");
-    for (uint64_t i = 0; i < m; ++i) {
-      float value = at.alpha * sums[i] + bias[i];
-      if (at.beta != 0) value += at.beta * c[j * m + i];
-      Store(value, memory, problem.d.type, i);
-    }
-  }
+// Of the bias and the auxiliary matrix; 0 where the epilogue has none.
+std::pair<uint32_t, uint32_t> BesideAlignments(const Description& description) {
+  return {description.has_bias() ? AlignmentOf(description.bias) : 0,
+          description.has_auxiliary() ? AlignmentOf(description.auxiliary) : 0};
 }
 
 void CheckAlgorithm(const Problem& problem, const cublasLtMatmulAlgo_t* algo, const Pointers& at,
@@ -231,9 +102,17 @@ void CheckAlgorithm(const Problem& problem, const cublasLtMatmulAlgo_t* algo, co
                  "ABCD"[i], pointers[i], algorithm.alignment[i]);
     }
   }
-  if (problem.description.epilogue == CUBLASLT_EPILOGUE_BIAS &&
-      AlignmentOf(problem.description.bias) < algorithm.alignment[3]) {
-    FailOnHost("cublasLtMatmul: the bias is less aligned than D, as the algorithm was chosen for");
+  const auto [bias, auxiliary] = BesideAlignments(problem.description);
+  if (bias < algorithm.bias_alignment) {
+    FailOnHost(
+        "cublasLtMatmul: the bias is not %u-byte aligned, as it was when the algorithm was "
+        "chosen",
+        algorithm.bias_alignment);
+  }
+  if (auxiliary < algorithm.auxiliary_alignment) {
+    FailOnHost(
+        "cublasLtMatmul: AUX is not %u-byte aligned, as it was when the algorithm was chosen",
+        algorithm.auxiliary_alignment);
   }
   if (workspace_bytes < algorithm.workspace_bytes) {
     FailOnHost("cublasLtMatmul: the algorithm needs %lu bytes of workspace, not %zu",
@@ -295,12 +174,16 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t description,
       break;
     case CUBLASLT_MATMUL_DESC_EPILOGUE:
       known.epilogue = ValueOf<cublasLtEpilogue_t>(buffer, bytes, "EPILOGUE");
-      if (known.epilogue != CUBLASLT_EPILOGUE_DEFAULT && known.epilogue != CUBLASLT_EPILOGUE_BIAS) {
-        FailOnHost("cuBLASLt: epilogue %d is not stood in for", known.epilogue);
-      }
+      CheckEpilogue(known.epilogue);
       break;
     case CUBLASLT_MATMUL_DESC_BIAS_POINTER:
       known.bias = ValueOf<const void*>(buffer, bytes, "BIAS_POINTER");
+      break;
+    case CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER:
+      known.auxiliary = ValueOf<void*>(buffer, bytes, "EPILOGUE_AUX_POINTER");
+      break;
+    case CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD:
+      known.auxiliary_stride = ValueOf<int64_t>(buffer, bytes, "EPILOGUE_AUX_LD");
       break;
     default:
       FailOnHost("cuBLASLt: attribute %d of a matmul is not stood in for", attribute);
@@ -349,11 +232,19 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle,
                                               int* found) {
   Known<int>(handle, "the handle");
   if (wanted < 1) return CUBLAS_STATUS_INVALID_VALUE;
-  const Problem problem = MakeProblem(description, a, b, c, d);
+  const Problem problem = KnownProblem(description, a, b, c, d);
   const auto& known = Known<Preference>(preference, "a preference");
+  *found = 0;
+  const char* refuse = std::getenv("SLUICE_EMULATOR_CUBLASLT_REFUSE");
+  if (refuse != nullptr && problem.description.has_activation()) {
+    return refuse == std::string("status") ? CUBLAS_STATUS_NOT_SUPPORTED : CUBLAS_STATUS_SUCCESS;
+  }
+  const auto [bias_alignment, auxiliary_alignment] = BesideAlignments(problem.description);
   Algorithm algorithm = {.mark = kMark,
                          .problem = problem.Hash(),
                          .alignment = {},
+                         .bias_alignment = bias_alignment,
+                         .auxiliary_alignment = auxiliary_alignment,
                          .workspace_bytes = std::min(known.most_workspace, kWorkspaceOfAlgorithm)};
   std::copy_n(known.alignment, 4, algorithm.alignment);
   results[0] = {};
@@ -371,7 +262,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
                               cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t* algo,
                               void* workspace, size_t workspace_bytes, cudaStream_t stream) {
   Known<int>(handle, "the handle");
-  const Problem problem = MakeProblem(description, a_layout, b_layout, c_layout, d_layout);
+  const Problem problem = KnownProblem(description, a_layout, b_layout, c_layout, d_layout);
   if (c == d && c_layout != d_layout)
     FailOnHost("cublasLtMatmul: C is D, but their layouts differ");
   const Pointers at = {a,

@@ -2,7 +2,9 @@
 #include <cublasLt.h>
 #include <cuda_runtime_api.h>
 
+#include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -50,11 +52,23 @@ class StandInTest : public ::testing::Test {
     cublasLtMatmulDescDestroy(matmul_);
     cublasLtDestroy(handle_);
   }
-  void AddBias(const float* bias) {
-    const cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
-    cublasLtMatmulDescSetAttribute(matmul_, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue,
-                                   sizeof(epilogue));
-    cublasLtMatmulDescSetAttribute(matmul_, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof(bias));
+  template <typename Value>
+  void Set(cublasLtMatmulDescAttributes_t attribute, const Value& value) {
+    cublasLtMatmulDescSetAttribute(matmul_, attribute, &value, sizeof(value));
+  }
+  void AddBias(const float* bias, cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS) {
+    Set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue);
+    Set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+  }
+  void SetAuxiliary(cublasLtEpilogue_t epilogue, float* auxiliary, int64_t stride = kStride) {
+    Set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue);
+    Set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, auxiliary);
+    Set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, stride);
+  }
+  std::vector<float> OnHost(const float* memory) const {
+    std::vector<float> values(kStride * kN);
+    cudaMemcpy(values.data(), memory, values.size() * sizeof(float), cudaMemcpyDeviceToHost);
+    return values;
   }
   cublasLtMatmulAlgo_t Choose(uint32_t alignment = 16) {
     cublasLtMatmulPreference_t preference = nullptr;
@@ -76,10 +90,16 @@ class StandInTest : public ::testing::Test {
     cublasLtMatmulPreferenceDestroy(preference);
     return result.algo;
   }
-  void Run(const cublasLtMatmulAlgo_t& algorithm, const float* a, size_t workspace_bytes) {
-    const float alpha = 1, beta = 0;
+  void Run(const cublasLtMatmulAlgo_t& algorithm, const float* a, size_t workspace_bytes,
+           float beta = 0) {
+    const float alpha = 1;
     cublasLtMatmul(handle_, matmul_, &alpha, a, a_layout_, b_, b_layout_, &beta, d_, d_layout_, d_,
                    d_layout_, &algorithm, workspace_, workspace_bytes, nullptr);
+  }
+
+  void RunChosen() {
+    const cublasLtMatmulAlgo_t algorithm = Choose();
+    Run(algorithm, a_, workspace_bytes_);
   }
 
   cublasLtHandle_t handle_ = nullptr;
@@ -95,11 +115,102 @@ TEST_F(StandInTest, MultipliesByColumnsAndAddsTheBias) {
   AddBias(bias_);
   const cublasLtMatmulAlgo_t algorithm = Choose();
   Run(algorithm, a_, workspace_bytes_);
-  std::vector<float> d(kStride * kN);
-  cudaMemcpy(d.data(), d_, d.size() * sizeof(float), cudaMemcpyDeviceToHost);
   // b's columns are the first two unit vectors, and what lies between columns is not touched.
-  EXPECT_EQ(d, (std::vector<float>{100, 201, 302, -1, -1, -1, -1, -1,  //
-                                   110, 211, 312, -1, -1, -1, -1, -1}));
+  EXPECT_EQ(OnHost(d_), (std::vector<float>{100, 201, 302, -1, -1, -1, -1, -1,  //
+                                            110, 211, 312, -1, -1, -1, -1, -1}));
+}
+
+// Before the activation the columns of d are 0 1 2 and 10 11 12, and the bias.
+TEST_F(StandInTest, ReluIsAppliedAfterTheBias) {
+  float* bias = Device({-10.5, std::nanf(""), -2});
+  AddBias(bias, CUBLASLT_EPILOGUE_RELU_BIAS);
+  RunChosen();
+  EXPECT_EQ(OnHost(d_), (std::vector<float>{0, 0, 0, -1, -1, -1, -1, -1,  // NaN becomes 0
+                                            0, 0, 10, -1, -1, -1, -1, -1}));
+  cudaFree(bias);
+}
+
+TEST_F(StandInTest, GeluLeavesItsInputForTheGradient) {
+  float* bias = Device({-11, -12, -12});
+  float* input = Device(std::vector<float>(kStride * kN, 7));
+  AddBias(bias);
+  SetAuxiliary(CUBLASLT_EPILOGUE_GELU_AUX_BIAS, input);
+  RunChosen();
+  EXPECT_EQ(OnHost(input), (std::vector<float>{-11, -11, -10, 7, 7, 7, 7, 7,  //
+                                               -1, -1, 0, 7, 7, 7, 7, 7}));
+  const double u = std::sqrt(2 / std::acos(-1.0)) * (1 + 0.044715);  // of x = 1
+  std::vector<float> d = OnHost(d_);
+  EXPECT_EQ(d[10], 0);
+  EXPECT_NEAR(d[8], -0.5 * (1 - std::tanh(u)), 1e-6);
+  EXPECT_EQ(d[3], -1);
+  SetAuxiliary(CUBLASLT_EPILOGUE_DGELU, input);  // the same product, times the slopes at `input`
+  RunChosen();
+  d = OnHost(d_);
+  const double slope = 0.5 * (1 - std::tanh(u)) - 0.5 * (1 - std::tanh(u) * std::tanh(u)) *
+                                                      std::sqrt(2 / std::acos(-1.0)) *
+                                                      (1 + 3 * 0.044715);
+  EXPECT_NEAR(d[8], 10 * slope, 1e-5);
+  EXPECT_NEAR(d[10], 12 * 0.5, 1e-6);
+  EXPECT_EQ(d[11], -1);
+  cudaFree(bias);
+  cudaFree(input);
+}
+
+TEST_F(StandInTest, RefusesEpiloguesOnRequest) {
+  float* input = Device(std::vector<float>(kStride * kN));
+  const auto found = [&](cublasStatus_t expected) {
+    cublasLtMatmulPreference_t preference = nullptr;
+    cublasLtMatmulPreferenceCreate(&preference);
+    cublasLtMatmulHeuristicResult_t result;
+    int count = -1;
+    EXPECT_EQ(cublasLtMatmulAlgoGetHeuristic(handle_, matmul_, a_layout_, b_layout_, d_layout_,
+                                             d_layout_, preference, 1, &result, &count),
+              expected);
+    cublasLtMatmulPreferenceDestroy(preference);
+    return count;
+  };
+  AddBias(bias_);
+  setenv("SLUICE_EMULATOR_CUBLASLT_REFUSE", "status", 1);
+  EXPECT_EQ(found(CUBLAS_STATUS_SUCCESS), 1);  // no activation
+  SetAuxiliary(CUBLASLT_EPILOGUE_GELU_AUX, input);
+  EXPECT_EQ(found(CUBLAS_STATUS_NOT_SUPPORTED), 0);
+  setenv("SLUICE_EMULATOR_CUBLASLT_REFUSE", "none", 1);
+  EXPECT_EQ(found(CUBLAS_STATUS_SUCCESS), 0);
+  unsetenv("SLUICE_EMULATOR_CUBLASLT_REFUSE");
+  EXPECT_EQ(found(CUBLAS_STATUS_SUCCESS), 1);
+  cudaFree(input);
+}
+
+TEST_F(StandInDeathTest, WrongAuxiliaryMatricesAreStopped) {
+  float* input = Device(std::vector<float>(kStride * (kN + 1)));
+  EXPECT_DEATH(SetAuxiliary(CUBLASLT_EPILOGUE_DGELU_BGRAD, input), "epilogue 208 is not stood in");
+  for (const int64_t stride : {0, 12}) {
+    SetAuxiliary(CUBLASLT_EPILOGUE_GELU_AUX, input, stride);
+    EXPECT_DEATH(Choose(), "EPILOGUE_AUX_LD is .*, not a multiple of 8 of at least 3 rows");
+  }
+  SetAuxiliary(CUBLASLT_EPILOGUE_GELU_AUX, nullptr);
+  EXPECT_DEATH(Choose(), "epilogue 160 without EPILOGUE_AUX_POINTER");
+  SetAuxiliary(CUBLASLT_EPILOGUE_GELU_AUX, input);
+  const cublasLtMatmulAlgo_t algorithm = Choose();
+  EXPECT_DEATH(Run(algorithm, a_, workspace_bytes_, 1), "beta is 1 with an activation");
+  SetAuxiliary(CUBLASLT_EPILOGUE_GELU_AUX, input + 1);
+  EXPECT_DEATH(Run(algorithm, a_, workspace_bytes_), "AUX is not 256-byte aligned, as it was when");
+  SetAuxiliary(CUBLASLT_EPILOGUE_GELU_AUX, input, 2 * kStride);
+  EXPECT_DEATH(Run(algorithm, a_, workspace_bytes_), "chosen for another product");
+  SetAuxiliary(CUBLASLT_EPILOGUE_GELU_AUX, input + 2 * kStride + 1);
+  EXPECT_DEATH(RunChosen(), "AUX: 12 bytes from byte 100");
+  alignas(256) float host[kStride * kN] = {};
+  SetAuxiliary(CUBLASLT_EPILOGUE_DGELU, host);
+  EXPECT_DEATH(RunChosen(), "AUX, .* is not memory of the device");
+  const float* misaligned = bias_ + 1;
+  AddBias(bias_);
+  const cublasLtMatmulAlgo_t with_bias = Choose();
+  AddBias(misaligned);
+  EXPECT_DEATH(Run(with_bias, a_, workspace_bytes_), "the bias is not 256-byte aligned");
+  const int32_t type = CUDA_R_16F;
+  EXPECT_DEATH(Set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_DATA_TYPE, type), "is not stood in for");
+  EXPECT_DEATH(Set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, 8), "AUX_LD has 8 bytes, not 4");
+  cudaFree(input);
 }
 
 TEST_F(StandInDeathTest, WhatTheLibraryDocumentsAsWrongIsStopped) {

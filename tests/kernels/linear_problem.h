@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "core/status.h"
 #include "kernels/api/linear.h"
 #include "support/backend.h"
 #include "support/compare.h"
@@ -106,6 +107,43 @@ class Products {
   absl::Status BackwardWeight(const LinearBackwardWeightArgs<T>& args) {
     if constexpr (!kOnCuda) return cpu::LinearBackwardWeight(cache_, args);
     return OnCuda([&](auto stream) { return cuda::LinearBackwardWeight(context_, args, stream); });
+  }
+  // On the CPU what ops make of the single kernels (src/ops/linear_activation.cc).
+  template <typename T>
+  absl::Status ActivationForward(const LinearActivationForwardArgs<T>& args) {
+    if constexpr (kOnCuda) {
+      return OnCuda(
+          [&](auto stream) { return cuda::LinearActivationForward(context_, args, stream); });
+    } else {
+      LinearForwardArgs<T> linear = args.linear;
+      if (args.pre_activation != nullptr) linear.y = args.pre_activation;
+      RETURN_IF_ERROR(cpu::LinearForward(cache_, linear));
+      return cpu::ActivationForward<T>(
+          {linear.y, args.linear.y, linear.N * linear.M, args.activation});
+    }
+  }
+  template <typename T>
+  absl::Status ActivationBackward(const LinearActivationBackwardArgs<T>& args) {
+    if constexpr (kOnCuda) {
+      return OnCuda(
+          [&](auto stream) { return cuda::LinearActivationBackward(context_, args, stream); });
+    } else {
+      const LinearBackwardInputArgs<T>& next = args.next;
+      RETURN_IF_ERROR(cpu::LinearBackwardInput(cache_, next));
+      RETURN_IF_ERROR(cpu::ActivationBackward<T>(
+          {args.saved, next.dx, next.dx, next.N * next.K, args.activation}));
+      const std::vector<T> x(next.N, T(1.0f));  // of a layer with one input, for its bias alone
+      std::vector<float> dweight(next.K);
+      return cpu::LinearBackwardWeight<T>(cache_, {.x = x.data(),
+                                                   .dy = next.dx,
+                                                   .dweight = dweight.data(),
+                                                   .dbias = args.dbias,
+                                                   .N = next.N,
+                                                   .K = 1,
+                                                   .M = next.K,
+                                                   .x_stride = 1,
+                                                   .dy_stride = next.K});
+    }
   }
   // Bytes of packed weights: CUDA packs none.
   template <typename T>

@@ -47,7 +47,7 @@ def gate(source, site, bias="false", **keys):
 
 GATES = {f"{name}_{site}": (source, site) for name, source in (("vga", "value"), ("iga", "input")) for site in ("query", "key")}
 CASES = (
-    {"vanilla": variant("vanilla")}
+    {"vanilla": variant("vanilla"), "gelu_tanh": ["model.hidden_act=gelu_tanh"]}
     | {f"{name}{'_bias' if bias == 'true' else ''}": gate(*which, bias) for name, which in GATES.items() for bias in ("false", "true")}
     | {f"{name}_slice": gate(*which, "true", per_head_slice="true") for name, which in GATES.items()}
     | {f"{name}_channel": gate(*which, "true", granularity="channel") for name, which in GATES.items()}

@@ -126,6 +126,20 @@ TEST_F(CudaTrainingTest, BertVanilla) {
 
 TEST_F(CudaTrainingTest, BertWithValueStateGates) { ExpectCourses("gated", SmallConfig("fp32")); }
 
+// Relu and the tanh form of GELU, which are epilogues of the library's products.
+TEST_F(CudaTrainingTest, EveryActivation) {
+  for (const char* activation : {"relu", "gelu_tanh"}) {
+    RunConfig config = SmallConfig("fp32");
+    config.model.hidden_act = activation;
+    config.model.attention.variant = "vanilla";
+    if (activation == std::string("relu")) {
+      config.model.architecture = "opt";
+      config.model.layer_norm_eps = 1e-5;
+    }
+    ExpectCourses(activation, config);
+  }
+}
+
 // Every attention variant, on the model that it is for.
 struct Variant {
   const char* name;
