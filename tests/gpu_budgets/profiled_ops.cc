@@ -132,11 +132,11 @@ void ProfileAttentions(json& entries) {
   ProfileAttention({.T = 128, .H = 12, .D = 64, .site = GateSite::kKey}, entries);
 }
 
-void ProfileGates(json& entries) {
-  const int64_t N = 512, C = 768, H = 12;
+void ProfileGates(int64_t N, json& entries) {
+  const int64_t C = 768, H = 12;
   const json shape = {{"N", N}, {"C", C}, {"H", H}};
-  const DeviceArray<bf16> source(N * 3 * C), weight(H * C), dsource(N * 3 * C), dlogits(N * C);
-  const DeviceArray<float> gate(N * C), dgate(N * C), dweight(H * C);
+  const DeviceArray<bf16> source(N * 3 * C), weight(H * C), dsource(N * 3 * C);
+  const DeviceArray<float> gate(N * H), dgate(N * H), dweight(H * C);
   const DeviceArray<char> workspace(cuda::AttentionGateBackwardWorkspaceBytes(N, C, H));
   const AttentionGateForwardArgs<bf16> forward = {.source = source.get() + 2 * C,
                                                   .weight = weight.get(),
@@ -163,12 +163,18 @@ void ProfileGates(json& entries) {
                                                     .dsource_stride = 3 * C};
   entries.push_back(
       Entry("attention_gate_backward", shape, cuda::AttentionGateBackward(backward, kStream)));
-  const json elements = {{"count", N * C}};
+}
+
+void ProfileSigmoids(json& entries) {
+  const int64_t count = int64_t{1} << 18;
+  const json elements = {{"count", count}};
+  const DeviceArray<float> gate(count), dgate(count);
+  const DeviceArray<bf16> dlogits(count);
   entries.push_back(Entry("gate_sigmoid_forward", elements,
-                          cuda::GateSigmoidForward<bf16>({gate.get(), N * C}, kStream)));
+                          cuda::GateSigmoidForward<bf16>({gate.get(), count}, kStream)));
   entries.push_back(Entry(
       "gate_sigmoid_backward", elements,
-      cuda::GateSigmoidBackward<bf16>({gate.get(), dgate.get(), dlogits.get(), N * C}, kStream)));
+      cuda::GateSigmoidBackward<bf16>({gate.get(), dgate.get(), dlogits.get(), count}, kStream)));
 }
 
 // With dropout and a residual. stream_goes_on: the residual is not the result of this LayerNorm but
@@ -382,7 +388,10 @@ json ProfileOps() {
   emulator::StartProfile();
   json entries = json::array();
   ProfileAttentions(entries);
-  ProfileGates(entries);
+  // Both as 128 parts of the tokens, so that the difference is what tokens cost.
+  ProfileGates(1024, entries);
+  ProfileGates(4096, entries);
+  ProfileSigmoids(entries);
   ProfileLayerNorm(/*stream_goes_on=*/true, entries);
   ProfileLayerNorm(/*stream_goes_on=*/false, entries);
   ProfileEmbedding(entries);

@@ -138,11 +138,17 @@ def extent(op, shape):
     return shape["count"] if "count" in shape else shape["N"] * shape.get("C", shape.get("outputs", 0))
 
 
+def two_sizes(measured, op):
+    """The smaller of two measured calls of the gates' products, which differ in their tokens only; None for other ops."""
+    return min((entry for entry in measured if entry["op"] == op and op.startswith("attention_gate")),
+               key=lambda entry: entry["shape"]["N"], default=None)
+
+
 def closest(measured, op, shape):
-    """The measured call that is most like this one: the same mask, dropout, gate and activation."""
+    """The measured call that is most like this one: the same mask, dropout, gate and activation; then the largest."""
     same = ("causal", "drops", "gate", "D", "H", "residual", "stream_goes_on", "activation")
     candidates = [entry for entry in measured if entry["op"] == op]
-    return max(candidates, key=lambda entry: sum(entry["shape"].get(key) == shape.get(key) for key in same))
+    return max(candidates, key=lambda entry: (sum(entry["shape"].get(key) == shape.get(key) for key in same), entry["shape"].get("N", 0)))
 
 
 def partial_sums(op, shape):
@@ -169,9 +175,18 @@ def need_of(measured, op, count, shape):
     if op == "logits_bias":  # written into all logits
         return Need(bytes=count * 4 * shape["M"] * shape["V"], cycles={})
     entry = closest(measured, op, shape)
-    scale = count * extent(op, shape) / extent(op, entry["shape"])
-    return Need(bytes=count * bytes_of(op, shape, entry), tensor=scale * entry["tensor"],
-                cycles={name: scale * entry[name] * cycles for name, cycles in CYCLES.items()})
+    scale = extent(op, shape) / extent(op, entry["shape"])
+    smaller = two_sizes(measured, op)
+
+    def counted(name):
+        if smaller is None:
+            return scale * entry[name]
+        # What tokens cost, and what does not grow with them.
+        slope = (entry[name] - smaller[name]) / (entry["shape"]["N"] - smaller["shape"]["N"])
+        return entry[name] + slope * (shape["N"] - entry["shape"]["N"])
+
+    return Need(bytes=count * bytes_of(op, shape, entry), tensor=count * counted("tensor"),
+                cycles={name: count * counted(name) * cycles for name, cycles in CYCLES.items()})
 
 
 def add(needs, name, more):
