@@ -16,6 +16,7 @@ OP_OF_KERNEL = {
     "AttentionBackwardQueriesKernel": "attention_backward",
     "AttentionBackwardKeysKernel": "attention_backward",
     "GateForwardKernel": "attention_gate_forward",
+    "GateProductKernel": "attention_gate_forward",
     "ActivationForwardKernel": "activation_forward",
     "ActivationBackwardKernel": "activation_backward",
     "SumOfSquaresKernel": "sum_of_squares",
