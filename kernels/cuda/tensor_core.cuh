@@ -1,6 +1,6 @@
-// The instructions that attention's tiles are made of, as functions: the only file with inline PTX
-// for them. Letters as in PTX ISA, "Matrix fragments for mma.m16n8k16": g = lane / 4 and
-// q = lane % 4.
+// The instructions that attention's tiles and its gates are made of, as functions: the only file
+// with inline PTX for them. Letters as in PTX ISA, "Matrix fragments for mma.m16n8k16":
+// g = lane / 4 and q = lane % 4.
 //
 // A fragment of sums, 16 rows × 8 columns in float: a lane holds (g, 2q), (g, 2q + 1), (g + 8, 2q),
 // (g + 8, 2q + 1), in this order.

@@ -5,8 +5,8 @@
 #include <cstring>
 
 #include "emulator/lanes.h"
+#include "emulator/profile.h"
 #include "emulator/ptx_text.h"
-#include "emulator/report.h"
 #include "emulator/shared_memory.h"
 
 namespace sluice::emulator {
@@ -31,6 +31,7 @@ const u8* ReadSource(Warp& warp, const Instruction& i, int lane, u64 source, u32
 void Start(Warp& warp, const Instruction& i, u32 lanes) {
   const u32 bytes = Lanes<u32>(warp, i.operands[2])[0];
   u64 sources[32];
+  u32 destinations[32], reading = 0;
   ForEachLane(lanes, [&](int lane) {
     const u32 destination = Lanes<u32>(warp, i.operands[0])[lane];
     const u32 given = i.count > 3 ? Lanes<u32>(warp, i.operands[3])[lane] : bytes;
@@ -49,8 +50,12 @@ void Start(Warp& warp, const Instruction& i, u32 lanes) {
     warp.copies.push_back({reinterpret_cast<u64>(memory), destination, bytes,
                            std::min(given, bytes), warp.committed[lane], static_cast<u8>(lane)});
     sources[lane] = source;
+    destinations[lane] = destination;
+    if (given != 0) reading |= 1u << lane;
   });
-  if (profiling) CountGlobal(i, sources, lanes, bytes);
+  if (!profiling) return;
+  CountShared(i, destinations, lanes, bytes);
+  if (reading != 0) CountGlobal(i, sources, reading, bytes);
 }
 
 void Commit(Warp& warp, const Instruction& /*i*/, u32 lanes) {

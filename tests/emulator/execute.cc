@@ -8,6 +8,7 @@
 #include <numeric>
 #include <thread>
 
+#include "emulator/profile.h"
 #include "emulator/report.h"
 
 namespace sluice::emulator {
@@ -280,6 +281,7 @@ void Execute(const Kernel& kernel, const LaunchShape& shape, void** arguments, c
   for (u64 i = 1; i < workers; ++i) others.emplace_back(work);
   work();
   for (std::thread& other : others) other.join();
+  if (profiling) FinishLaunch(kernel);
 }
 
 }  // namespace sluice::emulator

@@ -2,6 +2,7 @@
 #include "emulator/device_memory.h"
 #include "emulator/machine.h"
 #include "emulator/memory_order.h"
+#include "emulator/profile.h"
 
 namespace sluice::emulator {
 namespace {
@@ -62,6 +63,7 @@ u8* GlobalAddress(Warp& warp, const Instruction& i, int lane, u64 at, u32 bytes,
     warp.cached_end = allocation.usable_end;
     warp.cached_shift = static_cast<s64>(reinterpret_cast<u64>(HostView(at)) - at);
   }
+  if (profiling) NoteSectors(at, bytes, access);
   const Block& block = *warp.block;
   const bool orders_itself = block.kernel->has_fences && block.kernel->has_atomics;
   const Conflict conflict =

@@ -2,8 +2,8 @@
 // an 8 x 8 matrix of 16-bit values, so a register of the warp is the matrix, row by row.
 #include "emulator/half.h"
 #include "emulator/lanes.h"
+#include "emulator/profile.h"
 #include "emulator/ptx_text.h"
-#include "emulator/report.h"
 #include "emulator/shared_memory.h"
 #include "emulator/warp_operations.h"
 
@@ -47,6 +47,9 @@ void MultiplyMatrices(Warp& warp, const Instruction& i, u32 lanes) {
   }
 }
 
+// The lanes that name rows.
+u32 MatrixLanes(const Instruction& i) { return i.elements == 4 ? ~0u : (1u << 8 * i.elements) - 1; }
+
 // Lane 8 m + y gives the address of row y of matrix m: 16 bytes in shared memory.
 template <bool transposed>
 void LoadMatrices(Warp& warp, const Instruction& i, u32 lanes) {
@@ -60,7 +63,7 @@ void LoadMatrices(Warp& warp, const Instruction& i, u32 lanes) {
     CheckSharedRead(warp, i, lane, rows[lane], 16);
   }
   if (profiling) {
-    CountShared(i, rows, i.elements == 4 ? ~0u : (1u << 8 * i.elements) - 1, 16);
+    CountShared(i, rows, MatrixLanes(i), 16);
   }
   for (int m = 0; m < i.elements; ++m) {
     auto* out = reinterpret_cast<u16*>(Lanes<u32>(warp, i.operands[m]));
@@ -75,6 +78,7 @@ void LoadMatrices(Warp& warp, const Instruction& i, u32 lanes) {
 template <bool transposed>
 void StoreMatrices(Warp& warp, const Instruction& i, u32 lanes) {
   if (!AllHere(warp, i, ~0u, lanes)) return;
+  u32 rows[32];
   for (int lane = 0; lane < 8 * i.elements; ++lane) {
     const u64 at = AddressIn(warp, i, i.operands[0], lane);
     const bool generic = i.wide_address && at - kSharedWindow < kWindowBytes;
@@ -86,7 +90,9 @@ void StoreMatrices(Warp& warp, const Instruction& i, u32 lanes) {
     u8* memory = SharedAddress(warp, i, lane, offset, 16);
     CheckSharedWrite(warp, i, lane, offset, 16, row);
     std::memcpy(memory, row, sizeof row);
+    rows[lane] = offset;
   }
+  if (profiling) CountShared(i, rows, MatrixLanes(i), 16);
 }
 
 }  // namespace

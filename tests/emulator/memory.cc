@@ -2,8 +2,8 @@
 #include <cstring>
 
 #include "emulator/lanes.h"
+#include "emulator/profile.h"
 #include "emulator/ptx_text.h"
-#include "emulator/report.h"
 #include "emulator/shared_memory.h"
 
 namespace sluice::emulator {

@@ -42,21 +42,20 @@ struct Instruction {
   s32 offset = 0;                    // of an address operand
   s32 guard = -1;                    // the predicate, or -1
   bool guard_negated = false;
-  bool wide_address = true;            // the address is in a 64-bit register
-  bool has_sink = false;               // an operand is _
-  bool synchronizes = false;           // lanes wait here for lanes that are elsewhere
-  u8 count = 0;                        // operands
-  u8 bytes = 0;                        // of a memory access, for each element
-  u8 elements = 1;                     // of a vector operand
-  u8 register_bytes = 4;               // of the registers loaded, stored or converted
-  u8 detail = 0;                       // what else the operation needs to know; said at each
-  u32 target = 0;                      // of a branch
-  int place = -1;                      // in the module's places, or -1
-  std::string text;                    // as written in the PTX, for messages
-  mutable u64 executed = 0;            // by warps; this and the following only when profiling
-  mutable u64 accesses = 0;            // memory instructions
-  mutable u64 transactions = 0;        // shared wavefronts, global sectors
-  mutable u64 ideal_transactions = 0;  // what these could be at best
+  bool wide_address = true;   // the address is in a 64-bit register
+  bool has_sink = false;      // an operand is _
+  bool synchronizes = false;  // lanes wait here for lanes that are elsewhere
+  u8 count = 0;               // operands
+  u8 bytes = 0;               // of a memory access, for each element
+  u8 elements = 1;            // of a vector operand
+  u8 register_bytes = 4;      // of the registers loaded, stored or converted
+  u8 detail = 0;              // what else the operation needs to know; said at each
+  u32 target = 0;             // of a branch
+  int place = -1;             // in the module's places, or -1
+  std::string text;           // as written in the PTX, for messages
+  mutable u64 executed = 0;   // by warps; this and the following only when profiling
+  mutable u64 wavefronts = 0, ideal_wavefronts = 0;  // of shared memory (profile.h)
+  mutable u64 sectors = 0, ideal_sectors = 0;        // of global memory
 };
 
 // Where a variable lies. `at` is an offset in shared or local memory, in the parameters, or an
@@ -112,6 +111,8 @@ struct Kernel {
   std::vector<Constant> constants;
   std::vector<SpecialRegister> specials;
   std::vector<std::pair<u32, u32>> red_zones;  // of shared memory: [first, last) bytes
+  // When profiling: launches, and the different sectors of global memory that each one touched.
+  mutable u64 launches = 0, sectors_read = 0, sectors_written = 0;
 };
 
 struct Module {

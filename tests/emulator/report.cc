@@ -10,11 +10,7 @@ namespace {
 
 std::mutex failing;  // held by the first thread that fails, to the end of the process
 
-unsigned long Number(u64 value) { return static_cast<unsigned long>(value); }
-
 }  // namespace
-
-const bool profiling = std::getenv("SLUICE_EMULATOR_PROFILE") != nullptr;
 
 std::string SourceOf(const Module& module, int place) {
   if (place < 0) return "(compile with -lineinfo for the source line)";
@@ -61,38 +57,6 @@ void FailOnHost(const char* format, ...) {
   va_end(arguments);
   std::fprintf(stderr, "\nemulator: %s\n", text);  // at once: ranks fail side by side
   std::abort();
-}
-
-void ReportProfile(const Kernel& kernel) {
-  struct Line {
-    u64 transactions[2] = {}, ideal[2] = {};  // global, shared
-  };
-  std::map<std::string, Line> lines;
-  u64 total = 0;
-  for (const Instruction& instruction : kernel.code) {
-    total += instruction.executed;
-    if (instruction.ideal_transactions == 0) continue;
-    const std::string& text = instruction.text;
-    const bool shared =
-        text.find("shared") != std::string::npos && text.find("cp.async") == std::string::npos;
-    Line& line = lines[SourceOf(*kernel.module, instruction.place)];
-    line.transactions[shared] += instruction.transactions;
-    line.ideal[shared] += instruction.ideal_transactions;
-  }
-  if (total == 0) return;
-  std::fprintf(stderr, "%s: %lu warp instructions\n", kernel.name.c_str(), Number(total));
-  for (const auto& [source, line] : lines) {
-    std::fprintf(stderr, "  %s:", source.c_str());
-    if (line.ideal[0] != 0) {
-      std::fprintf(stderr, " %lu global sectors, at best %lu", Number(line.transactions[0]),
-                   Number(line.ideal[0]));
-    }
-    if (line.ideal[1] != 0) {
-      std::fprintf(stderr, " %lu shared wavefronts, at best %lu", Number(line.transactions[1]),
-                   Number(line.ideal[1]));
-    }
-    std::fprintf(stderr, "\n");
-  }
 }
 
 }  // namespace sluice::emulator

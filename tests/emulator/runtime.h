@@ -3,6 +3,8 @@
 
 #include <cuda_runtime.h>
 
+#include <vector>
+
 #include "emulator/program.h"
 
 namespace sluice::emulator {
@@ -16,6 +18,8 @@ struct RegisteredKernel {
   size_t most_dynamic_shared = 48 << 10;  // until cudaFuncSetAttribute raises it
 };
 RegisteredKernel* FindKernel(const void* host_function);
+// Those that host code has launched or asked about, in no particular order.
+std::vector<const Kernel*> LaunchedKernels();
 // The __device__ or __constant__ variable behind a host symbol; null when there is none.
 const Symbol* FindVariable(const void* host_symbol);
 

@@ -9,6 +9,7 @@
 
 #include "emulator/execute.h"
 #include "emulator/memory_order.h"
+#include "emulator/profile.h"
 #include "emulator/report.h"
 #include "emulator/runtime.h"
 
@@ -136,6 +137,15 @@ RegisteredKernel* FindKernel(const void* host_function) {
   return &lazy.kernel;
 }
 
+std::vector<const Kernel*> LaunchedKernels() {
+  const std::lock_guard lock(ParsingMutex());
+  std::vector<const Kernel*> launched;
+  for (const auto& [function, lazy] : Kernels()) {
+    if (lazy.kernel.kernel != nullptr) launched.push_back(lazy.kernel.kernel);
+  }
+  return launched;
+}
+
 const Symbol* FindVariable(const void* host_symbol) {
   const std::lock_guard lock(ParsingMutex());
   const auto found = Variables().find(host_symbol);
@@ -157,11 +167,12 @@ void** __cudaRegisterFatBinary(void* wrapper) {
   return reinterpret_cast<void**>(new LazyModule{fat->header, {}});
 }
 void __cudaRegisterFatBinaryEnd(void** /*module*/) {}
-void __cudaUnregisterFatBinary(void** handle) {
-  if (!sluice::emulator::profiling) return;
-  for (const auto& [name, kernel] : reinterpret_cast<LazyModule*>(handle)->module.kernels) {
-    sluice::emulator::ReportProfile(kernel);
-  }
+void __cudaUnregisterFatBinary(void** /*handle*/) {
+  static const bool printed = [] {
+    if (std::getenv("SLUICE_EMULATOR_PROFILE") != nullptr) sluice::emulator::PrintProfile();
+    return true;
+  }();
+  (void)printed;
 }
 char __cudaInitModule(void** /*module*/) { return 1; }
 

@@ -1,9 +1,7 @@
 #include "emulator/shared_memory.h"
 
-#include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <vector>
 
 #include "emulator/lanes.h"
 
@@ -97,51 +95,6 @@ void CheckSharedWrite(Warp& warp, const Instruction& i, int lane, u32 at, u32 by
     shadow->writer = static_cast<u16>(me);
     shadow->write_time = warp.time;
   }
-}
-
-// A wavefront serves each bank's word once; accesses wider than 4 bytes go in parts of 128 bytes.
-void CountShared(const Instruction& i, const u32* at, u32 lanes, u32 bytes) {
-  const u32 lanes_a_pass = 128 / std::max(bytes, 4u);
-  u32 seen = 0, wavefronts = 0, passes = 0;
-  std::vector<u32> words[32];
-  const auto finish_pass = [&] {
-    size_t most = 0;
-    for (std::vector<u32>& bank : words) {
-      most = std::max(most, bank.size());
-      bank.clear();
-    }
-    wavefronts += static_cast<u32>(most);
-    ++passes;
-  };
-  ForEachLane(lanes, [&](int lane) {
-    for (u32 k = 0; k < std::max(bytes / 4, 1u); ++k) {
-      const u32 word = at[lane] / 4 + k;
-      std::vector<u32>& bank = words[word % 32];
-      if (std::find(bank.begin(), bank.end(), word) == bank.end()) bank.push_back(word);
-    }
-    if (++seen % lanes_a_pass == 0) finish_pass();
-  });
-  if (seen % lanes_a_pass != 0) finish_pass();
-  __atomic_fetch_add(&i.accesses, 1, __ATOMIC_RELAXED);
-  __atomic_fetch_add(&i.transactions, wavefronts, __ATOMIC_RELAXED);
-  __atomic_fetch_add(&i.ideal_transactions, passes, __ATOMIC_RELAXED);
-}
-
-void CountGlobal(const Instruction& i, const u64* at, u32 lanes, u32 bytes) {
-  constexpr u64 kSectorBytes = 32;
-  std::vector<u64> sectors;
-  ForEachLane(lanes, [&](int lane) {
-    for (u64 s = at[lane] / kSectorBytes; s <= (at[lane] + bytes - 1) / kSectorBytes; ++s) {
-      sectors.push_back(s);
-    }
-  });
-  std::sort(sectors.begin(), sectors.end());
-  const auto distinct = std::unique(sectors.begin(), sectors.end()) - sectors.begin();
-  const u64 ideal =
-      (static_cast<u64>(__builtin_popcount(lanes)) * bytes + kSectorBytes - 1) / kSectorBytes;
-  __atomic_fetch_add(&i.accesses, 1, __ATOMIC_RELAXED);
-  __atomic_fetch_add(&i.transactions, static_cast<u64>(distinct), __ATOMIC_RELAXED);
-  __atomic_fetch_add(&i.ideal_transactions, ideal, __ATOMIC_RELAXED);
 }
 
 }  // namespace sluice::emulator

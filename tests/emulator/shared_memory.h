@@ -14,8 +14,4 @@ void CheckSharedRead(Warp& warp, const Instruction& instruction, int lane, u32 a
 void CheckSharedWrite(Warp& warp, const Instruction& instruction, int lane, u32 at, u32 bytes,
                       const void* value);
 
-// For a profile: wavefronts (bank conflicts) of one instruction, and 32-byte sectors.
-void CountShared(const Instruction& instruction, const u32* at, u32 lanes, u32 bytes);
-void CountGlobal(const Instruction& instruction, const u64* at, u32 lanes, u32 bytes);
-
 }  // namespace sluice::emulator

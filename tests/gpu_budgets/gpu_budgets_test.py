@@ -5,7 +5,8 @@
     python3 tests/gpu_budgets/gpu_budgets_test.py --self-test   shows that the comparison fails where it has to
 
 Fails where a kernel exceeds its budget, has none, or the page is not what would be written now. Another version of CUDA
-allocates registers otherwise: there the page is not compared (SKIPPED, unless a budget is exceeded).
+allocates registers otherwise: there the page is not compared (SKIPPED, unless a budget is exceeded). The page's second part
+is profile_test.py's.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import sys
 from dataclasses import dataclass
 
 import measured_kernels
+import page_part
 from measured_kernels import ARCHITECTURES, PROCESSORS, Compiler, Kernel, Processor
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -169,6 +171,9 @@ def self_test():
     assert page([kernel()], "13.0") != page([kernel(registers=39)], "13.0")
     signature = "void sluice::cuda::(anonymous namespace)::Some<sluice::bf16, (int)64>(sluice::cuda::Args<float>, bool)"
     assert measured_kernels.name_and_arguments(signature) == ("Some", "bf16, 64")
+    both = page_part.with_second_part("one\n", f"{page_part.SECOND_PART}\n\ntwo\n")
+    assert page_part.with_first_part(both, "three\n") == f"three\n\n{page_part.SECOND_PART}\n\ntwo\n"
+    assert page_part.with_second_part(both, f"{page_part.SECOND_PART}\n") == f"one\n\n{page_part.SECOND_PART}\n"
     print("the comparison fails where it has to")
 
 
@@ -194,11 +199,13 @@ def main():
     with open(os.path.join(HERE, "budgets.txt"), encoding="utf-8") as file:
         problems = compare(kernels, read_budgets(file.read()))
     path, text = os.path.join(ROOT, PAGE), page(kernels, compiler.version())
+    with open(path, encoding="utf-8") as file:
+        there = file.read()
+    text = page_part.with_first_part(there, text)
     if arguments.write:
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
-    with open(path, encoding="utf-8") as file:
-        there = file.read()
+        there = text
     same_version = version_of(there) == compiler.version()
     if same_version and there != text:
         problems.append(f"{PAGE} is not what the kernels are now: run this test with --write")

@@ -185,10 +185,25 @@ TEST(AttentionGateTest, EveryShapeAroundTheTiles) {
   }
 }
 
+// CUDA's kernel on tensor cores: columns by 32, tokens and heads by 16, rows at a distance.
+TEST(AttentionGateTest, EveryShapeAroundTheTilesOfTensorCores) {
+  uint64_t seed = 200;
+  for (const int64_t N : {1, 2, 15, 16, 17, 63, 64, 65}) {
+    ExpectGateMatchesReference({.N = N, .C = 64, .H = 3}, ++seed);
+  }
+  for (const int64_t C : {32, 96, 128, 160, 800}) {
+    ExpectGateMatchesReference({.N = 20, .C = C, .H = 5, .source_gap = 16}, ++seed);
+  }
+  for (const int64_t H : {1, 2, 7, 8, 9, 12, 15, 16, 17, 33}) {
+    ExpectGateMatchesReference({.N = 18, .C = 64, .H = H, .has_bias = H % 2 == 0}, ++seed);
+  }
+}
+
 TEST(AttentionGateTest, EveryInstructionSet) {
   testing::OnEachInstructionSet([] {
     for (const int64_t H : {1, 5, 12}) {
       ExpectGateMatchesReference({.N = 70, .C = 100, .H = H}, 40);
+      ExpectGateMatchesReference({.N = 70, .C = 96, .H = H}, 41);
       const GateProblem slices = {.N = 9, .C = 20 * H, .H = H, .per_head_slice = true};
       ExpectGateMatchesReference(slices, 42);
     }

@@ -15,13 +15,16 @@ class Mutant:
     new: str
     objects: tuple  # stems of .cu files
     test: str  # its executable
-    filter: str  # --gtest_filter
+    filter: str  # --gtest_filter; of gpu_profile: words of a problem
 
 
 LENGTHS = ("kernels.attention_test.cuda", "AttentionTest.EverySequenceLengthAroundTheTiles")
 DROPOUT = ("kernels.attention_test.cuda", "AttentionTest.EveryGateWithAndWithoutDropout")
 MASKS = ("kernels.attention_masks_test.cuda", "AttentionMasksTest.EveryCombination")
 GATES = ("kernels.attention_gate_test.cuda", "AttentionGateTest.EveryShapeAroundTheTiles")
+# Right values, at a price: tests/gpu_budgets/profile_test.py has to say these words.
+CONFLICTS = ("gpu_profile", "wavefronts of shared memory in loops")
+PRODUCTS = ("gpu_profile", "tensor")
 FORWARD, KEYS, QUERIES = ("attention_forward_bf16",), ("attention_backward_keys_bf16",), ("attention_backward_queries_bf16",)
 
 # Changes nothing that a test could see: built and run as the others, it must pass. So a mutant is not "caught" by how it was built.
@@ -68,6 +71,12 @@ MUTANTS = (
     Mutant("slope of the gate's sigmoid", "attention_gate_backward.cu",
            "return args.dgate[n * args.H + h] * (gate * (1 - gate));",
            "return args.dgate[n * args.H + h] * gate;", ("attention_gate_backward",), *GATES),
+    Mutant("no swizzle", "tensor_core.cuh",
+           "static constexpr int kMask = kChunks % 8 == 0 ? 7 : kChunks % 4 == 0 ? 3 : 1;",
+           "static constexpr int kMask = 0;", FORWARD, *CONFLICTS),
+    Mutant("no causal tile is skipped", "attention_problem.cuh",
+           "if (causal_ && !shared && j0 >= i1) return TileView::kNothing;",
+           "", FORWARD, *PRODUCTS),
     Mutant("missing barrier between a gate's sums", "attention_gate_backward.cu",
            "  __syncthreads();  // what was there before has been read\n",
            "\n", ("attention_gate_backward",), *GATES),

@@ -84,8 +84,20 @@ def linked(mutant, folder, build, objects):
     return program
 
 
+def verdict_of_profile(program, words):
+    """The same of gpu_profile, by what tests/gpu_budgets/profile_test.py says of its counts."""
+    judge = os.path.join(ROOT, "tests", "gpu_budgets", "profile_test.py")
+    done = run([sys.executable, "-B", judge, "--program", program], cwd=ROOT, timeout=TEST_SECONDS, check=False)
+    said = [line for line in done.stdout.split("\n") if words in line]
+    if done.returncode != 0 and not said:
+        raise BrokenCheck(f"fails, but not with '{words}':\n{done.stdout[-2000:]}")
+    return done.returncode == 0, said[0] if said else ""
+
+
 def verdict_of_test(program, test_filter):
     """(passed, why not)"""
+    if os.path.basename(program) == "gpu_profile":
+        return verdict_of_profile(program, test_filter)
     try:
         done = run([program, f"--gtest_filter={test_filter}"], cwd=ROOT, timeout=TEST_SECONDS, check=False)
     except subprocess.TimeoutExpired as error:
