@@ -8,7 +8,8 @@
 #   --no-install      do not look after Debian packages
 #
 # Steps: the machine; build (build/gpu: the CUDA runtime, these GPUs' architectures); ctest -L cuda; compute-sanitizer's memcheck and
-# racecheck on a few tests; the tests of attention on each GPU; attention against cuDNN; training on all GPUs; a step of `sluice bench step` beside launch/pytorch_step.py.
+# racecheck on a few tests; the tests of attention on each GPU; attention against cuDNN; NCCL's sums and training on all GPUs; a step of
+# `sluice bench step` beside launch/pytorch_step.py.
 # What cannot run is a line of the report and the script goes on. The report, in Markdown, is printed and lies in build/gpu_check/report.md, the steps'
 # outputs beside it. Exit code 1: a step failed.
 set -euo pipefail
@@ -157,6 +158,16 @@ trains_on_cuda() {
     >"$folder/device.log" 2>&1 </dev/null
 }
 
+sum_on_all() {
+  local -a size=(--mebibytes 1,16,64,256 --steps 20)
+  local -a mpirun=(mpirun -n "$((gpus > 0 ? gpus : 2))")
+  [ -z "$emulated" ] || size=(--mebibytes 0.001,0.0625 --steps 2)
+  if [ -z "$emulated" ] && [ "$gpus" -lt 2 ]; then row "NCCL on all GPUs" 'not run' "there are $gpus" && return; fi
+  if ! command -v mpirun >/dev/null; then row "NCCL on all GPUs" 'not run' "mpirun is not installed" && return; fi
+  run_step "NCCL on all GPUs" all_reduce.log "${mpirun[@]}" "$build/bin/sluice" bench all-reduce --device cuda "${size[@]}" || return 0
+  [ -n "$emulated" ] || measurements+=("Sums over $gpus GPUs, MiB, ms, algorithm GB/s, bus GB/s: $(tail -n +3 "$folder/all_reduce.log" | tr -s ' ' | paste -sd ';')")
+}
+
 train_on_all() {
   if [ -z "$can_train" ]; then row "training on all GPUs" 'not run' "$why_not" && return; fi
   local size=(training.steps=20 training.evaluate_every=20 checkpoint.every=20)
@@ -260,6 +271,7 @@ elif run_step build build.log build_all; then
   run_sanitizer
   run_on_each_gpu
   attention_against_cudnn
+  sum_on_all
   train_on_all
   run_benchmark
 fi

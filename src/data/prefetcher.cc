@@ -68,4 +68,9 @@ absl::StatusOr<const Batch*> Prefetcher::Next() {
   return batch;
 }
 
+const Batch* Prefetcher::Peek() {
+  const std::lock_guard lock(mutex_);
+  return filled_ > taken_ ? Slot(taken_) : nullptr;
+}
+
 }  // namespace sluice

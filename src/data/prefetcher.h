@@ -47,6 +47,10 @@ class Prefetcher {
   // on always.
   absl::StatusOr<const Batch*> Next();
 
+  // What Next() would return, when that is a batch and needs no waiting, else null. It stays valid
+  // until the call after that Next().
+  const Batch* Peek();
+
   // Time that Next() has waited, in all.
   double waited_seconds() const { return waited_seconds_; }
 

@@ -140,8 +140,8 @@ absl::Status LanguageModel::Forward(ExecutionContext& context, const Batch& batc
   RETURN_IF_ERROR(head_->Forward(context,
                                  {.pass = pass_,
                                   .hidden = hidden,
-                                  .positions = batch.target_positions,
-                                  .targets = batch.targets,
+                                  .rows = batch_.target_rows(),
+                                  .targets = batch_.targets(),
                                   .dhidden = dhidden,
                                   .gradient_scale = options.loss_scale},
                                  &losses->language_model));
@@ -149,7 +149,7 @@ absl::Status LanguageModel::Forward(ExecutionContext& context, const Batch& batc
   if (batch.next_sentence_labels.empty()) {
     return DataError("model.next_sentence_head is on, but the data has no sentence pairs");
   }
-  return next_sentence_head_->Forward(context, pass_, hidden, batch.next_sentence_labels,
+  return next_sentence_head_->Forward(context, pass_, hidden, batch_.next_sentence_labels(),
                                       options.next_sentence_weight * options.loss_scale, dhidden,
                                       &losses->next_sentence);
 }

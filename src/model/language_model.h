@@ -53,6 +53,11 @@ class LanguageModel {
   // After every change of the weights' values.
   void WeightsChanged();
 
+  // Begins to copy the batch of a later Forward: DeviceBatch::Prefetch.
+  absl::Status Prefetch(ExecutionContext& context, const Batch& batch) {
+    return batch_.Prefetch(context, batch);
+  }
+
   // Adds to *losses, memory of the device. With options.train it also runs the heads' backward;
   // call Backward next.
   absl::Status Forward(ExecutionContext& context, const Batch& batch, const ForwardOptions& options,

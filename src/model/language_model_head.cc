@@ -6,6 +6,7 @@
 #include "core/check.h"
 #include "core/integer_math.h"
 #include "core/status.h"
+#include "model/device_batch.h"
 #include "ops/activation.h"
 #include "ops/cross_entropy.h"
 #include "ops/row_gather.h"
@@ -14,7 +15,6 @@
 namespace sluice {
 namespace {
 
-constexpr int64_t kRowMultiple = 64;  // few distinct sizes: few GEMM primitives
 constexpr int64_t kChunkBytes = int64_t{192} << 20;
 
 // Enough rows for a batch of usual luck in one chunk; where its logits would be larger than
@@ -23,11 +23,11 @@ int64_t ChunkRows(int64_t tokens, double target_share, int64_t vocab_size) {
   // Where not all tokens are targets, their number varies.
   const double slack = target_share < 1 ? 1.2 * target_share : 1;
   const int64_t usual = static_cast<int64_t>(slack * static_cast<double>(tokens)) +
-                        (target_share < 1 ? kRowMultiple : 0);
-  const int64_t affordable =
-      std::max(kChunkBytes / (vocab_size * 4) / kRowMultiple * kRowMultiple, kRowMultiple);
+                        (target_share < 1 ? kTargetRowMultiple : 0);
+  const int64_t affordable = std::max(
+      kChunkBytes / (vocab_size * 4) / kTargetRowMultiple * kTargetRowMultiple, kTargetRowMultiple);
   const int64_t chunks = CeilDiv(std::max<int64_t>(usual, 1), affordable);
-  return RoundUp(CeilDiv(std::max<int64_t>(usual, 1), chunks), kRowMultiple);
+  return RoundUp(CeilDiv(std::max<int64_t>(usual, 1), chunks), kTargetRowMultiple);
 }
 
 }  // namespace
@@ -74,9 +74,6 @@ LanguageModelHead::LanguageModelHead(const ModelBuild& build, const Architecture
   };
   const DType wide = AccumulatorDType(build.dtype);
   rows_ = reserve("head.rows", DType::kInt32, {M});
-  targets_ = reserve("head.targets", DType::kInt32, {M});
-  host_rows_.resize(M);
-  host_targets_.resize(M);
   ops::PlanCrossEntropy(build.context, M);
   gathered_ = rows.Scratch("head.gathered", {M, C});
   logits_ = reserve("head.logits", wide, {M, V});
@@ -105,22 +102,13 @@ void LanguageModelHead::WeightsChanged() {
   if (projected_ != nullptr) project_out_.WeightsChanged();
 }
 
-absl::StatusOr<LanguageModelHead::Chunk> LanguageModelHead::LoadChunk(
-    ExecutionContext& context, const ForwardPass& pass, const std::vector<int32_t>& positions,
-    const std::vector<int32_t>* targets, int64_t begin) {
-  const int64_t count = std::min<int64_t>(chunk_rows_, std::ssize(positions) - begin);
-  const int64_t M = RoundUp(count, kRowMultiple);
-  for (int64_t m = 0; m < M; ++m) {
-    host_rows_[m] = m < count ? static_cast<int32_t>(pass.RowOfToken(positions[begin + m])) : -1;
-    host_targets_[m] = m < count && targets != nullptr ? (*targets)[begin + m] : -1;
-  }
-  const Chunk chunk = {rows_->Prefix({M}), targets_->Prefix({M}), M};
-  const auto first = [M](const std::vector<int32_t>& values) {
-    return std::span<const int32_t>(values).first(M);
+LanguageModelHead::Chunk LanguageModelHead::ChunkOf(const ForwardCall& call, int64_t begin) const {
+  // Chunks are as the rows a multiple of kTargetRowMultiple.
+  const int64_t M = std::min(chunk_rows_, call.rows.elements() - begin);
+  const auto part = [&](const TensorView& all) {
+    return TensorView(all.as<int32_t>() + begin, DType::kInt32, {M});
   };
-  RETURN_IF_ERROR(CopyValues(context.device(), first(host_rows_), chunk.rows));
-  RETURN_IF_ERROR(CopyValues(context.device(), first(host_targets_), chunk.targets));
-  return chunk;
+  return {part(call.rows), part(call.targets), M};
 }
 
 absl::StatusOr<TensorView> LanguageModelHead::Transform(ExecutionContext& context,
@@ -187,11 +175,11 @@ absl::Status LanguageModelHead::BackwardChunk(ExecutionContext& context, const C
 
 absl::Status LanguageModelHead::Forward(ExecutionContext& context, const ForwardCall& call,
                                         LossSums* sums) {
-  CHECK_EQ(call.positions.size(), call.targets.size());
+  if (call.rows.null()) return absl::OkStatus();
+  CHECK_EQ(call.rows.elements(), call.targets.elements());
   const bool backward = !call.dhidden.null();
-  for (int64_t begin = 0; begin < std::ssize(call.positions); begin += chunk_rows_) {
-    ASSIGN_OR_RETURN(const Chunk chunk,
-                     LoadChunk(context, call.pass, call.positions, &call.targets, begin));
+  for (int64_t begin = 0; begin < call.rows.elements(); begin += chunk_rows_) {
+    const Chunk chunk = ChunkOf(call, begin);
     const Shape shape{chunk.M, vocab_size_};
     const TensorView logits = logits_->Prefix(shape);
     const TensorView dlogits = backward ? dlogits_->Prefix(shape) : TensorView();
@@ -218,7 +206,12 @@ absl::StatusOr<TensorView> LanguageModelHead::Logits(ExecutionContext& context,
                                                      const std::vector<int32_t>& positions) {
   CHECK_LE(std::ssize(positions), chunk_rows_);
   CHECK(!positions.empty());
-  ASSIGN_OR_RETURN(const Chunk chunk, LoadChunk(context, pass, positions, nullptr, 0));
+  const int64_t M = RoundUp(std::ssize(positions), kTargetRowMultiple);
+  host_rows_.assign(M, -1);
+  std::transform(positions.begin(), positions.end(), host_rows_.begin(),
+                 [&](int32_t token) { return static_cast<int32_t>(pass.RowOfToken(token)); });
+  const Chunk chunk = {rows_->Prefix({M}), TensorView(), M};
+  RETURN_IF_ERROR(CopyValues(context.device(), std::span<const int32_t>(host_rows_), chunk.rows));
   ASSIGN_OR_RETURN(const TensorView decoded, Transform(context, hidden, chunk));
   const TensorView logits = logits_->Prefix({chunk.M, vocab_size_});
   RETURN_IF_ERROR(decoder_.ForwardLogits(context, decoded, logits));

@@ -39,15 +39,15 @@ class LanguageModelHead {
   void Bind(const ParameterStore& parameters, int token_table);
   void WeightsChanged();
 
-  // hidden (N, C). positions: tokens b·T + t of the batch that are targets; targets: their ids, the
-  // same number. Adds to *sums, memory of the device. When dhidden is not null, also runs backward:
-  // adds to the parameters' gradients and writes those rows of dhidden (N, C), which the caller has
-  // zeroed.
+  // hidden (N, C). rows (M): those of hidden that are targets; targets (M): their ids, both as
+  // DeviceBatch has them, or null. Adds to *sums, memory of the device. When dhidden is not null,
+  // also runs backward: adds to the parameters' gradients and writes those rows of dhidden (N, C),
+  // which the caller has zeroed.
   struct ForwardCall {
     const ForwardPass& pass;
     const TensorView& hidden;
-    const std::vector<int32_t>& positions;
-    const std::vector<int32_t>& targets;
+    const TensorView& rows;
+    const TensorView& targets;
     const TensorView& dhidden;
     double gradient_scale = 1;  // multiplies the gradients, not the loss
   };
@@ -67,10 +67,8 @@ class LanguageModelHead {
     TensorView rows, targets;  // (M) int32
     int64_t M;                 // padded to a multiple of 64
   };
-  // `targets` may be null: none.
-  absl::StatusOr<Chunk> LoadChunk(ExecutionContext& context, const ForwardPass& pass,
-                                  const std::vector<int32_t>& positions,
-                                  const std::vector<int32_t>* targets, int64_t begin);
+  // Rows and targets from `begin` on, as many as a chunk takes.
+  Chunk ChunkOf(const ForwardCall& call, int64_t begin) const;
   // Rows of hidden → what the decoder reads, (M, E).
   absl::StatusOr<TensorView> Transform(ExecutionContext& context, const TensorView& hidden,
                                        const Chunk& chunk);
@@ -89,13 +87,13 @@ class LanguageModelHead {
   std::unique_ptr<ResidualNorm> transform_norm_;
   Projection transform_, project_out_;
   ops::Linear decoder_;
-  const TensorView *rows_, *targets_;              // (chunk) int32
-  std::vector<int32_t> host_rows_, host_targets_;  // (chunk): what is copied there
-  const TensorView* gathered_;                     // (chunk, C)
-  const TensorView* pre_activation_ = nullptr;     // (chunk, C): transform
-  ResidualActivations normed_ = {};                // (chunk, C): transform
-  const TensorView* projected_ = nullptr;          // (chunk, E): project_out
-  const TensorView* logits_;                       // (chunk, V), accumulator dtype
+  const TensorView* rows_;                      // (chunk) int32: of a prediction
+  std::vector<int32_t> host_rows_;              // what is copied there
+  const TensorView* gathered_;                  // (chunk, C)
+  const TensorView* pre_activation_ = nullptr;  // (chunk, C): transform
+  ResidualActivations normed_ = {};             // (chunk, C): transform
+  const TensorView* projected_ = nullptr;       // (chunk, E): project_out
+  const TensorView* logits_;                    // (chunk, V), accumulator dtype
   const TensorView* dlogits_ = nullptr;   // (chunk, V); null without training, the logits' own
                                           // memory when dtypes are equal
   const TensorView* ddecoded_ = nullptr;  // (chunk, E)

@@ -31,7 +31,6 @@ NextSentenceHead::NextSentenceHead(const ModelBuild& build, int64_t hidden_size,
     return build.arena.Reserve(name, MemoryPurpose::kScratch, dtype, shape);
   };
   rows_ = reserve("next_sentence.rows", DType::kInt32, {B});
-  labels_ = reserve("next_sentence.labels", DType::kInt32, {B});
   host_rows_.resize(B);
   ops::PlanCrossEntropy(build.context, B);
   first_ = build.Scratch("next_sentence.first", {B, C});
@@ -61,17 +60,16 @@ void NextSentenceHead::WeightsChanged() {
 }
 
 absl::Status NextSentenceHead::Forward(ExecutionContext& context, const ForwardPass& pass,
-                                       const TensorView& hidden, const std::vector<int32_t>& labels,
+                                       const TensorView& hidden, const TensorView& labels,
                                        double weight, const TensorView& dhidden, LossSums* sums) {
   const int64_t B = pass.B;
-  CHECK_EQ(std::ssize(labels), B);
+  CHECK_EQ(labels.elements(), B);
   for (int64_t b = 0; b < B; ++b) {
     host_rows_[b] = static_cast<int32_t>(b * pass.T + pass.registers);
   }
-  const TensorView rows = rows_->Prefix({B}), targets = labels_->Prefix({B});
+  const TensorView rows = rows_->Prefix({B});
   RETURN_IF_ERROR(
       CopyValues(context.device(), std::span<const int32_t>(host_rows_).first(B), rows));
-  RETURN_IF_ERROR(CopyValues(context.device(), std::span<const int32_t>(labels), targets));
   const Shape shape{B, hidden_size_};
   const TensorView first = first_->Prefix(shape), pooled = pooled_->Prefix(shape);
   const TensorView pre_activation = pre_activation_->Prefix(shape);
@@ -82,7 +80,7 @@ absl::Status NextSentenceHead::Forward(ExecutionContext& context, const ForwardP
   RETURN_IF_ERROR(classifier_.ForwardLogits(context, pooled, logits));
   const TensorView dlogits = dhidden.null() ? TensorView() : dlogits_->Prefix({B, kClasses});
   RETURN_IF_ERROR(ops::Run(context, ops::CrossEntropy{.logits = logits,
-                                                      .targets = targets,
+                                                      .targets = labels,
                                                       .dlogits = dlogits,
                                                       .gradient_scale = weight,
                                                       .loss_sum = &sums->loss,

@@ -21,11 +21,11 @@ class NextSentenceHead {
   void Bind(const ParameterStore& parameters);
   void WeightsChanged();
 
-  // hidden (N, C); labels (B). Adds to *sums, memory of the device. When dhidden is not null, also
-  // runs backward with the loss multiplied by `weight`: adds to the parameters' gradients and ADDS
-  // to the first row of each sequence of dhidden (N, C).
+  // hidden (N, C); labels (B) int32. Adds to *sums, memory of the device. When dhidden is not null,
+  // also runs backward with the loss multiplied by `weight`: adds to the parameters' gradients and
+  // ADDS to the first row of each sequence of dhidden (N, C).
   absl::Status Forward(ExecutionContext& context, const ForwardPass& pass, const TensorView& hidden,
-                       const std::vector<int32_t>& labels, double weight, const TensorView& dhidden,
+                       const TensorView& labels, double weight, const TensorView& dhidden,
                        LossSums* sums);
 
   int64_t gradient_begin() const { return gradient_begin_; }
@@ -35,7 +35,7 @@ class NextSentenceHead {
   int64_t hidden_size_, gradient_begin_, gradient_end_;
   int classifier_weight_, classifier_bias_, pooler_weight_, pooler_bias_;
   ops::Linear pooler_, classifier_;
-  const TensorView *rows_, *labels_;                         // (B) int32
+  const TensorView* rows_;                                   // (B) int32
   std::vector<int32_t> host_rows_;                           // (B): what is copied there
   const TensorView *first_, *pre_activation_, *pooled_;      // (B, C)
   const TensorView* logits_;                                 // (B, 2), accumulator dtype

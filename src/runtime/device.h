@@ -46,6 +46,21 @@ class Device {
   // `memory` and `to` or `from` of these are the device's; the other side is the host's.
   // Takes effect in the stream's order, but the host's memory may be changed on return.
   virtual absl::Status CopyToDevice(void* to, const void* from, int64_t bytes) = 0;
+  // Inputs of a later pass, copied while kernels read those of this one: two places in memory take
+  // turns, and copies go through a stream of their own.
+  //
+  //   BeginCopies(1); CopyAhead(to, from, bytes) …; EndCopies(1);     while kernels use place 0
+  //   EndUse(0); BeginUse(1);      kernels launched from here on see what was copied
+  //
+  // Copies wait for the kernels that were launched before the place's last EndUse, kernels for the
+  // copies before its last EndCopies; nothing waits on the host. `place`: 0 or 1.
+  virtual absl::Status BeginCopies(int place) = 0;
+  // As CopyToDevice, in the order of the stream of copies.
+  virtual absl::Status CopyAhead(void* to, const void* from, int64_t bytes) = 0;
+  virtual absl::Status EndCopies(int place) = 0;
+  virtual absl::Status BeginUse(int place) = 0;
+  virtual absl::Status EndUse(int place) = 0;
+
   // Waits for the stream.
   virtual absl::Status CopyToHost(void* to, const void* from, int64_t bytes) = 0;
   virtual absl::Status Fill(void* memory, uint8_t byte,

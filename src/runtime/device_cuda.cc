@@ -84,9 +84,18 @@ class StagingRing {
 class CudaDevice : public Device {
  public:
   ~CudaDevice() override {
-    if (stream_ != nullptr) cudaStreamSynchronize(stream_);
+    for (const cudaStream_t stream : {stream_, copy_stream_}) {
+      if (stream != nullptr) cudaStreamSynchronize(stream);
+    }
     if (readback_ != nullptr) cudaFreeHost(readback_);
-    if (stream_ != nullptr) cudaStreamDestroy(stream_);
+    for (const Place& place : places_) {
+      for (const cudaEvent_t event : {place.copied, place.used}) {
+        if (event != nullptr) cudaEventDestroy(event);
+      }
+    }
+    for (const cudaStream_t stream : {stream_, copy_stream_}) {
+      if (stream != nullptr) cudaStreamDestroy(stream);
+    }
   }
 
   absl::Status Create(int index) {
@@ -98,10 +107,19 @@ class CudaDevice : public Device {
         "CUDA: %s (sm_%d%d, %.1f GiB)", properties.name, properties.major, properties.minor,
         static_cast<double>(properties.totalGlobalMem) / static_cast<double>(int64_t{1} << 30));
     // Not the default stream, with which others synchronize.
-    RETURN_IF_ERROR(
-        Check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cannot make a stream"));
+    for (cudaStream_t* stream : {&stream_, &copy_stream_}) {
+      RETURN_IF_ERROR(
+          Check(cudaStreamCreateWithFlags(stream, cudaStreamNonBlocking), "cannot make a stream"));
+    }
+    for (Place& place : places_) {
+      for (cudaEvent_t* event : {&place.copied, &place.used}) {
+        RETURN_IF_ERROR(
+            Check(cudaEventCreateWithFlags(event, cudaEventDisableTiming), "cannot make an event"));
+      }
+    }
     RETURN_IF_ERROR(Check(cudaMallocHost(reinterpret_cast<void**>(&readback_), kReadbackBytes),
                           "cannot get pinned memory", absl::StrCat(kReadbackBytes, " bytes")));
+    RETURN_IF_ERROR(ahead_staging_.Create());
     return staging_.Create();
   }
 
@@ -118,15 +136,32 @@ class CudaDevice : public Device {
           absl::StrCat(bytes, " bytes of GPU ", index_, ": ", cudaGetErrorString(error)));
     }
     RETURN_IF_ERROR(Fill(memory, 0, bytes));
+    RETURN_IF_ERROR(Synchronize());  // for the stream of copies too
     return memory;
   }
   void Free(void* memory, int64_t /*bytes*/) override {
-    cudaStreamSynchronize(stream_);
+    for (const cudaStream_t stream : {stream_, copy_stream_}) cudaStreamSynchronize(stream);
     cudaFree(memory);
   }
 
   absl::Status CopyToDevice(void* to, const void* from, int64_t bytes) override {
     return staging_.Copy(static_cast<char*>(to), static_cast<const char*>(from), bytes, stream_);
+  }
+  absl::Status BeginCopies(int place) override {
+    return Check(cudaStreamWaitEvent(copy_stream_, places_[place].used, 0), "cannot wait");
+  }
+  absl::Status CopyAhead(void* to, const void* from, int64_t bytes) override {
+    return ahead_staging_.Copy(static_cast<char*>(to), static_cast<const char*>(from), bytes,
+                               copy_stream_);
+  }
+  absl::Status EndCopies(int place) override {
+    return Check(cudaEventRecord(places_[place].copied, copy_stream_), "cannot record an event");
+  }
+  absl::Status BeginUse(int place) override {
+    return Check(cudaStreamWaitEvent(stream_, places_[place].copied, 0), "cannot wait");
+  }
+  absl::Status EndUse(int place) override {
+    return Check(cudaEventRecord(places_[place].used, stream_), "cannot record an event");
   }
   absl::Status CopyToHost(void* to, const void* from, int64_t bytes) override {
     for (int64_t done = 0; done < bytes; done += kReadbackBytes) {
@@ -153,9 +188,13 @@ class CudaDevice : public Device {
 
   int index_ = 0;
   std::string description_;
-  cudaStream_t stream_ = nullptr;
-  StagingRing staging_;
-  char* readback_ = nullptr;  // pinned
+  cudaStream_t stream_ = nullptr, copy_stream_ = nullptr;
+  struct Place {
+    cudaEvent_t copied = nullptr, used = nullptr;  // an event that was never recorded is done
+  };
+  std::array<Place, 2> places_;
+  StagingRing staging_, ahead_staging_;  // of the two streams
+  char* readback_ = nullptr;             // pinned
 };
 
 }  // namespace

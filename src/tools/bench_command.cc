@@ -13,6 +13,7 @@
 #include "nlohmann/json.hpp"
 #include "ops/processor.h"
 #include "tools/commands.h"
+#include "train/all_reduce_benchmark.h"
 #include "train/attention_benchmark.h"
 #include "train/compute_threads.h"
 #include "train/engine.h"
@@ -28,6 +29,8 @@ struct BenchArguments {
   std::vector<std::string> config_and_overrides;
   int64_t batch = 16, length = 128, steps = 8;
   std::string precision, variant;
+  std::string device = "cpu";                        // all-reduce
+  std::vector<double> mebibytes = {1, 16, 64, 256};  // all-reduce; gradients' buckets have 16
   bool causal = false, json = false;
 };
 
@@ -239,9 +242,48 @@ absl::Status BenchStep(const BenchArguments& arguments, const RunConfig& config)
   return absl::OkStatus();
 }
 
+absl::Status BenchAllReduce(const BenchArguments& arguments, Communicator& communicator) {
+  if (!arguments.config_and_overrides.empty()) {
+    return UsageError("bench all-reduce takes no configuration", arguments.config_and_overrides[0]);
+  }
+  AllReduceBenchmarkOptions options = {
+      .device = arguments.device, .bytes = {}, .steps = arguments.steps};
+  for (const double mebibytes : arguments.mebibytes) {
+    options.bytes.push_back(static_cast<int64_t>(mebibytes * (1 << 20)));
+  }
+  ASSIGN_OR_RETURN(const AllReduceBenchmark result, BenchmarkAllReduce(options, communicator));
+  if (communicator.rank() != 0) return absl::OkStatus();
+  if (!arguments.json) {
+    std::printf("sum of fp32 over %d ranks on %s by %s%s\n%12s %12s %18s %12s\n",
+                communicator.world_size(), result.device.c_str(), result.communicator.c_str(),
+                result.emulated ? "; times of an emulator say nothing of a GPU" : "", "MiB", "ms",
+                "algorithm GB/s", "bus GB/s");
+  }
+  for (const AllReduceTiming& timing : result.timings) {
+    if (arguments.json) {
+      std::printf("%s\n", Json{{"ranks", communicator.world_size()},
+                               {"device", result.device},
+                               {"communicator", result.communicator},
+                               {"emulated", result.emulated},
+                               {"bytes", timing.bytes},
+                               {"seconds", timing.seconds},
+                               {"algorithm_bytes_per_s", timing.algorithm_bandwidth},
+                               {"bus_bytes_per_s", timing.bus_bandwidth}}
+                              .dump()
+                              .c_str());
+    } else {
+      std::printf("%12.4f %12.4f %18.3f %12.3f\n", static_cast<double>(timing.bytes) / (1 << 20),
+                  1e3 * timing.seconds, 1e-9 * timing.algorithm_bandwidth,
+                  1e-9 * timing.bus_bandwidth);
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status RunBench(const BenchArguments& arguments, Communicator& communicator) {
+  if (arguments.what == "all-reduce") return BenchAllReduce(arguments, communicator);
   if (communicator.world_size() > 1)
-    return UsageError("bench runs on one rank: start it without mpirun");
+    return UsageError("this bench runs on one rank: start it without mpirun");
   ASSIGN_OR_RETURN(const RunConfig config, BenchConfig(arguments));
   ASSIGN_OR_RETURN(const int threads, ChooseComputeThreads(communicator, config.runtime.threads));
   SetComputeThreads(threads);
@@ -257,12 +299,12 @@ absl::Status RunBench(const BenchArguments& arguments, Communicator& communicato
 }  // namespace
 
 void AddBenchCommand(CLI::App& program, ChosenCommand& chosen) {
-  CLI::App* command =
-      program.add_subcommand("bench", "Measure matrix products, attention, or a training step.");
+  CLI::App* command = program.add_subcommand(
+      "bench", "Measure matrix products, attention, a training step, or sums over ranks.");
   auto arguments = std::make_shared<BenchArguments>();
-  command->add_option("what", arguments->what, "matmul, attention or step")
+  command->add_option("what", arguments->what, "matmul, attention, step or all-reduce")
       ->required()
-      ->check(CLI::IsMember({"matmul", "attention", "step"}));
+      ->check(CLI::IsMember({"matmul", "attention", "step", "all-reduce"}));
   command->add_option("config", arguments->config_and_overrides,
                       "YAML file and key.path=value overrides (default: BERT-base with VGA)");
   command->add_option("--batch", arguments->batch, "Sequences a step")
@@ -271,7 +313,7 @@ void AddBenchCommand(CLI::App& program, ChosenCommand& chosen) {
   command->add_option("--length", arguments->length, "Tokens a sequence")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command->add_option("--steps", arguments->steps, "Steps to time, after two to warm up")
+  command->add_option("--steps", arguments->steps, "Steps or sums to time, after two to warm up")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command
@@ -282,6 +324,14 @@ void AddBenchCommand(CLI::App& program, ChosenCommand& chosen) {
       ->add_option("--variant", arguments->variant, "vanilla or vga (default: the configuration's)")
       ->check(CLI::IsMember({"vanilla", "vga"}));
   command->add_flag("--causal", arguments->causal, "attention: with the causal mask");
+  command->add_option("--device", arguments->device, "all-reduce: cpu or cuda")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->capture_default_str();
+  // Below 2^20 MiB: no machine has more, and it is a number of bytes.
+  command->add_option("--mebibytes", arguments->mebibytes, "all-reduce: sizes, as 1,16,0.5")
+      ->delimiter(',')
+      ->check(CLI::Range(1e-5, 1048576.0))
+      ->capture_default_str();
   command->add_flag("--json", arguments->json, "One JSON object a line");
   command->footer("Example: sluice bench step configs/bert_small/vga.yaml --precision bf16 --json");
   command->callback([arguments, &chosen] {

@@ -61,6 +61,9 @@ class Engine {
   // scale, and to the step's losses. On a GPU it returns when all is on its way.
   absl::Status ForwardBackward(const Batch& batch, const ForwardOptions& options,
                                const LanguageModel::GradientReady& gradient_ready = nullptr);
+  // Begins to copy the batch of the next ForwardBackward, which stays as it is until then:
+  // DeviceBatch::Prefetch. Call when all of this one is on its way.
+  absl::Status Prefetch(const Batch& batch) { return model_->Prefetch(context_, batch); }
   // The step's losses, summed since the last update on this rank. Waits.
   absl::StatusOr<ModelLosses> ReadLosses();
   // Puts the sums of all ranks in their place, for the update to look at.

@@ -53,6 +53,7 @@ Batch RandomTokens(const StepBenchmarkOptions& options) {
 
 absl::Status OneStep(Engine& engine, const Batch& batch, LossSums& sums) {
   RETURN_IF_ERROR(engine.ForwardBackward(batch, {.train = true, .seed = 1}));
+  RETURN_IF_ERROR(engine.Prefetch(batch));  // as the trainer does with the next one
   const double scale = 1 / static_cast<double>(batch.targets.size());
   ASSIGN_OR_RETURN(const UpdateOutcome outcome, engine.ClipAndUpdate(1e-4, scale));
   sums = outcome.losses.language_model;

@@ -220,7 +220,10 @@ absl::Status Trainer::RunMicroBatches() {
     CHECK(*batch != nullptr);
     language_model_.targets += std::ssize((*batch)->targets);
     // From here on ranks meet in the buckets' reductions only.
-    const absl::Status status = ForwardBackward(**batch, part + 1 == parts);
+    absl::Status status = ForwardBackward(**batch, part + 1 == parts);
+    // What is ready of the data is copied meanwhile; a disk is not waited for here.
+    const Batch* next = prefetcher_->Peek();
+    if (status.ok() && next != nullptr) status = engine_->Prefetch(*next);
     failed_alone_ = !status.ok();
     RETURN_IF_ERROR(status);
   }

@@ -40,6 +40,37 @@ TEST(PrefetcherTest, GivesAllBatchesInOrder) {
   }
 }
 
+TEST(PrefetcherTest, PeekIsTheNextOneAndWaitsForNothing) {
+  Prefetcher prefetcher(Settings(1));
+  for (int32_t k = 0; k < 100; ++k) {
+    const Batch* seen = nullptr;
+    while (seen == nullptr) seen = prefetcher.Peek();
+    EXPECT_EQ(seen->tokens, std::vector<int32_t>(5, 7 * k));
+    EXPECT_EQ(prefetcher.Peek(), seen);
+    const auto next = prefetcher.Next();
+    ASSERT_TRUE(next.ok());
+    EXPECT_EQ(*next, seen);
+  }
+}
+
+TEST(PrefetcherTest, PeekIsNullWhereNextWouldWaitOrEnd) {
+  std::atomic<bool> open = false;
+  PrefetcherSettings settings = Settings(2);
+  settings.range = [](int64_t k) { return BatchRange{7 * k, k == 0 ? 3 : 0}; };
+  settings.fill = [&](BatchRange range, Batch* batch) {
+    while (!open) std::this_thread::sleep_for(milliseconds(1));
+    batch->B = range.count;
+    return absl::OkStatus();
+  };
+  Prefetcher prefetcher(settings);
+  EXPECT_EQ(prefetcher.Peek(), nullptr);
+  open = true;
+  ASSERT_NE(*prefetcher.Next(), nullptr);
+  EXPECT_EQ(prefetcher.Peek(), nullptr);
+  ASSERT_EQ(*prefetcher.Next(), nullptr);
+  EXPECT_EQ(prefetcher.Peek(), nullptr);
+}
+
 TEST(PrefetcherTest, ABatchStaysAsItIsUntilTheNextCall) {
   Prefetcher prefetcher(Settings(2));
   for (int32_t k = 0; k < 20; ++k) {

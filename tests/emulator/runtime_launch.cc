@@ -1,5 +1,8 @@
 // The part of the runtime that nvcc's host code calls: it finds the PTX in the fat binaries,
 // connects host functions with kernels, and launches them.
+#include <cxxabi.h>
+
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -8,6 +11,7 @@
 #include <vector>
 
 #include "emulator/execute.h"
+#include "emulator/launch_record.h"
 #include "emulator/memory_order.h"
 #include "emulator/profile.h"
 #include "emulator/report.h"
@@ -102,6 +106,35 @@ bool IsLaunchable(const Kernel& kernel, dim3 grid, dim3 block) {
          grid.z <= 65535;
 }
 
+std::vector<LaunchRecord>* records = nullptr;
+std::mutex records_mutex;
+
+// "sluice::cuda::(anonymous namespace)::Gate<float, 4>(…)" becomes "Gate".
+std::string PlainName(const std::string& mangled) {
+  int failed = 0;
+  char* demangled = abi::__cxa_demangle(mangled.c_str(), nullptr, nullptr, &failed);
+  std::string name = failed == 0 ? demangled : mangled;
+  std::free(demangled);
+  const std::string unnamed = "(anonymous namespace)::";
+  for (size_t at; (at = name.find(unnamed)) != std::string::npos;) name.erase(at, unnamed.size());
+  name.resize(std::min(name.find_first_of("<("), name.size()));
+  name.erase(0, name.find_last_of(": ") + 1);
+  return name;
+}
+
+void Record(const Kernel& kernel, const LaunchShape& shape, void** arguments) {
+  const std::lock_guard lock(records_mutex);
+  if (records == nullptr) return;
+  LaunchRecord record = {PlainName(kernel.name), {}, {}, shape.dynamic_shared_bytes, {}};
+  std::copy_n(std::begin(shape.grid), 3, record.grid.begin());
+  std::copy_n(std::begin(shape.block), 3, record.block.begin());
+  for (size_t i = 0; i < kernel.parameters.size(); ++i) {
+    const auto* bytes = static_cast<const u8*>(arguments[i]);
+    record.arguments.insert(record.arguments.end(), bytes, bytes + kernel.parameters[i].bytes);
+  }
+  records->push_back(std::move(record));
+}
+
 cudaError_t Run(const void* function, const PendingCall& call, void** arguments) {
   const RegisteredKernel* found = FindKernel(function);
   if (found == nullptr) return Result(cudaErrorInvalidDeviceFunction);
@@ -111,12 +144,18 @@ cudaError_t Run(const void* function, const PendingCall& call, void** arguments)
   const LaunchShape shape = {{call.grid.x, call.grid.y, call.grid.z},
                              {call.block.x, call.block.y, call.block.z},
                              call.dynamic_shared_bytes};
+  Record(kernel, shape, arguments);
   Execute(kernel, shape, arguments,
           BeginTask(call.stream, "kernel " + kernel.name, shape.blocks()));
   return cudaSuccess;
 }
 
 }  // namespace
+
+void RecordLaunches(std::vector<LaunchRecord>* to) {
+  const std::lock_guard lock(records_mutex);
+  records = to;
+}
 
 cudaError_t Result(cudaError_t error) {
   if (error != cudaSuccess) last_error = error;

@@ -1,7 +1,7 @@
-"""One-line mutants of the attention and gate kernels, each with the test that has to notice it.
+"""One-line mutants of the attention and gate kernels and of the order of streams, each with the test that has to notice it.
 
 A mutant that no test notices is a hole in the tests: close it there, not by another mutant. `old` has to stand exactly
-once in the file. `objects` are the .cu files that are compiled anew, as few as show the mutant.
+once in the file. `objects` are the .cu files that are compiled anew, as few as show the mutant; a .cc file is its own.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Mutant:
     name: str
-    file: str  # of kernels/cuda
+    file: str  # of kernels/cuda; a .cc file by its path
     old: str
     new: str
     objects: tuple  # stems of .cu files
@@ -25,6 +25,8 @@ GATES = ("kernels.attention_gate_test.cuda", "AttentionGateTest.EveryShapeAround
 # Right values, at a price: tests/gpu_budgets/profile_test.py has to say these words.
 CONFLICTS = ("gpu_profile", "wavefronts of shared memory in loops")
 PRODUCTS = ("gpu_profile", "tensor")
+PLACES = ((), "runtime.device_test", "*CopiesAheadAndKernelsTakeTurns*")
+BATCHES = ((), "model.device_batch_test", "*PrefetchedBatchesNeedNoWait*")
 FORWARD, KEYS, QUERIES = ("attention_forward_bf16",), ("attention_backward_keys_bf16",), ("attention_backward_queries_bf16",)
 
 # Changes nothing that a test could see: built and run as the others, it must pass. So a mutant is not "caught" by how it was built.
@@ -80,4 +82,34 @@ MUTANTS = (
     Mutant("missing barrier between a gate's sums", "attention_gate_backward.cu",
            "  __syncthreads();  // what was there before has been read\n",
            "\n", ("attention_gate_backward",), *GATES),
+    Mutant("copies do not wait for kernels", "src/runtime/device_cuda.cc",
+           'return Check(cudaStreamWaitEvent(copy_stream_, places_[place].used, 0), "cannot wait");',
+           "return places_[place].used == nullptr ? absl::InternalError(\"\") : absl::OkStatus();", *PLACES),
+    Mutant("kernels do not wait for copies", "src/runtime/device_cuda.cc",
+           'return Check(cudaStreamWaitEvent(stream_, places_[place].copied, 0), "cannot wait");',
+           "return places_[place].copied == nullptr ? absl::InternalError(\"\") : absl::OkStatus();", *PLACES),
+    Mutant("a copy is not recorded", "src/runtime/device_cuda.cc",
+           'return Check(cudaEventRecord(places_[place].copied, copy_stream_), "cannot record an event");',
+           "return places_[place].copied == nullptr ? absl::InternalError(\"\") : absl::OkStatus();", *PLACES),
+    Mutant("a use is recorded in the wrong stream", "src/runtime/device_cuda.cc",
+           "Check(cudaEventRecord(places_[place].used, stream_)",
+           "Check(cudaEventRecord(places_[place].used, copy_stream_)", *PLACES),
+    Mutant("a batch is used before it is there", "src/model/device_batch.cc",
+           "return context.device().BeginUse(current_);",
+           "return absl::OkStatus();", *BATCHES),
+    Mutant("a batch is overwritten while it is read", "src/model/device_batch.cc",
+           "  RETURN_IF_ERROR(context.device().BeginCopies(other));\n",
+           "\n", *BATCHES),
+    Mutant("the end of a batch's use is not told", "src/model/device_batch.cc",
+           "  RETURN_IF_ERROR(context.device().EndUse(current_));\n",
+           "\n", *BATCHES),
+    Mutant("the end of a batch's copies is not told", "src/model/device_batch.cc",
+           "return context.device().EndCopies(other);",
+           "return absl::OkStatus();", *BATCHES),
+    Mutant("the wrong batch's use ends", "src/model/device_batch.cc",
+           "context.device().EndUse(current_)",
+           "context.device().EndUse(1 - current_)", *BATCHES),
+    Mutant("the next batch goes where this one lies", "src/model/device_batch.cc",
+           "CopyInto(context.device(), batch, places_[other])",
+           "CopyInto(context.device(), batch, places_[current_])", *BATCHES),
 )

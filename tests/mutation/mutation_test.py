@@ -1,9 +1,9 @@
-"""Shows that the tests of the CUDA kernels notice mistakes: builds each mutant of mutants.py and wants its test to fail.
+"""Shows that the tests of the CUDA kernels, and of the order of streams, notice mistakes: builds each mutant of mutants.py and wants its test to fail.
 
     python3 tests/mutation/mutation_test.py --build build/ci [--only WORDS] [--jobs N]
 
 A mutant's copy of kernels/cuda lies in BUILD/mutation/NAME; of it the objects that the mutant names are compiled, and
-the test is linked once more with them before the library that has the right ones. Each test must pass, with the same
+the test is linked once more with them before the library that has the right ones; of a mutated .cc file of src, its own object. Each test must pass, with the same
 filter, without a mutant, and so must the control, which is built like a mutant. Needs a build on the emulator, with the tests that mutants.py names.
 """
 
@@ -40,21 +40,39 @@ def commands_of(build, target):
 
 
 def mutated_tree(mutant, folder):
-    """A copy of kernels/cuda with the mutant in it."""
+    """A copy of kernels/cuda, or of the .cc file of src, with the mutant in it."""
     shutil.rmtree(folder, ignore_errors=True)
-    tree = os.path.join(folder, "kernels", "cuda")
-    shutil.copytree(os.path.join(ROOT, "kernels", "cuda"), tree)
-    path = os.path.join(tree, mutant.file)
+    if mutant.file.endswith(".cc"):
+        os.makedirs(folder)
+        path = shutil.copy(os.path.join(ROOT, mutant.file), folder)
+    else:
+        tree = os.path.join(folder, "kernels", "cuda")
+        shutil.copytree(os.path.join(ROOT, "kernels", "cuda"), tree)
+        path = os.path.join(tree, mutant.file)
     with open(path, encoding="utf-8") as file:
         text = file.read()
     if text.count(mutant.old) != 1:
-        raise BrokenCheck(f"kernels/cuda/{mutant.file} has this {text.count(mutant.old)} times, not once: {mutant.old.strip()}")
+        raise BrokenCheck(f"{mutant.file} has this {text.count(mutant.old)} times, not once: {mutant.old.strip()}")
     with open(path, "w", encoding="utf-8") as file:
         file.write(text.replace(mutant.old, mutant.new))
 
 
+def compiled_source(mutant, folder, build):
+    """The object of a mutated .cc file of src, by the build's own command."""
+    module, stem = os.path.split(mutant.file)
+    right = f"{module}/CMakeFiles/sluice_{os.path.basename(module)}.dir/{stem}.o"
+    source, wrong = os.path.join(folder, stem), os.path.join(folder, f"{stem}.o")
+    command = commands_of(build, right)[-1].replace(right, wrong).replace(os.path.join(ROOT, mutant.file), source)
+    done = run(command, shell=True, cwd=build, check=False)
+    if done.returncode != 0 or not os.path.exists(wrong):
+        raise BrokenCheck(f"does not compile:\n{done.stdout}")
+    return [wrong]
+
+
 def compiled(mutant, folder, build):
     """The mutant's objects, by the build's own commands with the mutant's tree before the real one."""
+    if mutant.file.endswith(".cc"):
+        return compiled_source(mutant, folder, build)
     objects = []
     for stem in mutant.objects:
         right = f"kernels/cuda/{stem}.cu.o"

@@ -67,6 +67,32 @@ TEST_P(DeviceTest, CopiesKeepTheirOrderAndTheirBytes) {
   device_->Free(*memory, all);
 }
 
+// Each round uses (by a fill of its first bytes) what was copied into one place while the other was
+// used; nothing waits on the host before the end.
+TEST_P(DeviceTest, CopiesAheadAndKernelsTakeTurnsWithTwoPlaces) {
+  constexpr int64_t kBytes = 600000;  // of a place: the staging memory is used several times over
+  const auto memory = device_->Allocate("test", 2 * kBytes);
+  ASSERT_TRUE(memory.ok()) << memory.status();
+  const auto place = [&](int round) { return static_cast<char*>(*memory) + round % 2 * kBytes; };
+  std::vector<char> source;
+  for (int round = 0; round < 40; ++round) {
+    source.assign(kBytes, static_cast<char>(round));
+    ASSERT_TRUE(device_->BeginCopies(round % 2).ok());
+    ASSERT_TRUE(device_->CopyAhead(place(round), source.data(), kBytes).ok());
+    ASSERT_TRUE(device_->EndCopies(round % 2).ok());
+    std::fill(source.begin(), source.end(), -1);
+    ASSERT_TRUE(device_->EndUse(1 - round % 2).ok());
+    ASSERT_TRUE(device_->BeginUse(round % 2).ok());
+    ASSERT_TRUE(device_->Fill(place(round), 99, 1000).ok());
+  }
+  std::vector<char> values(2 * kBytes);
+  ASSERT_TRUE(device_->CopyToHost(values.data(), *memory, 2 * kBytes).ok());
+  EXPECT_EQ(std::count(values.begin(), values.end(), 99), 2000);
+  EXPECT_EQ(std::count(values.begin(), values.end(), 38), kBytes - 1000);
+  EXPECT_EQ(std::count(values.begin(), values.end(), 39), kBytes - 1000);
+  device_->Free(*memory, 2 * kBytes);
+}
+
 TEST_P(DeviceTest, SaysWhatItCouldNotAllocate) {
   const auto memory = device_->Allocate("everything", int64_t{1} << 60);
   EXPECT_EQ(ExitCodeOf(memory.status()), ExitCode::kDevice);
