@@ -2,7 +2,6 @@
 
 #include "core/status.h"
 #include "ops/attention.h"
-#include "runtime/host_tensor.h"
 
 namespace sluice {
 
@@ -130,8 +129,7 @@ absl::Status AttentionBlock::Forward(ExecutionContext& context, const ForwardPas
     gate = tensors.gate;
     RETURN_IF_ERROR(gate_.Forward(context, tensors));
     if (pass.observer != nullptr) {
-      ASSIGN_OR_RETURN(const HostTensor host_gate, HostTensor::Read(context.device(), gate));
-      pass.observer->Observe(layer_, "gate", host_gate.view());
+      RETURN_IF_ERROR(pass.observer->Observe(context, layer_, "gate", gate));
     }
   }
   RETURN_IF_ERROR(ops::Run(

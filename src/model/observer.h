@@ -2,7 +2,9 @@
 // telemetry.
 #pragma once
 
+#include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "ops/execution_context.h"
 #include "runtime/tensor.h"
 
 namespace sluice {
@@ -11,11 +13,14 @@ class Observer {
  public:
   virtual ~Observer() = default;
   // Called in forward once per layer and named tensor, when the tensor is complete. The view is of
-  // host memory (on a GPU a copy, for which the step waits) and dies with the call.
+  // the context's device, where on a GPU it is complete in the stream's order, and dies with the
+  // call: ops may read it, and HostTensor::Read, for which the step waits. What it returns ends the
+  // pass when it is not OK.
   //   "gate"  (N, H), or (N, H · D) with one gate a channel, accumulator dtype: gate values of
   //   gated
   //           attention; N = B·(R + T) rows, each sequence's R registers first
-  virtual void Observe(int layer, absl::string_view tensor, const TensorView& view) = 0;
+  virtual absl::Status Observe(ExecutionContext& context, int layer, absl::string_view tensor,
+                               const TensorView& view) = 0;
 };
 
 }  // namespace sluice

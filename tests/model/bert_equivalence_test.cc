@@ -87,12 +87,14 @@ TEST(BertEquivalenceTest, GateForcedOpenEqualsVanillaAndZeroWeightsGiveHalf) {
   auto vanilla = MakeEngine(vanilla_config, DType::kFloat32, 3, 7);
   struct Gates : Observer {
     double lowest = 2, highest = -1;
-    void Observe(int, absl::string_view tensor, const TensorView& view) override {
+    absl::Status Observe(ExecutionContext& /*context*/, int /*layer*/, absl::string_view tensor,
+                         const TensorView& view) override {
       EXPECT_EQ(tensor, "gate");
       for (int64_t i = 0; i < view.elements(); ++i) {
         lowest = std::min<double>(lowest, view.as<float>()[i]);
         highest = std::max<double>(highest, view.as<float>()[i]);
       }
+      return absl::OkStatus();
     }
   };
   const Batch batch = RandomBatch({}, 5);
