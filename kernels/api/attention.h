@@ -99,23 +99,26 @@ struct AttentionForwardArgs {
                     // reference)
 };
 
-//   query site: dgate[i, h] = ⟨dout_i, Σ_j p̃ v_j⟩ = Σ_j p̃[i, j] ⟨dout_i, v_j⟩; unless the softmax
-//               is clipped, the D_i of flash attention's backward, ⟨d(ungated out)_i, ungated
-//               out_i⟩, is gate_i · dgate_i: the gate's gradient costs nothing. A gate per channel:
-//               dgate[i, h, d] = dout[i, d] · Σ_j p̃ v[j, d], one more product.
+//   query site: dgate[i, h] = ⟨dout_i, Σ_j p̃ v_j⟩ = Σ_j p̃[i, j] ⟨dout_i, v_j⟩, of what backward
+//               has anyway; out_i / gate_i would be lost where the gate is shut. A gate per
+//               channel: dgate[i, h, d] = dout[i, d] · Σ_j p̃ v[j, d], one more product.
 //   key site:   with dw = p̃ᵀ dout: dv_j = gate_j dw_j, dgate[j, h] = ⟨dw_j, v_j⟩, or without the
 //               sum over channels.
 //   clipping:   dp = (zeta - gamma) · dp' where 0 <= (zeta - gamma) · p + gamma <= 1, else 0.
-//   sink:       with ds[i, j] = p (dp - D_i), D_i = Σ_j p dp: the logit's is -p_sink · D_i, summed
-//               over the batch and its queries; p_sink = exp(logit - log_sum_exp).
-// The probabilities are computed again from log_sum_exp; out need not be saved.
+//   scores:     ds[i, j] = p (dp - D_i), D_i = Σ_j p dp. Unless the softmax is clipped,
+//               D_i = ⟨dout_i, out_i⟩: with gates at either site, dropout and sinks.
+//   sink:       the logit's is -p_sink · D_i, summed over the batch and its queries;
+//               p_sink = exp(logit - log_sum_exp).
+// The probabilities are computed again from log_sum_exp.
 // OVERWRITES dq, dk, dv and dgate; ADDS to dsink_logit, dsink_key and dsink_value.
 template <typename T>
 struct AttentionBackwardArgs {
   const T* q;  // as in forward
   const T* k;
   const T* v;
-  const Accumulator<T>* gate;         // as in forward
+  const Accumulator<T>* gate;  // as in forward
+  const T* out;                // (B, T, H, D), as forward wrote it. CUDA's D_i comes from it;
+                               // reference and CPU have Σ_j p dp at hand and do not read it
   const Accumulator<T>* log_sum_exp;  // (B, H, T), as saved
   const T* dout;                      // (B, T, H, D) contiguous
   T* dq;                              // laid out as q: same stride

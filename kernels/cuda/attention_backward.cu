@@ -5,8 +5,8 @@
 //
 // Why two kernels and not one that leaves dq's parts of every key tile in the workspace: each sum
 // then has one owner and one order, without atomics and without T / 64 copies of dq in memory. The
-// price is that scores and ∂loss / ∂p̃ are computed again: nine products a pair of tiles, of which
-// D_i takes two (`out`, from which it would follow, is not among the arguments).
+// price is that scores and ⟨dout, v⟩ are computed twice: seven products a pair of tiles instead of
+// five. A clipped softmax takes two more, and a gate a channel at the query site three.
 #include <cstdint>
 
 #include "core/fp16.h"
@@ -80,6 +80,7 @@ absl::Status AttentionBackward(const AttentionBackwardArgs<T>& args, Stream stre
   BackwardProblem<T> problem = {DescribeProblem<T>(args)};
   const int64_t row_bytes = args.D * static_cast<int64_t>(sizeof(T));
   problem.log_sum_exp = args.log_sum_exp;
+  problem.out = args.out;
   problem.dout = args.dout;
   problem.dq = args.dq;
   problem.dk = args.dk;
@@ -88,7 +89,8 @@ absl::Status AttentionBackward(const AttentionBackwardArgs<T>& args, Stream stre
   problem.dsink_logit = args.dsink_logit;
   problem.dsink_key = args.dsink_key;
   problem.dsink_value = args.dsink_value;
-  problem.vector_dout = IsMultipleOf16Bytes(args.dout) && row_bytes % 16 == 0;
+  problem.vector_dout =
+      IsMultipleOf16Bytes(args.out) && IsMultipleOf16Bytes(args.dout) && row_bytes % 16 == 0;
   problem.vector_gradients = problem.vector_qkv && IsMultipleOf16Bytes(args.dq) &&
                              IsMultipleOf16Bytes(args.dk) && IsMultipleOf16Bytes(args.dv);
   const WorkspaceLayout layout(args.B, args.T_, args.H, args.D);

@@ -17,6 +17,7 @@
 #include "absl/status/status.h"
 #include "kernels/cuda/attention_dropout.cuh"
 #include "kernels/cuda/attention_launch.cuh"
+#include "kernels/cuda/attention_passing.cuh"
 #include "kernels/cuda/attention_problem.cuh"
 #include "kernels/cuda/attention_tile.cuh"
 #include "kernels/cuda/launch.cuh"
@@ -28,13 +29,9 @@ struct ForwardShared {
   static constexpr int kRows = TileSizes<T, D>::kForwardRows;
   static constexpr int kKeys = TileSizes<T, D>::kForwardPassing;
   static constexpr int kThreads = kRows * 2;
-  static constexpr int kRowBytes = TileSizes<T, D>::kRowBytes;
 
-  alignas(128) unsigned char queries[kRows * kRowBytes];
-  alignas(128) unsigned char keys[2][kKeys * kRowBytes];
-  alignas(128) unsigned char values[2][kKeys * kRowBytes];
-  alignas(16) float key_gates[2][kKeys];
-  DropoutBits<kRows, kKeys> kept[2];
+  alignas(128) unsigned char queries[kRows * TileSizes<T, D>::kRowBytes];
+  PassingKeys<T, D, kRows, kKeys> passing;
 };
 
 // Running maximum (an exponent of two) and sum of two rows' exponentials; sums are each lane's own
@@ -131,17 +128,21 @@ __device__ __forceinline__ void GateKeys(Sums<kKeys>& weights, const float (&gat
   }
 }
 
-// Values of queries first_row … + 15, times the queries' gates, one a channel.
-template <typename T, int D>
-__device__ __forceinline__ void GateChannels(Sums<D>& out, const AttentionProblem<T>& problem,
-                                             int b, int h, int first_row) {
-  const float* gates = ChannelGates(problem, b, h);
+// Values of queries first_row … + 15, from first_column on, times the queries' gates, one a
+// channel.
+template <typename T, int kColumns>
+__device__ __forceinline__ void GateChannels(Sums<kColumns>& out,
+                                             const AttentionProblem<T>& problem,
+                                             const HeadTile& place, int first_row,
+                                             int first_column) {
+  const float* gates = ChannelGates(problem, place.b, place.h);
   const int64_t stride = static_cast<int64_t>(problem.H) * problem.D;
 #pragma unroll
-  for (int m = 0; m < D / 8; ++m) {
+  for (int m = 0; m < kColumns / 8; ++m) {
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
-      const int i = first_row + LaneRow() + e / 2 * 8, column = 8 * m + LaneColumn() + e % 2;
+      const int i = first_row + LaneRow() + e / 2 * 8;
+      const int column = first_column + 8 * m + LaneColumn() + e % 2;
       if (i < problem.T_ && column < problem.D) out.values[m][e] *= gates[i * stride + column];
     }
   }
@@ -163,43 +164,23 @@ __global__ void __launch_bounds__(ForwardShared<T, D>::kThreads, kBlocksAtLeast)
   Shared& shared = *reinterpret_cast<Shared*>(memory);
 
   const int tiles = (problem.T_ + kRows - 1) / kRows;
-  // The longest rows of a causal mask first.
-  const HeadTile place(tiles, problem.H);
-  const int b = place.b, h = place.h, i0 = (tiles - 1 - place.tile) * kRows;
+  HeadTile place(tiles, problem.H);
+  place.tile = tiles - 1 - place.tile;  // the longest rows of a causal mask first
+  const int b = place.b, h = place.h, i0 = place.tile * kRows;
   const int warp_row = static_cast<int>(threadIdx.x) / 32 * 16;
+  const int first_column = FirstColumnOfPart<T, D>(static_cast<int>(blockIdx.y));
   const RowMask mask(problem, b);
   const bool gates_keys = problem.GatesKeys() && !problem.per_channel;
 
   OnlineSoftmax softmax;
-  Sums<D> out;
+  Sums<TileSizes<T, D>::kSumColumns> out;
   softmax.Begin(SinkExponent(problem, h));
   out.Clear();
   bool statistics_only = problem.clipped;  // the first of two passes
 
-  const int end = (mask.keys() + kKeys - 1) / kKeys;
-  const auto next = [&](int tile) {
-    while (tile < end && mask.View(i0, kRows, tile * kKeys, kKeys) == TileView::kNothing) ++tile;
-    return tile;
-  };
-  const auto issue = [&](int tile, int stage) {
-    const int head = ComputedAnew(h), row = ComputedAnew(b);
-    LoadTile<T, D, kKeys, kThreads>(shared.keys[stage], KeyRows(problem, row, head, mask.keys()),
-                                    tile * kKeys);
-    if (statistics_only) return;
-    LoadTile<T, D, kKeys, kThreads>(shared.values[stage],
-                                    ValueRows(problem, row, head, mask.keys()), tile * kKeys);
-    if (gates_keys) {
-      LoadKeyGates<kKeys, kThreads>(shared.key_gates[stage], problem, row, head, tile * kKeys,
-                                    mask.keys());
-    }
-    if (problem.drops) {
-      shared.kept[stage].template Draw<kThreads>(problem, row, head, i0, tile * kKeys);
-    }
-  };
-  const auto compute = [&](int tile, int stage) {
-    const int key0 = tile * kKeys;
+  const auto compute = [&](int key0, int stage) {
     Sums<kKeys> weights;
-    MultiplyByRows<T, D>(weights, shared.queries, warp_row, shared.keys[stage]);
+    MultiplyByRows<T, D>(weights, shared.queries, warp_row, shared.passing.keys[stage]);
     ScaleAndMask<false>(weights, problem.scale_of_two, mask, mask.View(i0, kRows, key0, kKeys),
                         i0 + warp_row, key0);
     if (!problem.clipped || statistics_only) {
@@ -210,16 +191,16 @@ __global__ void __launch_bounds__(ForwardShared<T, D>::kThreads, kBlocksAtLeast)
     } else {
       Exponentiate(weights, softmax.maximum);
     }
-    WeighKeys(weights, problem, shared.kept[stage], warp_row);
-    if (gates_keys) GateKeys(weights, shared.key_gates[stage]);
-    AddWeightedRows<T, D>(out, weights, shared.values[stage]);
+    WeighKeys(weights, problem, shared.passing.kept[stage], warp_row);
+    if (gates_keys) GateKeys(weights, shared.passing.gates[stage]);
+    AddWeightedRows<T, D>(out, weights, ColumnsFrom<T>(shared.passing.values[stage], first_column));
   };
 
   LoadTile<T, D, kRows, kThreads>(shared.queries,
                                   TokenRows(problem, problem.q, b, h, mask.length()), i0);
   float log_of_sum[2];  // exponents of two
   for (;;) {
-    ForEachTile(end, next, issue, compute);
+    shared.passing.ForEach(problem, mask, place, statistics_only, compute);
     if (problem.clipped && !statistics_only) break;
     softmax.Finish();
 #pragma unroll
@@ -243,13 +224,13 @@ __global__ void __launch_bounds__(ForwardShared<T, D>::kThreads, kBlocksAtLeast)
     if (problem.GatesQueries() && !problem.per_channel) {
       factor[r] *= problem.gate[problem.HeadIndex(b, i, h)];
     }
-    if (problem.log_sum_exp != nullptr && LaneColumn() == 0) {
+    if (problem.log_sum_exp != nullptr && LaneColumn() == 0 && first_column == 0) {
       problem.log_sum_exp[problem.RowIndex(b, h, i)] = log_of_sum[r] * kLn2;
     }
   }
   out.ScaleRows(factor[0], factor[1]);
   if (problem.GatesQueries() && problem.per_channel) {
-    GateChannels(out, problem, b, h, i0 + warp_row);
+    GateChannels(out, problem, place, i0 + warp_row, first_column);
   }
   StoreSums(out, shared.queries, warp_row,
             RowTarget<T>{.rows = problem.out + problem.HeadIndex(b, 0, h) * problem.D,
@@ -257,7 +238,8 @@ __global__ void __launch_bounds__(ForwardShared<T, D>::kThreads, kBlocksAtLeast)
                          .begin = 0,
                          .limit = problem.T_,
                          .columns = problem.D,
-                         .vector = problem.vector_out},
+                         .vector = problem.vector_out}
+                .From(first_column),
             i0);
 }
 
@@ -268,7 +250,8 @@ absl::Status LaunchAttentionForward(const ForwardProblem<T>& problem, Stream str
   static_assert(sizeof(Shared) <= 101376, "what sm_86, sm_89 and sm_120 allow a block");
   const int64_t tiles = (problem.T_ + Shared::kRows - 1) / Shared::kRows;
   return Launch("attention forward", AttentionForwardKernel<T, kTile>,
-                {.grid = dim3(static_cast<unsigned>(tiles * problem.H * problem.B)),
+                {.grid = dim3(static_cast<unsigned>(tiles * problem.H * problem.B),
+                              TileSizes<T, kTile>::kColumnParts),
                  .block = dim3(Shared::kThreads),
                  .dynamic_shared_bytes = sizeof(Shared),
                  .stream = stream},

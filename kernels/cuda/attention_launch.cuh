@@ -23,17 +23,19 @@ struct ForwardProblem : AttentionProblem<T> {
 template <typename T>
 struct BackwardProblem : AttentionProblem<T> {
   const float* log_sum_exp;  // (B, H, T)
+  const T* out;              // (B, T, H, D)
   const T* dout;             // (B, T, H, D)
   T* dq;                     // (B, T, H, D) at qkv_stride
   T* dk;
   T* dv;
-  float* dgate;        // as gate
-  float* dsink_logit;  // (H)
-  float* dsink_key;    // (H, D)
-  float* dsink_value;  // (H, D)
-  bool vector_dout, vector_gradients;
+  float* dgate;           // as gate
+  float* dsink_logit;     // (H)
+  float* dsink_key;       // (H, D)
+  float* dsink_value;     // (H, D)
+  bool vector_dout;       // rows of out and dout begin at multiples of 16 bytes
+  bool vector_gradients;  // rows of dq, dk, dv
   // Workspace.
-  float* mean_gradient;  // (B, H, T): D_i = Σ_j p dp
+  float* mean_gradient;  // (B, H, T): D_i
   float* row_dsink_key;  // (B, H, D): each row's part
   float* row_dsink_value;
 };

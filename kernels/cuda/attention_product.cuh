@@ -92,9 +92,10 @@ __device__ __forceinline__ void MultiplyByRows(Sums<kColumns>& sums, const unsig
   }
 }
 
-// sums (16 × D) += weights (16 × kRows, rounded to T) · b: rows 0 … kRows - 1 of tile b.
-template <typename T, int D, int kRows>
-__device__ __forceinline__ void AddWeightedRows(Sums<D>& sums, const Sums<kRows>& weights,
+// sums (16 × kColumns) += weights (16 × kRows, rounded to T) · b: rows 0 … kRows - 1 of tile b,
+// whose rows have D columns; kColumns of them, from whole 128 bytes on, when b points there.
+template <typename T, int D, int kColumns, int kRows>
+__device__ __forceinline__ void AddWeightedRows(Sums<kColumns>& sums, const Sums<kRows>& weights,
                                                 const unsigned char* b) {
   const int lane = ComputedAnew(static_cast<int>(threadIdx.x) % 32);
   using Rows = TileRows<T, D>;
@@ -108,7 +109,7 @@ __device__ __forceinline__ void AddWeightedRows(Sums<D>& sums, const Sums<kRows>
           const float upper = __shfl_sync(~0u, weights.values[n][e], lane / 4 * 4 + holder);
           const float lower = __shfl_sync(~0u, weights.values[n][2 + e], lane / 4 * 4 + holder);
 #pragma unroll
-          for (int m = 0; m < D / 8; ++m) {
+          for (int m = 0; m < kColumns / 8; ++m) {
             const float2 pair = ReadPair<D>(b, 8 * n + 2 * holder + e, 8 * m + lane % 4 * 2);
             sums.values[m][0] = fmaf(upper, pair.x, sums.values[m][0]);
             sums.values[m][1] = fmaf(upper, pair.y, sums.values[m][1]);
@@ -128,7 +129,7 @@ __device__ __forceinline__ void AddWeightedRows(Sums<D>& sums, const Sums<kRows>
                                 PackPair<T>(second[0], second[1]),
                                 PackPair<T>(second[2], second[3])};
 #pragma unroll
-      for (int m = 0; m < D / 8; m += 2) {
+      for (int m = 0; m < kColumns / 8; m += 2) {
         uint32_t right[4];  // columns 8m: rows 16k, 16k + 8; columns 8m + 8: the same
         LoadMatricesTransposed(right, Rows::Further(b_lane, m) + 16 * k * Rows::kBytes);
         MultiplyAccumulate<T>(sums.values[m], left, right[0], right[1]);

@@ -1,5 +1,5 @@
-// What all attention kernels do with tiles: their sizes, loading and storing them, the bits of
-// dropout, masks on a warp's sums, and the loop over tiles with the next one on its way.
+// What all attention kernels do with tiles: their sizes, loading and storing them, and masks on a
+// warp's sums.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -14,7 +14,8 @@ namespace sluice::cuda {
 
 // Rows of the tile that a block owns (16 a warp) and of those that pass by in two stages: as many
 // as fit a warp's registers, and the 99 KiB of shared memory that a block has on every architecture
-// from sm_80 on.
+// from sm_80 on. Where the sums of all columns do not fit the registers either, several blocks
+// (of the grid's y) share a tile, each with kSumColumns of them.
 template <typename T, int D>
 struct TileSizes {
   static constexpr int kRowBytes = D * static_cast<int>(sizeof(T));
@@ -22,13 +23,25 @@ struct TileSizes {
   static constexpr int kForwardPassing = kRowBytes <= 256 ? 64 : kRowBytes <= 512 ? 32 : 16;
   static constexpr int kBackwardRows = kRowBytes <= 512 ? 64 : 16;
   static constexpr int kBackwardPassing = kRowBytes <= 160 ? 64 : kRowBytes <= 256 ? 32 : 16;
+  static constexpr int kColumnParts = kRowBytes <= 512 ? 1 : 2;
+  static constexpr int kSumColumns = D / kColumnParts;
 };
+
+// Where the sums of a part of the columns begin, and those of a tile in shared memory.
+template <typename T, int D>
+__device__ __forceinline__ int FirstColumnOfPart(int part) {
+  return TileSizes<T, D>::kColumnParts == 1 ? 0 : part * TileSizes<T, D>::kSumColumns;
+}
+template <typename T>
+__device__ __forceinline__ const unsigned char* ColumnsFrom(const unsigned char* tile, int column) {
+  return tile + column * static_cast<int>(sizeof(T));
+}
 
 // Blocks that a multiprocessor has to hold, of every attention kernel. Said though it is the least:
 // left to itself ptxas spills a few registers for one block more.
 constexpr int kBlocksAtLeast = 1;
 
-// What a block of a one-dimensional grid of tiles of heads of rows works on.
+// What a block of a grid of tiles of heads of rows works on, whatever its y.
 struct HeadTile {
   int b, h, tile;
 
@@ -178,6 +191,11 @@ struct RowTarget {
   int begin, limit;
   int columns;
   bool vector;
+
+  // The columns from `first` on.
+  __device__ RowTarget From(int first) const {
+    return {rows + first, stride, begin, limit, columns - first, vector};
+  }
 };
 
 // A warp's sums, rounded, to rows first + warp_row …: by way of its own 16 rows of a tile that it
@@ -243,29 +261,6 @@ __device__ __forceinline__ void ScaleAndMask(Sums<kColumns>& scores, float scale
       if (!sees) scores.values[n][e] = -INFINITY;
     }
   }
-}
-
-// Runs compute(tile, stage) for tiles next(0), next(that + 1), … below `end`, while
-// issue(following tile, other stage) brings the next one in; next(t) is the first tile from t on
-// that is not skipped. Nobody may read the stages when it begins; it ends with a barrier.
-template <typename Next, typename Issue, typename Compute>
-__device__ __forceinline__ void ForEachTile(int end, const Next& next, const Issue& issue,
-                                            const Compute& compute) {
-  int tile = next(0);
-  if (tile < end) issue(tile, 0);
-  CommitCopies();
-#pragma unroll 1
-  for (int stage = 0; tile < end; stage ^= 1) {
-    const int following = next(tile + 1);
-    WaitForCopies();
-    __syncthreads();  // this stage is there, and everyone is done with the other
-    if (following < end) issue(following, stage ^ 1);
-    CommitCopies();
-    compute(tile, stage);
-    tile = following;
-  }
-  WaitForCopies();
-  __syncthreads();
 }
 
 }  // namespace sluice::cuda

@@ -1,6 +1,8 @@
-// LayerNorm forward. A row is held in the registers of one warp (up to 1024 columns) or of several
-// warps of one block, so it is read once and written once. Rows that are not aligned, or have more
-// than 16384 columns, take a kernel of their own, which reads again what is beyond the registers.
+// LayerNorm forward. A row is held in the registers of one warp or of several of one block, so it
+// is read once and written once. Up to 2048 columns a warp has one tile of 256 of them: registers
+// are few, and a multiprocessor has the warps that hide its memory's latency. Up to 16384 a warp
+// has four. Rows that are not aligned, or longer, take a kernel of their own, which reads again
+// what is beyond the registers.
 #include "kernels/api/layer_norm.h"
 
 #include <algorithm>
@@ -14,12 +16,13 @@
 namespace sluice::cuda {
 namespace {
 
-constexpr int kCachedTiles = 4;   // of 256 columns, that a warp keeps of its row
-constexpr int kRowsPerBlock = 4;  // where a warp has a row to itself
-constexpr int kMostWarpsPerRow = 16;
+constexpr int kMostTiles = 4;  // of 256 columns, that a warp keeps of its row
+// Warps of a block, of which a row may have all; and blocks that a multiprocessor has to hold.
+constexpr int MostWarps(int tiles) { return tiles == 1 ? 8 : 16; }
+constexpr int LeastBlocks(int width, int tiles) { return width == 1 ? 3 : tiles == 1 ? 6 : 1; }
 
 // A warp's part of a row: every warps-th tile. In vectors (kWidth > 1) all of it is in registers.
-template <int kWidth>
+template <int kWidth, int kCachedTiles>
 struct PartOfRow {
   int64_t columns, first, step;
   float cached[kCachedTiles][kTileValues];
@@ -78,18 +81,18 @@ __device__ __forceinline__ void SumTile(const LayerNormForwardArgs<T>& args,
   StoreTile<kWidth>(value, column, args.C, args.sum + n * args.C);
 }
 
-template <typename T, int kWidth>
-__global__ void __launch_bounds__(kMostWarpsPerRow* kWarpSize)
+template <typename T, int kWidth, int kTiles>
+__global__ void __launch_bounds__(MostWarps(kTiles) * kWarpSize, LeastBlocks(kWidth, kTiles))
     LayerNormForwardKernel(LayerNormForwardArgs<T> args, DropoutParameters dropout,
                            int warps_per_row) {
   __shared__ WarpGroupSums<2> shared;
   const int warps = static_cast<int>(blockDim.x) / kWarpSize;
   const int64_t n =
       static_cast<int64_t>(blockIdx.x) * (warps / warps_per_row) + WarpIndex() / warps_per_row;
-  if (n >= args.N) return;  // only where rows are of one warp
-  PartOfRow<kWidth> part = {.columns = args.C,
-                            .first = WarpIndex() % warps_per_row * kTileColumns,
-                            .step = warps_per_row * kTileColumns};
+  const bool there = n < args.N;  // others only come to the barriers
+  PartOfRow<kWidth, kTiles> part = {.columns = there ? args.C : 0,
+                                    .first = WarpIndex() % warps_per_row * kTileColumns,
+                                    .step = warps_per_row * kTileColumns};
   float total[2] = {0, 0};
   part.Fill([&](float(&value)[kTileValues], int64_t column) {
     SumTile<kWidth>(args, dropout, n, column, value);
@@ -118,7 +121,7 @@ __global__ void __launch_bounds__(kMostWarpsPerRow* kWarpSize)
   const float variance = deviations[1] / columns - correction * correction;
   const float mean = first_mean + correction;
   const float rstd = 1 / sqrtf(fmaxf(variance, 0.0f) + args.eps);
-  if (threadIdx.x % (warps_per_row * kWarpSize) == 0) {
+  if (there && threadIdx.x % (warps_per_row * kWarpSize) == 0) {
     if (args.mean != nullptr) args.mean[n] = mean;
     if (args.rstd != nullptr) args.rstd[n] = rstd;
   }
@@ -142,14 +145,18 @@ absl::Status LayerNormForward(const LayerNormForwardArgs<T>& args, Stream stream
   CHECK(args.sum != nullptr || (args.residual == nullptr && !args.dropout.enabled()));
   if (args.dropout.enabled()) CHECK_GE(args.dropout.rows_per_sample, 1);
   CHECK_LT(args.N, int64_t{1} << 31);
-  const int warps_per_row = static_cast<int>(
-      std::clamp<int64_t>(CeilDiv(args.C, kCachedTiles * kTileColumns), 1, kMostWarpsPerRow));
-  const int rows = warps_per_row == 1 ? kRowsPerBlock : 1;
-  const bool fit = args.C <= kMostWarpsPerRow * kCachedTiles * kTileColumns &&
+  const bool few = args.C <= MostWarps(1) * kTileColumns;
+  const bool fit = args.C <= MostWarps(kMostTiles) * kMostTiles * kTileColumns &&
                    RowsFit<T>(kVectorWidth<T>, args.C,
                               {args.x, args.residual, args.weight, args.bias, args.sum, args.y});
-  return Launch("layer_norm forward",
-                fit ? LayerNormForwardKernel<T, kVectorWidth<T>> : LayerNormForwardKernel<T, 1>,
+  const int tiles = few || !fit ? 1 : kMostTiles;
+  const int warps_per_row = static_cast<int>(
+      std::clamp<int64_t>(CeilDiv(args.C, tiles * kTileColumns), 1, MostWarps(tiles)));
+  const int rows = std::max(1, MostWarps(1) / warps_per_row);  // of a block
+  auto* const kernel = !fit  ? LayerNormForwardKernel<T, 1, 1>
+                       : few ? LayerNormForwardKernel<T, kVectorWidth<T>, 1>
+                             : LayerNormForwardKernel<T, kVectorWidth<T>, kMostTiles>;
+  return Launch("layer_norm forward", kernel,
                 {.grid = dim3(static_cast<unsigned>(CeilDiv(args.N, rows))),
                  .block = dim3(static_cast<unsigned>(rows * warps_per_row * kWarpSize)),
                  .stream = stream},

@@ -21,6 +21,8 @@ namespace {
 constexpr int kMostBlocks = 512;  // few enough that their partial sums stay in the L2 cache
 constexpr int kWarps = 8;         // of a block, unless one row takes more
 constexpr int kMostWarpsPerRow = 16;
+// Blocks of so many warps that a multiprocessor has to hold.
+constexpr int LeastBlocks(int warps) { return warps == kWarps ? 3 : 1; }
 
 // How rows are dealt out.
 struct Plan {
@@ -121,8 +123,8 @@ __device__ void StoreParameterSums(const Plan& plan, const float (&dweight)[kTil
   StoreTileInOrder<false>(sum[1], partial + (plan.tiles + tile) * kTileColumns);
 }
 
-template <typename T, int kWidth>
-__global__ void __launch_bounds__(kMostWarpsPerRow* kWarpSize)
+template <typename T, int kWidth, int kBlockWarps>
+__global__ void __launch_bounds__(kBlockWarps* kWarpSize, LeastBlocks(kBlockWarps))
     LayerNormBackwardKernel(LayerNormBackwardArgs<T> args, DropoutParameters dropout, Plan plan) {
   __shared__ WarpGroupSums<2> shared;
   const int64_t column = WarpIndex() % plan.warps_per_row * kTileColumns;
@@ -187,9 +189,12 @@ absl::Status LayerNormBackward(const LayerNormBackwardArgs<T>& args, Stream stre
   const bool fit = plan.tiles <= kMostWarpsPerRow &&
                    RowsFit<T>(kVectorWidth<T>, args.C,
                               {args.dy, args.dsum_in, args.sum, args.weight, args.dsum, args.dx});
+  auto* const kernel = !fit ? LayerNormBackwardKernel<T, 1, kMostWarpsPerRow>
+                       : plan.warps_per_row <= kWarps
+                           ? LayerNormBackwardKernel<T, kVectorWidth<T>, kWarps>
+                           : LayerNormBackwardKernel<T, kVectorWidth<T>, kMostWarpsPerRow>;
   RETURN_IF_ERROR(
-      Launch("layer_norm backward",
-             fit ? LayerNormBackwardKernel<T, kVectorWidth<T>> : LayerNormBackwardKernel<T, 1>,
+      Launch("layer_norm backward", kernel,
              {.grid = dim3(static_cast<unsigned>(plan.blocks)),
               .block = dim3(static_cast<unsigned>(plan.groups * plan.warps_per_row * kWarpSize)),
               .stream = stream},

@@ -223,6 +223,7 @@ absl::Status AttentionBlock::AttentionBackward(ExecutionContext& context, const 
       ops::AttentionBackward{.dims = Dims(pass),
                              .qkv = saved.qkv->Prefix({N, 3 * C}),
                              .gate = variant.gated() ? saved.gate->Prefix(gates) : TensorView(),
+                             .out = saved.attended->Prefix({N, C}),
                              .log_sum_exp = saved.log_sum_exp->Prefix({pass.B, H, pass.T}),
                              .dout = scratch.dattended->Prefix({N, C}),
                              .dqkv = scratch.dqkv->Prefix({N, 3 * C}),

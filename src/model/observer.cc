@@ -23,6 +23,8 @@ absl::Status Show(ExecutionContext& context, Observer* observer, int layer, absl
   if (observer == nullptr || tensor.null() || name.empty() || !observer->Wants(name)) {
     return absl::OkStatus();
   }
+  ASSIGN_OR_RETURN(const bool done, observer->ObserveInPlace(context, layer, name, tensor));
+  if (done) return absl::OkStatus();
   ASSIGN_OR_RETURN(HostTensor host, HostTensor::Read(context.device(), tensor));
   observer->Observe(layer, name, host.view());
   return observer->changes_values() ? host.Store() : absl::OkStatus();

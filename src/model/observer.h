@@ -24,6 +24,7 @@
 #pragma once
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "ops/attention_variant.h"
 #include "ops/execution_context.h"
@@ -64,6 +65,13 @@ class Observer {
 
   // Whether Observe is to be called for `tensor`: a GPU copies only what is wanted.
   virtual bool Wants(absl::string_view tensor) const = 0;
+  // Before Observe: an observer that can work where the tensor lies, with ops in the order of the
+  // stream and without a wait, does so and returns true. Then Observe is not called.
+  virtual absl::StatusOr<bool> ObserveInPlace(ExecutionContext& /*context*/, int /*layer*/,
+                                              absl::string_view /*tensor*/,
+                                              const TensorView& /*view*/) {
+    return false;
+  }
   // The view is of host memory (on a GPU a copy, for which the step waits) and dies with the call.
   // An observer that changes values may write to it, and the pass goes on with what it wrote.
   virtual void Observe(int layer, absl::string_view tensor, const TensorView& view) = 0;

@@ -107,6 +107,7 @@ absl::Status Run(ExecutionContext& context, const AttentionBackward& call) {
   CheckGradient(call.dsink_logit, call.sink_logit);
   CheckGradient(call.dsink_key, call.sink_key);
   CheckGradient(call.dsink_value, call.sink_value);
+  CHECK_EQ(call.out.elements(), B * T_ * H * D);
   CHECK_EQ(call.dout.elements(), B * T_ * H * D);
   CHECK_EQ(call.dqkv.elements(), call.qkv.elements());
   CHECK_EQ(call.dqkv.row_stride(), call.qkv.row_stride());
@@ -121,6 +122,7 @@ absl::Status Run(ExecutionContext& context, const AttentionBackward& call) {
             .k = qkv + C,
             .v = qkv + 2 * C,
             .gate = call.gate.as<Accumulator<T>>(),
+            .out = call.out.as<T>(),
             .log_sum_exp = call.log_sum_exp.as<Accumulator<T>>(),
             .dout = call.dout.as<T>(),
             .dq = dqkv,

@@ -36,10 +36,11 @@ absl::Status Run(ExecutionContext& context, const AttentionForward& call);
 
 struct AttentionBackward {
   AttentionDims dims;
-  TensorView qkv, gate, log_sum_exp;  // as in forward
-  TensorView dout;                    // (B·T, H·D)
-  TensorView dqkv;                    // (B·T, 3·H·D), overwritten
-  TensorView dgate;                   // as gate, overwritten; null when gate_site is kNone
+  TensorView qkv, gate;         // as in forward
+  TensorView out, log_sum_exp;  // as forward left them
+  TensorView dout;              // (B·T, H·D)
+  TensorView dqkv;              // (B·T, 3·H·D), overwritten
+  TensorView dgate;             // as gate, overwritten; null when gate_site is kNone
   GateSite gate_site = GateSite::kNone;
   bool gate_per_channel = false;
   ClippedSoftmax clip = {};

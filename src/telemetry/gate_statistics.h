@@ -1,4 +1,4 @@
-// Gathers what gates do. Sums are kept in whole numbers (units of 2^-48), so a record does not
+// Gathers what gates do. Sums are kept in whole numbers (ops/gate_sums.h), so a record does not
 // depend on the order of rows, on micro-batches, threads or ranks: the same gates give the same
 // bits.
 //
@@ -9,6 +9,7 @@
 //   contents.gates = gates.Statistics();
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -17,11 +18,9 @@
 #include "absl/status/status.h"
 #include "checkpoint/gate_record.h"
 #include "comm/communicator.h"
+#include "ops/gate_sums.h"
 
 namespace sluice {
-
-// Rows of this class are left out (padding).
-inline constexpr uint8_t kUncountedToken = 255;
 
 class GateAccumulator {
  public:
@@ -34,6 +33,12 @@ class GateAccumulator {
   // outside of [0, 1] are counted as rejected and nothing else.
   void Add(int64_t layer, const float* gates, int64_t row_stride, int64_t gates_per_head,
            std::span<const uint8_t> token_class);
+
+  // What was summed elsewhere since the last of these, as ops/gate_sums.h has it: of all layers,
+  // (layers, heads, classes, kGateSums) and (layers, heads, classes, 2). totals: rejected gates,
+  // and beside them what the last batch added.
+  void AddSums(std::span<const int64_t> sums, std::span<const int64_t> extremes,
+               std::span<const int64_t> totals);
 
   // Mean over what the last batch added; -1 when that was nothing.
   double BatchMean() const;
@@ -52,11 +57,10 @@ class GateAccumulator {
   const int64_t layers_;
   const int64_t heads_;
   const std::vector<std::string> token_classes_;  // without "all"
-  std::vector<int64_t> sums_;      // (layers, heads, classes, kSums), then rejected and batches
+  std::vector<int64_t> sums_;      // (layers, heads, classes, kGateSums), then rejected and batches
   std::vector<int64_t> extremes_;  // (layers, heads, classes, 2): bits of the largest value, and
                                    // minus those of the smallest
-  double batch_sum_ = 0;
-  int64_t batch_count_ = 0;
+  std::array<int64_t, kGateTotals> batch_{};  // totals of the last batch
   bool merged_ = false;
 };
 

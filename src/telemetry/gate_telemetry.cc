@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/check.h"
 #include "core/log.h"
+#include "core/status.h"
 #include "data/vocabulary_file.h"
 
 namespace sluice {
@@ -36,12 +37,24 @@ GateTelemetry::GateTelemetry(const RunConfig& config, const TokenizerIdentity& t
     register_class_ = static_cast<uint8_t>(names.size());
     names.emplace_back("register");
   }
+  layers_ = config.model.num_hidden_layers;
   heads_ = config.model.num_attention_heads;
-  accumulator_ =
-      std::make_unique<GateAccumulator>(config.model.num_hidden_layers, heads_, std::move(names));
+  class_count_ = std::ssize(names);
+  accumulator_ = std::make_unique<GateAccumulator>(layers_, heads_, std::move(names));
 }
 
-void GateTelemetry::BeginBatch(const Batch& batch) {
+void GateTelemetry::Plan(Arena& arena, Device& device, int64_t most_sequences, int64_t length) {
+  if (!enabled() || !device.is_cuda()) return;
+  on_device_ = std::make_unique<DeviceGateSums>(
+      arena, device, DeviceGateSums::Sizes{layers_, heads_, class_count_},
+      most_sequences * (registers_ + length));
+}
+
+absl::Status GateTelemetry::Start() {
+  return on_device_ == nullptr ? absl::OkStatus() : on_device_->Clear();
+}
+
+absl::Status GateTelemetry::BeginBatch(const Batch& batch) {
   CHECK(enabled());
   classes_->Classify(batch, class_of_token_);
   class_of_row_.clear();
@@ -51,6 +64,18 @@ void GateTelemetry::BeginBatch(const Batch& batch) {
     class_of_row_.insert(class_of_row_.end(), sequence, sequence + batch.T);
   }
   accumulator_->BeginBatch();
+  if (on_device_ == nullptr) return absl::OkStatus();
+  uncollected_ = true;
+  return on_device_->BeginBatch(class_of_row_);
+}
+
+absl::StatusOr<bool> GateTelemetry::ObserveInPlace(ExecutionContext& context, int layer,
+                                                   absl::string_view tensor,
+                                                   const TensorView& view) {
+  if (on_device_ == nullptr || tensor != observed::kGate) return false;
+  CHECK_EQ(view.rows(), static_cast<int64_t>(class_of_row_.size()));
+  RETURN_IF_ERROR(on_device_->Add(context, layer, view));
+  return true;
 }
 
 void GateTelemetry::Observe(int layer, absl::string_view tensor, const TensorView& view) {
@@ -60,8 +85,16 @@ void GateTelemetry::Observe(int layer, absl::string_view tensor, const TensorVie
                     class_of_row_);
 }
 
+absl::Status GateTelemetry::Collect() {
+  if (on_device_ == nullptr || !uncollected_) return absl::OkStatus();
+  uncollected_ = false;
+  return on_device_->MoveTo(*accumulator_);
+}
+
 absl::Status GateTelemetry::Merge(Communicator& communicator) {
-  return enabled() ? accumulator_->Merge(communicator) : absl::OkStatus();
+  if (!enabled()) return absl::OkStatus();
+  RETURN_IF_ERROR(communicator.Agree(Collect()));
+  return accumulator_->Merge(communicator);
 }
 
 GateStatistics GateTelemetry::statistics() const {

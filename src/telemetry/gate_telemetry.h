@@ -3,8 +3,10 @@
 //
 //   GateTelemetry gates(config, source->tokenizer(), source->manifest());
 //   if (gates.enabled() && step % config.telemetry.gate_statistics_every == 0) {
-//     gates.BeginBatch(batch);  // then forward with &gates as its observer
+//     RETURN_IF_ERROR(gates.BeginBatch(batch));  // then forward with &gates as its observer
 //   }
+//
+// On a GPU sums are made and kept there (device_gate_sums.h); Collect brings them over.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +20,7 @@
 #include "data/batch.h"
 #include "data/manifest.h"
 #include "model/observer.h"
+#include "telemetry/device_gate_sums.h"
 #include "telemetry/gate_statistics.h"
 #include "telemetry/token_classes.h"
 
@@ -32,12 +35,22 @@ class GateTelemetry : public Observer {
   // Whether the model has gates and the configuration wants to know of them.
   bool enabled() const { return accumulator_ != nullptr; }
 
+  // Where the model is on a GPU, before its arena is made: memory there, for batches of so many
+  // tokens. Start behind it, and before the first batch.
+  void Plan(Arena& arena, Device& device, int64_t most_sequences, int64_t length);
+  absl::Status Start();
+
   // Before the forward pass that is observed, with its batch.
-  void BeginBatch(const Batch& batch);
+  absl::Status BeginBatch(const Batch& batch);
   bool Wants(absl::string_view tensor) const override { return tensor == observed::kGate; }
+  absl::StatusOr<bool> ObserveInPlace(ExecutionContext& context, int layer,
+                                      absl::string_view tensor, const TensorView& view) override;
   void Observe(int layer, absl::string_view tensor, const TensorView& view) override;
 
-  // Of the last batch on this rank; negative when there was none.
+  // What a GPU has summed since the last time comes over; waits for it. Nothing where there is
+  // nothing new.
+  absl::Status Collect();
+  // Of the last batch on this rank, as collected; negative when there was none.
   double last_mean() const { return enabled() ? accumulator_->BatchMean() : -1; }
 
   // Adds up all ranks, on every rank; collective. Then statistics, then Reset.
@@ -48,7 +61,9 @@ class GateTelemetry : public Observer {
  private:
   std::unique_ptr<GateAccumulator> accumulator_;  // null: not enabled
   std::unique_ptr<TokenClasses> classes_;
-  int64_t heads_ = 0, registers_ = 0;
+  std::unique_ptr<DeviceGateSums> on_device_;  // null: gates are on the host
+  bool uncollected_ = false;
+  int64_t layers_ = 0, heads_ = 0, registers_ = 0, class_count_ = 0;
   uint8_t register_class_ = 0;           // with registers: behind the classes of tokens
   std::vector<uint8_t> class_of_token_;  // (B·T) of the batch
   std::vector<uint8_t> class_of_row_;    // (B·(R + T)): what the model's rows are

@@ -90,6 +90,7 @@ absl::Status Backward(ExecutionContext& context, const AttentionDims& dims, cons
       ops::Run(context, ops::AttentionBackward{.dims = dims,
                                                .qkv = *buffers.qkv,
                                                .gate = gated ? *buffers.gate : TensorView(),
+                                               .out = *buffers.out,
                                                .log_sum_exp = *buffers.log_sum_exp,
                                                .dout = *buffers.dout,
                                                .dqkv = *buffers.dqkv,

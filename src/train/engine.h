@@ -92,6 +92,7 @@ class Engine {
   Device& device() const { return *device_; }
   const ops::AttentionChoice& attention() const { return attention_; }
   const Arena& arena() const { return arena_; }
+  Arena& arena() { return arena_; }  // for what others keep beside the model: before Allocate
   const ParameterStore& parameters() const { return parameters_; }
   LanguageModel& model() { return *model_; }
   AdamWOptimizer& optimizer() { return *optimizer_; }

@@ -73,6 +73,9 @@ absl::Status Trainer::PlanEngine() {
                                             .device = config_.runtime.device,
                                             .local_rank = comm_.local_rank(),
                                             .attention_kernel = config_.runtime.attention_kernel}));
+  gates_ =
+      std::make_unique<GateTelemetry>(config_, train_data_->tokenizer(), train_data_->manifest());
+  gates_->Plan(engine_->arena(), engine_->device(), micro_batch, config_.data.sequence_length);
   return absl::OkStatus();
 }
 
@@ -90,6 +93,7 @@ std::string Trainer::Describe() const {
 
 absl::Status Trainer::Prepare() {
   RETURN_IF_ERROR(comm_.Agree(engine_->Allocate()));
+  RETURN_IF_ERROR(comm_.Agree(gates_->Start()));
   RETURN_IF_ERROR(comm_.Agree(Resume()));
   RETURN_IF_ERROR(comm_.Agree(comm_.rank() == 0 ? OpenFolder() : absl::OkStatus()));
   const TensorView gradient = engine_->parameters().flat_gradient();  // memory of the device
@@ -118,8 +122,6 @@ absl::Status Trainer::OpenFolder() {
 }
 
 absl::Status Trainer::Resume() {
-  gates_ =
-      std::make_unique<GateTelemetry>(config_, train_data_->tokenizer(), train_data_->manifest());
   ASSIGN_OR_RETURN(const std::string from,
                    FindCheckpointToResume(options_.resume, folder_.checkpoints()));
   if (from.empty()) return absl::OkStatus();
@@ -232,7 +234,7 @@ absl::Status Trainer::RunMicroBatches() {
 
 absl::Status Trainer::ForwardBackward(const Batch& batch, bool last) {
   const bool look = gates_->enabled() && state_.step % config_.telemetry.gate_statistics_every == 0;
-  if (look) gates_->BeginBatch(batch);
+  if (look) RETURN_IF_ERROR(gates_->BeginBatch(batch));
   LanguageModel::GradientReady ready;
   if (last) {
     ready = [this](int64_t begin, int64_t end) { return buckets_->MarkReady(begin, end); };
@@ -324,6 +326,7 @@ absl::Status Trainer::Record() {
   const bool report =
       state_.step % config_.training.log_every == 0 || state_.step == config_.training.steps;
   if (!report) return absl::OkStatus();
+  RETURN_IF_ERROR(comm_.Agree(gates_->Collect()));
   const auto now = std::chrono::steady_clock::now();
   const double seconds = std::chrono::duration<double>(now - report_time_).count();
   const auto steps = static_cast<double>(state_.step - report_step_);

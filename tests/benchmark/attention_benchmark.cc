@@ -172,6 +172,7 @@ struct Problem {
                 .k = qkv.data() + width,
                 .v = qkv.data() + 2 * width,
                 .gate = nullptr,
+                .out = out.data(),
                 .log_sum_exp = log_sum_exp.data(),
                 .dout = dout.data(),
                 .dq = dqkv.data(),

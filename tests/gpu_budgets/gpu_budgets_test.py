@@ -109,7 +109,7 @@ Written by `tests/gpu_budgets/gpu_budgets_test.py --write` from what ptxas of CU
 (label `cuda`). The budgets are in `tests/gpu_budgets/budgets.txt`. No GPU was asked, and no time follows from these numbers alone.
 
 - Registers are of a thread, spills and shared memory in bytes of a block. Two values are sm_80 / sm_90; a range is over the instantiations.
-- Spills have to be 0 in attention on tensor cores: its sums live in registers, and a spill is traffic in the tile loop.
+- Spills have to be 0 in attention: its sums live in registers, and a spill is traffic in the tile loop.
 - Blocks are what a multiprocessor can hold at once, computed from the other columns: 65536 registers, given to a warp by 256 and to warps by 4; shared
   memory of {shared}, of which 1 KiB a block is the system's; 2048 threads; 32 blocks.
 """

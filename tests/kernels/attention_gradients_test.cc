@@ -106,6 +106,7 @@ Gradients Backward(const Layer& layer, const std::vector<double>& dout) {
                                 .k = layer.k.data(),
                                 .v = layer.v.data(),
                                 .gate = gated ? a.gate.data() : nullptr,
+                                .out = a.out.data(),
                                 .log_sum_exp = a.log_sum_exp.data(),
                                 .dout = dout.data(),
                                 .dq = g.q.data(),

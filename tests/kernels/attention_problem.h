@@ -278,6 +278,7 @@ class AttentionRun {
         .k = k_.data(),
         .v = v_.data(),
         .gate = GatePointer(),
+        .out = out_.data(),
         .log_sum_exp = log_sum_exp_.data(),
         .dout = dout_.data(),
         .dq = dq_.data(),

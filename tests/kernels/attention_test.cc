@@ -184,6 +184,49 @@ TEST(AttentionTest, AShutGatePassesNothingButItsOwnGradient) {
   }
 }
 
+// Where all keys of a head are the same, probabilities are equal and dq = scale · k Σ_j ds[i, j] is
+// nothing: what is left of it is the error of D_i and the roundings of ds. Operands of 16 bits are
+// rounded to them, out too, of which D_i is made.
+template <typename T>
+void ExpectNoGradientThroughEqualKeys(GateSite site) {
+  const AttentionProblem problem = {.B = 2, .T = 75, .H = 2, .D = 48, .site = site};
+  const int64_t C = problem.H * problem.D;
+  AttentionInputs inputs = AttentionInputs::Make<T>(problem, 970);
+  for (size_t i = 0; i < inputs.k.size(); ++i) inputs.k[i] = inputs.k[i % C];
+  const auto results = RunAttention<T>(problem, inputs);
+  const double rounding = testing::OperandRounding<T>() + testing::Roundings(200);
+  for (int64_t n = 0; n < problem.tokens(); ++n) {
+    for (int64_t h = 0; h < problem.H; ++h) {
+      const double* dout = &inputs.dout[n * C + h * problem.D];
+      double spread = 0, sum = 0;  // Σ_j p |dp|, Σ_d |dout out|
+      for (int64_t j = n / problem.T * problem.T; j < (n / problem.T + 1) * problem.T; ++j) {
+        double product = 0;
+        for (int64_t d = 0; d < problem.D; ++d) {
+          product += dout[d] * inputs.v[j * C + h * problem.D + d];
+        }
+        spread += std::abs(product) / static_cast<double>(problem.T);
+      }
+      for (int64_t d = 0; d < problem.D; ++d) {
+        sum += std::abs(dout[d] * static_cast<double>(results.out[n * C + h * problem.D + d]));
+      }
+      // Twice the sum: p̃, of which out is made, is an operand as well. |dp - D| <= |dp| + |D|.
+      const double bound = rounding * (2 * sum + spread + sum) * inputs.scale;
+      for (int64_t d = 0; d < problem.D; ++d) {
+        const double k = std::abs(inputs.k[h * problem.D + d]);
+        const double dq = static_cast<double>(results.dq[n * C + h * problem.D + d]);
+        ASSERT_LE(std::abs(dq), k * bound + 1e-30) << "site " << static_cast<int>(site) << " " << n;
+      }
+    }
+  }
+}
+
+TEST(AttentionTest, GradientsOfARowsScoresCancel) {
+  for (const GateSite site : kSites) {
+    ExpectNoGradientThroughEqualKeys<float>(site);
+    ExpectNoGradientThroughEqualKeys<bf16>(site);
+  }
+}
+
 TEST(AttentionTest, ForwardWithoutSavingLogSumExp) {
   const int64_t T = 9, H = 2, D = 8, count = T * H * D;
   const auto q = testing::OnBackend(testing::Cast<float>(testing::RandomValues(count, 1)));

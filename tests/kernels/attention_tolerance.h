@@ -166,26 +166,44 @@ void ExpectSinksClose(const AttentionProblem& problem, const AttentionInputs& in
           kept, "max|dout| · Σ p of the sink · (error of p + sum over B·T)"));
 }
 
+// Error of D_i. On CUDA ⟨dout_i, out_i⟩ unless the softmax is clipped: the errors of out, its
+// rounding to storage and the sum over D, relative to Σ|dout out| <= max Σ|dout v|. Else Σ_j p dp,
+// with gated values or gradients as operands of ⟨dout, v⟩.
+template <typename T>
+double MeanGradientError(const AttentionProblem& problem, const AttentionMagnitudes& m) {
+  const double t = static_cast<double>(problem.T), d = static_cast<double>(problem.D);
+  if (!kOnCuda || problem.clip.enabled()) {
+    return m.dot * (m.probability + Roundings(d + 4) + Roundings(t + 4) + m.operand);
+  }
+  return m.dot * (m.probability + Roundings(t + 6) + 2 * m.operand + UnitRoundoff<T>() +
+                  Roundings(d + 2)) +
+         d * m.dout * (m.v * m.underflow + UnderflowError<T>());
+}
+
 template <typename T>
 void ExpectGateGradientClose(const AttentionProblem& problem, const AttentionMagnitudes& m,
-                             double difference, const AttentionResults<T>& actual,
+                             const AttentionResults<T>& actual,
                              const AttentionResults<double>& expected) {
   const std::string name = problem.Name() + StorageName<T>();
   const double t = static_cast<double>(problem.T), d = static_cast<double>(problem.D);
   const double kept = UnitRoundoff<float>();
   const double weighting = m.probability + Roundings(t + 6) + 2 * m.operand;
   const double dvalues = m.dout * (m.kept * m.column * weighting + m.underflow);
+  // Relative to Σ p̃ ⟨dout, v⟩, which is summed in float.
+  const double summed = m.probability + Roundings(d + 4) + Roundings(t + 4);
   if (problem.site == GateSite::kQuery && problem.per_channel) {
     ExpectClose(name + "dgate", actual.dgate, expected.dgate,
                 AttentionBound(m.dout * m.v * (m.kept * weighting + m.underflow), kept,
                                "max|dout| · max|v| · (error of p + sum over T)"));
   } else if (problem.site == GateSite::kQuery) {
-    ExpectClose(name + "dgate", actual.dgate, expected.dgate,
-                AttentionBound(difference, kept, "max Σ|dout v| · (error of p + sums over D, T)"));
+    ExpectClose(
+        name + "dgate", actual.dgate, expected.dgate,
+        AttentionBound(m.dot * summed, kept, "max Σ|dout v| · (error of p + sums over D, T)"));
   } else if (problem.site == GateSite::kKey && problem.per_channel) {
     ExpectClose(name + "dgate", actual.dgate, expected.dgate,
                 AttentionBound(m.v * dvalues, kept, "max|v| · error of dv"));
   } else if (problem.site == GateSite::kKey) {
+    // Of dw = p̃ᵀ dout, or, in CUDA's widest tiles, of the same ⟨dout, v⟩ as at the query site.
     ExpectClose(name + "dgate", actual.dgate, expected.dgate,
                 AttentionBound(d * m.v * (dvalues + m.dout * m.kept * m.column * Roundings(d + 2)),
                                kept, "D · max|v| · (error of dv + sum over D)"));
@@ -202,10 +220,10 @@ void ExpectAttentionClose(const AttentionProblem& problem, const AttentionInputs
                                             stored_between * OperandRounding<T>());
   m.underflow = UnderflowError<T>() * static_cast<double>(problem.tokens() + 1);
   const double t = static_cast<double>(problem.T), d = static_cast<double>(problem.D);
-  // Error of ⟨dout, v⟩ - Σ p ⟨dout, v⟩, the factor beside p in the gradient of the scores. Gated
-  // values or gradients are operands of ⟨dout, v⟩ and so of its mean.
+  // Error of dp - D_i, the factor beside p in the gradient of the scores, and of p. Gated values or
+  // gradients are operands of dp.
   const double difference =
-      m.dot * (3 * m.probability + 2 * Roundings(d + 4) + Roundings(t + 4) + 2 * m.operand);
+      m.dot * (2 * m.probability + Roundings(d + 4) + m.operand) + MeanGradientError<T>(problem, m);
   // The gradient of a score, at most 2 · dot · p, is an operand itself.
   const double gradient = difference + 2 * m.dot * (Roundings(t + 4) + m.operand);
   // Relative to Σ p · values: p and its sum, and the two operands of the product.
@@ -224,7 +242,7 @@ void ExpectAttentionClose(const AttentionProblem& problem, const AttentionInputs
   ExpectClose(name + "dv", actual.dv, expected.dv,
               AttentionBound(m.dout * (m.kept * m.column * weighting + m.underflow) + tiny, stored,
                              "max|dout| · column sum · (error of p + sum over T)"));
-  ExpectGateGradientClose(problem, m, difference, actual, expected);
+  ExpectGateGradientClose(problem, m, actual, expected);
   ExpectSinksClose(problem, inputs, m, difference, actual, expected);
   std::vector<double> actual_sums, expected_sums;  // where finite; -infinity must be where expected
   for (size_t i = 0; i < expected.log_sum_exp.size(); ++i) {

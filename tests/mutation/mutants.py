@@ -21,6 +21,8 @@ class Mutant:
 LENGTHS = ("kernels.attention_test.cuda", "AttentionTest.EverySequenceLengthAroundTheTiles")
 DROPOUT = ("kernels.attention_test.cuda", "AttentionTest.EveryGateWithAndWithoutDropout")
 MASKS = ("kernels.attention_masks_test.cuda", "AttentionMasksTest.EveryCombination")
+WIDTHS = ("kernels.attention_test.cuda", "AttentionTest.EveryHeadSizeAroundTheVectors")
+PADDING = ("kernels.attention_masks_test.cuda", "AttentionMasksTest.NaNInPaddingStaysThere")
 GATES = ("kernels.attention_gate_test.cuda", "AttentionGateTest.EveryShapeAroundTheTiles")
 # Right values, at a price: tests/gpu_budgets/profile_test.py has to say these words.
 CONFLICTS = ("gpu_profile", "wavefronts of shared memory in loops")
@@ -37,7 +39,7 @@ MUTANTS = (
     Mutant("wrong swizzle", "tensor_core.cuh",
            "return (address ^ ((further & kMask) << 4))",
            "return (address + ((further & kMask) << 4))", FORWARD, *LENGTHS),
-    Mutant("missing barrier of the tile loop", "attention_tile.cuh",
+    Mutant("missing barrier of the tile loop", "attention_passing.cuh",
            "__syncthreads();  // this stage is there, and everyone is done with the other",
            "", FORWARD, *LENGTHS),
     Mutant("tail off by one", "attention_tile.cuh",
@@ -46,7 +48,7 @@ MUTANTS = (
     Mutant("no wait for cp.async", "tensor_core.cuh",
            'asm volatile("cp.async.wait_group 0;\\n"',
            'asm volatile("cp.async.wait_group 1;\\n"', FORWARD, *LENGTHS),
-    Mutant("wrong stage", "attention_tile.cuh",
+    Mutant("wrong stage", "attention_passing.cuh",
            "if (following < end) issue(following, stage ^ 1);",
            "if (following < end) issue(following, stage);", QUERIES, *LENGTHS),
     Mutant("no rescaling of the online softmax", "attention_forward.cuh",
@@ -62,11 +64,20 @@ MUTANTS = (
            "          sum *= gate;\n",
            "\n", KEYS, *LENGTHS),
     Mutant("no gate of the query in dk", "attention_backward_keys.cuh",
-           "probability * (query_gate * pair.gradient - shared.means[stage][column]);",
-           "probability * (pair.gradient - shared.means[stage][column]);", KEYS, *LENGTHS),
+           "probability * (query_gate * pair.gradient - passing.means[stage][column]);",
+           "probability * (pair.gradient - passing.means[stage][column]);", KEYS, *LENGTHS),
     Mutant("no scale in dk", "attention_backward_keys.cuh",
            "    sums.ScaleRows(problem.scale, problem.scale);\n",
            "\n", KEYS, *LENGTHS),
+    Mutant("a lane's part of D_i for all of it", "attention_backward_queries.cuh",
+           "  return SumOfRow(sum);\n",
+           "  return sum;\n", QUERIES, *LENGTHS),
+    Mutant("D_i in padding", "attention_backward_queries.cuh",
+           "i < mask.length() && !problem.clipped",
+           "i < problem.T_ && !problem.clipped", QUERIES, *PADDING),
+    Mutant("both parts of wide tiles write the first columns", "attention_tile.cuh",
+           "return {rows + first, stride,",
+           "return {rows, stride,", ("attention_forward_float",), *WIDTHS),
     Mutant("gate reads beyond the last token", "attention_gate.cu",
            "args.source + min(n + t, args.N - 1) * args.source_stride;",
            "args.source + (n + t) * args.source_stride;", ("attention_gate",), *GATES),

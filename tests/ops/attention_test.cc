@@ -120,6 +120,7 @@ class CheckedAttention {
     return {.dims = Dims(),
             .qkv = *qkv_,
             .gate = If(Gated(), gate_),
+            .out = *out_,
             .log_sum_exp = *log_sum_exp_,
             .dout = *dout_,
             .dqkv = *dqkv_,

@@ -28,6 +28,8 @@ class GateTelemetryTest : public ::testing::Test {
     batch_.lengths = {7, 6};
   }
 
+  const std::unique_ptr<Device> device_ = Device::OpenCpu();
+  ExecutionContext context_{*device_};
   TemporaryFolder folder_;
   Manifest manifest_;
   RunConfig config_;
@@ -80,7 +82,7 @@ TEST_F(GateTelemetryTest, ObservesGatesByTokenClass) {
   std::vector<float> values(14, 0.5f);
   values[0] = 0.125f;  // [CLS]
   values[6] = 1.0f;    // padding
-  gates.BeginBatch(batch_);
+  ASSERT_TRUE(gates.BeginBatch(batch_).ok());
   gates.Observe(0, "something else", TensorView::Of(values.data(), Shape{14, 1}));
   gates.Observe(0, "gate", TensorView::Of(values.data(), Shape{14, 1}));
   EXPECT_EQ(gates.last_mean(), (0.125 + 11 * 0.5) / 12);
@@ -98,7 +100,7 @@ TEST_F(GateTelemetryTest, WithoutAVocabularyAllAreWords) {
   manifest_.vocabulary_files = {"nothing.txt"};
   GateTelemetry gates(config_, manifest_.tokenizer, &manifest_);
   std::vector<float> values(14, 0.5f);
-  gates.BeginBatch(batch_);
+  ASSERT_TRUE(gates.BeginBatch(batch_).ok());
   gates.Observe(0, "gate", TensorView::Of(values.data(), Shape{14, 1}));
   const GateStatistics statistics = gates.statistics();
   const auto word = std::ranges::find(statistics.token_classes, "word");

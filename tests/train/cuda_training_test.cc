@@ -17,7 +17,7 @@ using testing::TrainingRun;
 
 // What a run reported, step by step.
 struct Course {
-  std::vector<double> losses;
+  std::vector<double> losses, gate_means;
   double largest_norm = 0;  // of the gradient, L2
   int64_t skipped = 0;      // updates
 };
@@ -45,6 +45,7 @@ class CudaTrainingTest : public TrainingRun {
         const absl::Status status = (*trainer)->Step();
         ASSERT_TRUE(status.ok()) << status;
         course.losses.push_back((*trainer)->last_report().loss);
+        course.gate_means.push_back((*trainer)->last_report().gate_mean);
         course.largest_norm =
             std::max(course.largest_norm, (*trainer)->last_report().gradient_norm);
         course.skipped = (*trainer)->last_report().skipped_updates;
@@ -82,6 +83,16 @@ class CudaTrainingTest : public TrainingRun {
     return farthest;
   }
 
+  // As above, of a gate's logit; the slope of a sigmoid is at most ¼.
+  static void ExpectSameGates(const std::string& name, const Course& cuda, const Course& cpu,
+                              const RunConfig& config) {
+    const double share = 76 * testing::UnitRoundoff<float>();
+    const double update = share * cpu.largest_norm * config.optimizer.learning_rate;
+    testing::ExpectClose(name, cuda.gate_means, cpu.gate_means,
+                         {.absolute = (share + static_cast<double>(cpu.losses.size()) * update) / 4,
+                          .derivation = "¼ · (76 u of a logit + what the updates add)"});
+  }
+
   // bf16: each side may be as far from the fp32 run as rounding to bf16 takes the CPU's.
   static void ExpectAsFarAs(const std::string& name, const Course& cuda, const Course& cpu,
                             const Course& fp32) {
@@ -106,7 +117,11 @@ class CudaTrainingTest : public TrainingRun {
     const Course fp32 = TrainOn("cpu", config, name + "_cpu_fp32");
     ASSERT_EQ(fp32.losses.size(), 20u);
     EXPECT_NE(fp32.losses.front(), fp32.losses.back());
-    ExpectSameCourse(name + " fp32", TrainOn("cuda", config, name + "_cuda_fp32"), fp32, config);
+    const Course cuda = TrainOn("cuda", config, name + "_cuda_fp32");
+    ExpectSameCourse(name + " fp32", cuda, fp32, config);
+    if (config.model.attention.variant == "gated") {
+      ExpectSameGates(name + " fp32 gates", cuda, fp32, config);
+    }
     config.training.precision = "bf16";
     const std::vector<Course> bf16 = {TrainOn("cuda", config, name + "_cuda_bf16"),
                                       TrainOn("cpu", config, name + "_cpu_bf16")};
@@ -209,8 +224,8 @@ TEST_F(CudaTrainingTest, CheckpointsCrossDevices) {
       const std::string run = name + "_" + first;
       ASSERT_TRUE(TrainToTheEnd(first, half, run).ok());
       const Course rest = TrainOn(second, config, run);
-      const Course expected = {{straight.losses.begin() + 3, straight.losses.end()},
-                               straight.largest_norm};
+      const Course expected = {
+          {straight.losses.begin() + 3, straight.losses.end()}, {}, straight.largest_norm};
       if (std::string(precision) == "fp32") {
         ExpectSameCourse(run, rest, expected, config);
       } else {
