@@ -28,8 +28,6 @@ class GateTelemetryTest : public ::testing::Test {
     batch_.lengths = {7, 6};
   }
 
-  const std::unique_ptr<Device> device_ = Device::OpenCpu();
-  ExecutionContext context_{*device_};
   TemporaryFolder folder_;
   Manifest manifest_;
   RunConfig config_;
