@@ -45,8 +45,8 @@ absl::StatusOr<DType> ParsePrecision(const std::string& precision);
 
 class Engine {
  public:
-  // Opens the device and plans. config.model.vocab_size must be known. UsageError for fp16 on a CPU,
-  // and where options.attention_kernel cannot be.
+  // Opens the device and plans. config.model.vocab_size must be known. UsageError for fp16 on a
+  // CPU, and where options.attention_kernel cannot be.
   static absl::StatusOr<std::unique_ptr<Engine>> Create(const RunConfig& config,
                                                         const EngineOptions& options);
 
