@@ -56,6 +56,10 @@ absl::Status CheckSameRun(const std::string& folder, const CheckpointState& stat
                    LoadRunConfig(folder + "/config.yaml", {}, ConfigUse::kInspection));
   std::string differences;
   for (const KeyDifference& difference : ConfigDifference(saved, config)) {
+    if (difference.key == "training.precision") {
+      LogWarning(absl::StrCat("the run goes on in another precision: ", difference.key, " was ",
+                              difference.a, ", is ", difference.b));
+    }
     if (MayChange(difference.key)) continue;
     if (state.imported_from.has_value() && !ImportKnows(difference.key)) continue;
     absl::StrAppend(&differences, differences.empty() ? "" : "; ", difference.key, " was ",

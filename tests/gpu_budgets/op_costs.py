@@ -30,8 +30,8 @@ FLOORS = {
         lambda s: 4 * 2 * attention_pairs(s) + 4 * s["B"] * s["T"] * s["H"] + gated(s),
         "q, k, v, out: 8 BTHD; log-sum-exp 4 BTH; gate 4 BTH"),
     "attention_backward": (
-        lambda s: 7 * 2 * attention_pairs(s) + 4 * s["B"] * s["T"] * s["H"] + 2 * gated(s),
-        "q, k, v, dout, dq, dk, dv: 14 BTHD; log-sum-exp 4 BTH; gate, dgate 8 BTH"),
+        lambda s: 8 * 2 * attention_pairs(s) + 4 * s["B"] * s["T"] * s["H"] + 2 * gated(s),
+        "q, k, v, out, dout, dq, dk, dv: 16 BTHD; log-sum-exp 4 BTH; gate, dgate 8 BTH"),
     "attention_gate_forward": (
         lambda s: 2 * rows(s) + 2 * s["H"] * s["C"] + 4 * s["N"] * s["H"],
         "source 2 NC; weight 2 HC; gate 4 NH"),
@@ -61,6 +61,8 @@ FLOORS = {
     "add": (lambda s: 6 * s["count"], "x; y, added to: 6 a value"),
     "activation_forward": (lambda s: 4 * s["count"], "x, y: 4 a value"),
     "activation_backward": (lambda s: 6 * s["count"], "x, dy, dx: 6 a value"),
+    "activation_backward_bias": (
+        lambda s: 6 * s["N"] * s["outputs"] + 8 * s["outputs"], "x, dy, dx: 6 NM; the bias's gradient, added to, 8 M"),
     "dropout": (lambda s: 4 * rows(s), "x, y: 4 NC"),
     "row_gather": (lambda s: 4 * s["M"] * s["C"] + 4 * s["M"], "rows in, rows out: 4 MC; their numbers 4 M"),
     "row_scatter": (lambda s: 4 * s["M"] * s["C"] + 4 * s["M"], "the same"),
@@ -114,13 +116,15 @@ def step_calls(model, gates, s):
         calls.append((f"layer_norm_{direction}", 0 if bert else 1, {**inner, "stream_goes_on": False}))
         calls.append((f"layer_norm_{direction}", 1, {**alone, "N": tokens, "stream_goes_on": not bert}))
         calls.append((f"layer_norm_{direction}", 1 if bert else 0, {**alone, "N": s["M"]}))
-        calls.append((f"activation_{direction}", s["L"], {"count": tokens * s["I"]}))
         calls.append((f"activation_{direction}", 1 if bert else 0, {"count": s["M"] * s["C"]}))
         calls.append((f"embedding_{direction}", 1, embedding))
+    # relu is the product's epilogue; in backward both take the bias's gradient along.
+    calls.append(("activation_forward", s["L"] if bert else 0, {"count": tokens * s["I"]}))
+    calls.append(("activation_backward_bias", s["L"], {"N": tokens, "outputs": s["I"]}))
     calls.append(("dropout", 2 if bert else 0, {"N": tokens, "C": s["C"]}))
     calls += [("row_gather", 1, picked), ("row_scatter", 1, picked), ("cross_entropy", 1, {"M": s["M"], "V": s["V"]})]
     calls += [("sum_of_squares", 1, {"count": s["parameters"]}), ("adamw", 1, {"count": s["parameters"]})]
-    for outputs, times, count in ((3 * s["C"], s["L"], tokens), (s["C"], 2 * s["L"], tokens), (s["I"], s["L"], tokens),
+    for outputs, times, count in ((3 * s["C"], s["L"], tokens), (s["C"], 2 * s["L"], tokens),
                                   (s["C"], 1 if bert else 0, s["M"]), (s["V"], 1 if bert else 0, s["M"])):
         calls.append(("linear_bias", times, {"N": count, "outputs": outputs}))
     calls.append(("logits_bias", 1 if bert else 0, {"V": s["V"]}))

@@ -20,6 +20,7 @@
 #include "kernels/api/embedding.h"
 #include "kernels/api/layer_norm.h"
 #include "kernels/api/row_gather.h"
+#include "kernels/cuda/activation_bias.h"
 
 namespace sluice::gpu_budgets {
 namespace {
@@ -68,7 +69,8 @@ struct AttentionCase {
 // Q, K and V lie as one packed projection, as in the model.
 void ProfileAttention(const AttentionCase& c, json& entries) {
   const int64_t width = c.H * c.D;
-  const DeviceArray<bf16> qkv(c.T * 3 * width), out(c.T * width), dqkv(c.T * 3 * width);
+  const DeviceArray<bf16> qkv(c.T * 3 * width), out(c.T * width);
+  const DeviceArray<bf16> dout(c.T * width), dqkv(c.T * 3 * width);
   const DeviceArray<float> gate(c.T * c.H), dgate(c.T * c.H), log_sum_exp(c.T * c.H);
   const DeviceArray<int64_t> samples({7});
   const DeviceArray<char> workspace(cuda::AttentionBackwardWorkspaceBytes(1, c.T, c.H, c.D));
@@ -97,8 +99,9 @@ void ProfileAttention(const AttentionCase& c, json& entries) {
                                                 .k = qkv.get() + width,
                                                 .v = qkv.get() + 2 * width,
                                                 .gate = forward.gate,
+                                                .out = out.get(),
                                                 .log_sum_exp = log_sum_exp.get(),
-                                                .dout = out.get(),
+                                                .dout = dout.get(),
                                                 .dq = dqkv.get(),
                                                 .dk = dqkv.get() + width,
                                                 .dv = dqkv.get() + 2 * width,
@@ -349,6 +352,18 @@ void ProfileElementwise(json& entries) {
     entries.push_back(Entry(
         "activation_backward", with,
         cuda::ActivationBackward<bf16>({x.get(), dy.get(), y.get(), count, activation}, kStream)));
+    const DeviceArray<float> sums(C), workspace(N * C);
+    entries.push_back(Entry("activation_backward_bias",
+                            {{"N", N}, {"outputs", C}, {"activation", name}},
+                            cuda::ActivationBackwardBias<bf16>({.x = x.get(),
+                                                                .dx = y.get(),
+                                                                .sums = sums.get(),
+                                                                .N = N,
+                                                                .M = C,
+                                                                .activation = activation,
+                                                                .workspace = workspace.get(),
+                                                                .workspace_values = N * C},
+                                                               kStream)));
   }
   entries.push_back(Entry(
       "dropout", {{"N", N}, {"C", C}},

@@ -135,6 +135,8 @@ def extent(op, shape):
         return shape["M"] * shape["V"]
     if op.startswith("row_"):
         return shape["M"] * shape["C"]
+    if op == "activation_backward_bias":
+        return shape["N"] * shape["outputs"]
     return shape["count"] if "count" in shape else shape["N"] * shape.get("C", shape.get("outputs", 0))
 
 
