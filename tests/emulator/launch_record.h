@@ -13,7 +13,7 @@ struct LaunchRecord {
   std::string kernel;  // demangled, without parameters, template arguments and namespaces
   std::array<uint32_t, 3> grid, block;
   size_t dynamic_shared_bytes;
-  std::vector<uint8_t> arguments;  // of all parameters, one after the other
+  std::vector<uint8_t> arguments;  // of all parameters, one after the other; 0 where nothing reads
   bool operator==(const LaunchRecord&) const = default;
 };
 

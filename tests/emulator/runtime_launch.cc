@@ -122,15 +122,35 @@ std::string PlainName(const std::string& mangled) {
   return name;
 }
 
+// Which bytes of a kernel's parameters it reads: padding of structs is not among them. Where an
+// address is computed, all.
+std::vector<bool> BytesRead(const Kernel& kernel) {
+  std::vector<bool> read(kernel.parameter_bytes, false);
+  for (const Instruction& i : kernel.code) {
+    if (i.text.find("ld.param") == std::string::npos || i.offset >= kCallParameters) continue;
+    const auto base = std::find_if(
+        kernel.constants.begin(), kernel.constants.end(),
+        [&](const Constant& constant) { return constant.at == i.operands[i.elements]; });
+    if (base == kernel.constants.end()) return std::vector<bool>(kernel.parameter_bytes, true);
+    const size_t first = base->value + static_cast<s64>(i.offset);
+    std::fill_n(read.begin() + static_cast<std::ptrdiff_t>(first), i.elements * i.bytes, true);
+  }
+  return read;
+}
+
 void Record(const Kernel& kernel, const LaunchShape& shape, void** arguments) {
   const std::lock_guard lock(records_mutex);
   if (records == nullptr) return;
   LaunchRecord record = {PlainName(kernel.name), {}, {}, shape.dynamic_shared_bytes, {}};
   std::copy_n(std::begin(shape.grid), 3, record.grid.begin());
   std::copy_n(std::begin(shape.block), 3, record.block.begin());
+  const std::vector<bool> read = BytesRead(kernel);
   for (size_t i = 0; i < kernel.parameters.size(); ++i) {
     const auto* bytes = static_cast<const u8*>(arguments[i]);
-    record.arguments.insert(record.arguments.end(), bytes, bytes + kernel.parameters[i].bytes);
+    const Symbol& parameter = kernel.parameters[i];
+    for (u64 b = 0; b < parameter.bytes; ++b) {
+      record.arguments.push_back(read[parameter.at + b] ? bytes[b] : 0);
+    }
   }
   records->push_back(std::move(record));
 }

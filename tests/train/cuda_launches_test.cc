@@ -1,6 +1,7 @@
 // What keeps a step from being captured as a CUDA graph and launched again: what differs between
-// the launches of one step and the next. The table in docs/cuda.md has it all; a kernel that begins
-// to differ, or stops to, must be put there or taken out.
+// the launches of a step and those of the next that reads its batch from the same of the two places
+// (DeviceBatch). The table in docs/cuda.md has it all; a kernel that begins to differ, or stops to,
+// must be put there or taken out.
 #include <fstream>
 #include <map>
 #include <set>
@@ -102,9 +103,9 @@ TEST_F(CudaLaunchesTest, WhatDiffersIsDocumented) {
   const auto steps = Steps(Config(8));
   ASSERT_EQ(steps.size(), 6u);
   Differences differences;
-  for (size_t i = 0; i + 1 < steps.size(); ++i) {
+  for (size_t i = 0; i + 2 < steps.size(); ++i) {
     ASSERT_GT(steps[i].size(), 20u);
-    AddDifferences(steps[i], steps[i + 1], differences);
+    AddDifferences(steps[i], steps[i + 2], differences);
   }
   EXPECT_EQ(Rows(differences), DocumentedRows()) << "the table should be\n"
                                                  << absl::StrJoin(Rows(differences), "\n");
