@@ -40,7 +40,7 @@ double LossAfter(const std::string& config_file, int64_t steps) {
 // Guessing costs ln 65 = 4.17 nats, knowing how often each token occurs about 3.4; without looking
 // back at all the trigger queries alone, a quarter of all, would cost some 0.6 nats over the floor.
 TEST(BigramBackcopyTrainingTest, LearnsBigramsAndCopies) {
-  const double floor = ExactStatistics(BigramBackcopy::Get(), 64).loss_floor;
+  const double floor = ExactStatistics(BigramBackcopy::Synthetic(), 64).loss_floor;
   EXPECT_NEAR(floor, 1.70745, 1e-4);
   const double loss = LossAfter("configs/bigram_backcopy/small.yaml", 300);
   std::printf("loss %.4f after 300 updates, floor %.4f\n", loss, floor);
