@@ -141,7 +141,9 @@ namespace {
 HWY_EXPORT(RowFloat);
 HWY_EXPORT(RowBf16);
 
-constexpr int64_t kRowsPerRound = 512;
+// 64 KiB of outcomes. Many, since workers wait for each other behind each round, and rows of a
+// small vocabulary take no time.
+constexpr int64_t kRowsPerRound = 4096;
 
 }  // namespace
 

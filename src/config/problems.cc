@@ -5,8 +5,8 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "config/utf8.h"
 #include "core/error.h"
+#include "core/utf8.h"
 
 namespace sluice {
 

@@ -90,6 +90,8 @@ struct DataConfig {
   std::string train;              // manifest.yaml of the shards, or its folder; NVIDIA's files
   std::vector<std::string> validation;  // manifests; each gets its own perplexity
   int64_t validation_sequences = 512;   // generated, instead of `validation`
+  std::string table = "synthetic";      // bigram_backcopy: or a text, whose characters are counted
+  int64_t triggers = 3;                 // bigram_backcopy: the most frequent tokens
   int64_t sequence_length = 128;        // tokens a row
   std::string packing = "contiguous";   // contiguous (wastes nothing) or blocks_of_1000_rows (the
                                         // paper's: remainders dropped)
@@ -162,6 +164,11 @@ struct CheckpointConfig {
 struct TelemetryConfig {
   int64_t gate_statistics_every = 10;  // steps between two looks at the gates; 0: never
   bool tensorboard = true;             // event files beside metrics.jsonl
+  // The metrics of docs/bigram_backcopy.md, steps between two: early on, and behind
+  // bigram_backcopy_early_steps; 0: never.
+  int64_t bigram_backcopy_every_early = 0;
+  int64_t bigram_backcopy_early_steps = 0;
+  int64_t bigram_backcopy_every = 0;
 
   friend bool operator==(const TelemetryConfig&, const TelemetryConfig&) = default;
 };

@@ -146,6 +146,18 @@ void CheckData(const RunConfig& config, RuleBook* rules) {
                  {"training.evaluate_every", validation});
   rules->Require(validates || config.training.evaluation_batches == 0, "nothing to evaluate on",
                  {"training.evaluation_batches", validation});
+  const TelemetryConfig& telemetry = config.telemetry;
+  const bool looks =
+      telemetry.bigram_backcopy_every > 0 || telemetry.bigram_backcopy_every_early > 0;
+  rules->Require(validates || !looks, "nothing to measure sinks on",
+                 {"telemetry.bigram_backcopy_every", validation});
+  rules->Require(!looks || config.model.architecture == "bigram_backcopy",
+                 "sinks are measured in a model without biases",
+                 {"telemetry.bigram_backcopy_every", "model.architecture"});
+  rules->Require(
+      (telemetry.bigram_backcopy_every_early > 0) == (telemetry.bigram_backcopy_early_steps > 0),
+      "one without the other says nothing",
+      {"telemetry.bigram_backcopy_every_early", "telemetry.bigram_backcopy_early_steps"});
 }
 
 void CheckPrecision(const RunConfig& config, ConfigUse use, RuleBook* rules) {

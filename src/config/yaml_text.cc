@@ -13,9 +13,9 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "config/utf8.h"
 #include "core/error.h"
 #include "core/status.h"
+#include "core/utf8.h"
 #include "yaml-cpp/eventhandler.h"
 
 namespace sluice {

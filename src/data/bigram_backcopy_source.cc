@@ -1,11 +1,12 @@
 #include "data/bigram_backcopy_source.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/check.h"
 #include "core/error.h"
-#include "data/bigram_backcopy.h"
+#include "core/status.h"
 
 namespace sluice {
 namespace {
@@ -34,24 +35,27 @@ absl::StatusOr<std::unique_ptr<BigramBackcopySource>> BigramBackcopySource::Crea
     return UsageError("data.validation_sequences is negative", "",
                       absl::StrCat(settings.evaluation_sequences));
   }
-  return std::unique_ptr<BigramBackcopySource>(new BigramBackcopySource(settings));
+  ASSIGN_OR_RETURN(BigramBackcopy task, BigramBackcopy::Open(settings.table, settings.triggers));
+  return std::unique_ptr<BigramBackcopySource>(new BigramBackcopySource(settings, std::move(task)));
 }
 
-BigramBackcopySource::BigramBackcopySource(const BigramBackcopySettings& settings)
+BigramBackcopySource::BigramBackcopySource(const BigramBackcopySettings& settings,
+                                           BigramBackcopy task)
     : settings_(settings),
-      tokenizer_({.kind = name_,
-                  .vocabulary_size = BigramBackcopy::kVocabularySize,
-                  .vocabulary_sha256 = ""}),
+      task_(std::move(task)),
+      tokenizer_(
+          {.kind = name_, .vocabulary_size = task_.vocabulary_size(), .vocabulary_sha256 = ""}),
       key_(KeyOf(settings)),
       tokens_(static_cast<size_t>(settings.sequence_length + 1)) {}
 
 int64_t BigramBackcopySource::memory_bytes() const {
-  return static_cast<int64_t>(tokens_.size() * sizeof(int32_t) + sizeof(BigramBackcopy));
+  return static_cast<int64_t>(tokens_.size() * sizeof(int32_t)) + task_.memory_bytes();
 }
 
 std::string BigramBackcopySource::Summary() const {
-  const std::string what = absl::StrCat(" generated Bigram-Backcopy sequences of ",
-                                        settings_.sequence_length, " tokens");
+  const std::string what = absl::StrCat(
+      " generated Bigram-Backcopy sequences of ", settings_.sequence_length, " tokens",
+      settings_.table == "synthetic" ? "" : " by the characters of " + settings_.table);
   return settings_.evaluation_sequences > 0
              ? absl::StrCat(settings_.evaluation_sequences, what, ", always the same")
              : absl::StrCat("endless", what);
@@ -76,7 +80,7 @@ absl::Status BigramBackcopySource::Fill(int64_t first_sample, int64_t count, Bat
   batch->target_positions.resize(size);
   batch->sample_index.resize(static_cast<size_t>(count));
   for (int64_t b = 0; b < count; ++b) {
-    BigramBackcopy::Get().Generate(key_, first_sample + b, tokens_);
+    task_.Generate(key_, first_sample + b, tokens_);
     std::copy_n(tokens_.begin(), T, batch->tokens.begin() + b * T);
     std::copy_n(tokens_.begin() + 1, T, batch->targets.begin() + b * T);
     batch->sample_index[static_cast<size_t>(b)] = first_sample + b;

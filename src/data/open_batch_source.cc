@@ -57,7 +57,9 @@ absl::StatusOr<std::unique_ptr<BatchSource>> Open(const RunConfig& config, const
     return BigramBackcopySource::Create(
         {.sequence_length = data.sequence_length,
          .seed = purpose.seed,
-         .evaluation_sequences = purpose.evaluation ? data.validation_sequences : 0});
+         .evaluation_sequences = purpose.evaluation ? data.validation_sequences : 0,
+         .table = data.table,
+         .triggers = data.triggers});
   }
   return UsageError("unknown data.source", data.source,
                     "known: shards, nvidia_bert, bigram_backcopy");

@@ -182,8 +182,10 @@ absl::Status LanguageModel::Backward(ExecutionContext& context,
 }
 
 absl::StatusOr<TensorView> LanguageModel::Predict(ExecutionContext& context, const Batch& batch,
-                                                  const std::vector<int32_t>& positions) {
-  ASSIGN_OR_RETURN(const TensorView hidden, Encode(context, batch, ForwardOptions{}));
+                                                  const std::vector<int32_t>& positions,
+                                                  Observer* observer) {
+  ASSIGN_OR_RETURN(const TensorView hidden,
+                   Encode(context, batch, ForwardOptions{.observer = observer}));
   return head_->Logits(context, pass_, hidden, positions);
 }
 

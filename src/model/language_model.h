@@ -72,7 +72,8 @@ class LanguageModel {
   // Logits (positions, V) at the given b·T + t of a batch, fp32 (fp64 for the reference), in memory
   // of the device: prediction. At most max_predictions().
   absl::StatusOr<TensorView> Predict(ExecutionContext& context, const Batch& batch,
-                                     const std::vector<int32_t>& positions);
+                                     const std::vector<int32_t>& positions,
+                                     Observer* observer = nullptr);
   int64_t max_predictions() const { return head_->chunk_rows(); }
   const Architecture& architecture() const { return architecture_; }
 

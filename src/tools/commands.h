@@ -24,6 +24,7 @@ void AddPredictCommand(CLI::App& program, ChosenCommand& chosen);
 void AddExportHfCommand(CLI::App& program, ChosenCommand& chosen);
 void AddImportHfCommand(CLI::App& program, ChosenCommand& chosen);
 void AddBenchCommand(CLI::App& program, ChosenCommand& chosen);
+void AddCheckCommand(CLI::App& program, ChosenCommand& chosen);
 void AddInfoCommand(CLI::App& program, ChosenCommand& chosen);
 
 }  // namespace sluice

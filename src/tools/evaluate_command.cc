@@ -11,6 +11,7 @@
 #include "data/open_batch_source.h"
 #include "nlohmann/json.hpp"
 #include "tools/commands.h"
+#include "train/bigram_backcopy_evaluation.h"
 #include "train/compute_threads.h"
 #include "train/evaluation.h"
 #include "train/load_model.h"
@@ -25,19 +26,22 @@ struct EvaluateArguments {
   bool json = false;
 };
 
+using NamedValuesOfSinks = std::vector<std::pair<std::string, double>>;
+
 void Print(const EvaluateArguments& arguments, const LoadedModel& model, const std::string& data,
-           const EvaluationResult& result) {
+           const EvaluationResult& result, const NamedValuesOfSinks& sinks) {
   if (arguments.json) {
-    const nlohmann::ordered_json report = {{"checkpoint", model.folder},
-                                           {"step", model.state.step},
-                                           {"data", data},
-                                           {"perplexity", result.perplexity},
-                                           {"loss", result.loss},
-                                           {"accuracy", result.accuracy},
-                                           {"sequences", result.sequences},
-                                           {"targets", result.targets},
-                                           {"batch_size", result.batch_size},
-                                           {"seconds", result.seconds}};
+    nlohmann::ordered_json report = {{"checkpoint", model.folder},
+                                     {"step", model.state.step},
+                                     {"data", data},
+                                     {"perplexity", result.perplexity},
+                                     {"loss", result.loss},
+                                     {"accuracy", result.accuracy},
+                                     {"sequences", result.sequences},
+                                     {"targets", result.targets},
+                                     {"batch_size", result.batch_size},
+                                     {"seconds", result.seconds}};
+    for (const auto& [name, value] : sinks) report["bigram_backcopy"][name] = value;
     std::printf("%s\n", report.dump().c_str());
     return;
   }
@@ -47,6 +51,22 @@ void Print(const EvaluateArguments& arguments, const LoadedModel& model, const s
       model.folder.c_str(), static_cast<long>(model.state.step), data.c_str(), result.perplexity,
       result.loss, result.accuracy, static_cast<long>(result.sequences),
       static_cast<long>(result.targets), result.seconds);
+  for (const auto& [name, value] : sinks) std::printf("  %-44s %.6g\n", name.c_str(), value);
+}
+
+// The metrics of docs/bigram_backcopy.md, where the data and the model are that task's; all
+// sequences, whatever --batches says.
+absl::StatusOr<NamedValuesOfSinks> MeasureSinks(const EvaluateArguments& arguments,
+                                                LoadedModel& model, BatchSource& data,
+                                                Communicator& communicator) {
+  auto* source = dynamic_cast<BigramBackcopySource*>(&data);
+  if (source == nullptr || model.config.model.architecture != "bigram_backcopy") {
+    return NamedValuesOfSinks();
+  }
+  ASSIGN_OR_RETURN(const BigramBackcopyMetrics metrics,
+                   EvaluateBigramBackcopy(*model.engine, *source, communicator,
+                                          {.batch_size = arguments.batch_size}));
+  return NamedValues(metrics);
 }
 
 using Sources = std::vector<std::unique_ptr<BatchSource>>;
@@ -89,7 +109,9 @@ absl::Status RunEvaluate(const EvaluateArguments& arguments, Communicator& commu
     ASSIGN_OR_RETURN(
         const EvaluationResult result,
         Evaluate(*model->engine, *source, communicator, arguments.batch_size, arguments.batches));
-    if (communicator.rank() == 0) Print(arguments, *model, source->name(), result);
+    ASSIGN_OR_RETURN(const NamedValuesOfSinks sinks,
+                     MeasureSinks(arguments, *model, *source, communicator));
+    if (communicator.rank() == 0) Print(arguments, *model, source->name(), result, sinks);
   }
   return absl::OkStatus();
 }

@@ -1,4 +1,5 @@
-// sluice: train, evaluate, inspect, predict, export-hf, import-hf, bench, info. `sluice COMMAND
+// sluice: train, evaluate, inspect, predict, export-hf, import-hf, bench, check, info. `sluice
+// COMMAND
 // --help` explains each.
 #include <cstdio>
 #include <cstdlib>
@@ -56,6 +57,7 @@ int Main(int argc, char** argv) {
   AddExportHfCommand(program, chosen);
   AddImportHfCommand(program, chosen);
   AddBenchCommand(program, chosen);
+  AddCheckCommand(program, chosen);
   AddInfoCommand(program, chosen);
   if (const int code = Parse(program, argc, argv); code != 0) return code < 0 ? 0 : code;
   if (!chosen.run) {

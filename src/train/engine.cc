@@ -204,8 +204,9 @@ absl::Status Engine::Evaluate(const Batch& batch, ModelLosses& losses, Observer*
 }
 
 absl::StatusOr<HostTensor> Engine::Predict(const Batch& batch,
-                                           const std::vector<int32_t>& positions) {
-  ASSIGN_OR_RETURN(const TensorView logits, model_->Predict(context_, batch, positions));
+                                           const std::vector<int32_t>& positions,
+                                           Observer* observer) {
+  ASSIGN_OR_RETURN(const TensorView logits, model_->Predict(context_, batch, positions, observer));
   return HostTensor::Read(*device_, logits);
 }
 

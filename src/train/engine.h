@@ -84,7 +84,8 @@ class Engine {
   absl::Status Update(double learning_rate, double gradient_scale);
 
   // Logits (positions, V) of the model, on the host: LanguageModel::Predict.
-  absl::StatusOr<HostTensor> Predict(const Batch& batch, const std::vector<int32_t>& positions);
+  absl::StatusOr<HostTensor> Predict(const Batch& batch, const std::vector<int32_t>& positions,
+                                     Observer* observer = nullptr);
 
   const RunConfig& config() const { return config_; }
   const EngineOptions& options() const { return options_; }

@@ -18,6 +18,7 @@
 #include "data/open_batch_source.h"
 #include "model/operation_count.h"
 #include "optim/learning_rate.h"
+#include "train/bigram_backcopy_evaluation.h"
 #include "train/compute_threads.h"
 #include "train/matmul_rate.h"
 
@@ -190,8 +191,10 @@ void Trainer::LogStart() const {
 
 absl::Status Trainer::Run() {
   RETURN_IF_ERROR(Prepare());
+  if (state_.step == 0) RETURN_IF_ERROR(MeasureSinks());
   while (state_.step < config_.training.steps && !stop_agreed_) {
     RETURN_IF_ERROR(Step());
+    RETURN_IF_ERROR(MeasureSinks());
     if (due(config_.training.evaluate_every)) RETURN_IF_ERROR(EvaluateAll());
     RETURN_IF_ERROR(SaveIfDue(/*at_end=*/false));
   }
@@ -391,6 +394,29 @@ absl::Status Trainer::RecordEvaluation(const std::string& data, const Evaluation
                                                {"sequences", result.sequences},
                                                {"targets", result.targets},
                                                {"batch_size", result.batch_size}});
+}
+
+// Of the Bigram-Backcopy task alone.
+absl::Status Trainer::MeasureSinks() {
+  const BigramBackcopyDue due = DueAt(config_.telemetry, state_.step, config_.training.steps);
+  if (!due.record) return absl::OkStatus();
+  auto* source = dynamic_cast<BigramBackcopySource*>(validation_data_.at(0).get());
+  CHECK(source != nullptr);
+  ASSIGN_OR_RETURN(const BigramBackcopyMetrics metrics,
+                   EvaluateBigramBackcopy(*engine_, *source, comm_, {.ablations = due.ablations}));
+  MetricFields fields = {{"step", state_.step}};
+  for (const auto& [name, value] : NamedValues(metrics)) fields.emplace_back(name, value);
+  const BigramBackcopyLayer& layer = metrics.layers.front();
+  LogResult(absl::StrFormat(
+      "sinks at step %d  backcopy %.4g  bigram %.4g  attention to <s> %.3f  ‖W_O v_<s>‖ %.3g  "
+      "Δlogit %.3g  (layer 0, %.1fs)",
+      state_.step, metrics.risks.backcopy, metrics.risks.bigram, layer.attention_to_start,
+      layer.output_value_norm_start, layer.delta_logit_type, metrics.seconds));
+  // Nor is this training.
+  report_time_ += std::chrono::duration_cast<std::chrono::steady_clock::duration>(
+      std::chrono::duration<double>(metrics.seconds));
+  return comm_.Agree(comm_.rank() == 0 ? folder_.record().Write("bigram_backcopy", fields)
+                                       : absl::OkStatus());
 }
 
 absl::Status Trainer::SaveIfDue(bool at_end) {

@@ -86,6 +86,7 @@ class Trainer {
   // Between steps.
   absl::Status EvaluateAll();
   absl::Status RecordEvaluation(const std::string& data, const EvaluationResult& result);
+  absl::Status MeasureSinks();
   absl::Status SaveIfDue(bool at_end);
   absl::Status Save();
   bool due(int64_t every) const { return every > 0 && state_.step % every == 0; }

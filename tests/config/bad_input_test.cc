@@ -94,7 +94,8 @@ const BadInput kKeys[] = {
      "telemetry:\n",
      {},
      "not a section: run.yaml:2: telemetry: nothing, expected a mapping with keys of: "
-     "telemetry.gate_statistics_every, telemetry.tensorboard"},
+     "telemetry.gate_statistics_every, telemetry.tensorboard, telemetry.bigram_backcopy_every, "
+     "telemetry.bigram_backcopy_every_early, telemetry.bigram_backcopy_early_steps"},
     {"KeyIsASection",
      "training:\n  steps: {a: 1}\n",
      {},
@@ -327,7 +328,8 @@ const BadInput kOverrides[] = {
      "",
      {"telemetry=5"},
      "not a key but a section: override 1: telemetry, its keys are: "
-     "telemetry.gate_statistics_every, telemetry.tensorboard"},
+     "telemetry.gate_statistics_every, telemetry.tensorboard, telemetry.bigram_backcopy_every, "
+     "telemetry.bigram_backcopy_every_early, telemetry.bigram_backcopy_early_steps"},
     {"OverrideExtends",
      "",
      {"extends=a.yaml"},

@@ -101,6 +101,28 @@ TEST(ValidateRunConfigTest, GeneratedDataNeedsNoFiles) {
             "bigram_backcopy, model.architecture bert");
 }
 
+TEST(ValidateRunConfigTest, SinksAreMeasuredWhereTheyCanBe) {
+  RunConfig config = Generated();
+  config.telemetry.bigram_backcopy_every = 100;
+  EXPECT_TRUE(ValidateRunConfig(config).ok()) << ValidateRunConfig(config);
+  config.telemetry.bigram_backcopy_every_early = 20;
+  EXPECT_EQ(ValidateRunConfig(config).message(),
+            "one without the other says nothing: telemetry.bigram_backcopy_every_early 20, "
+            "telemetry.bigram_backcopy_early_steps 0");
+  config.telemetry.bigram_backcopy_early_steps = 100;
+  EXPECT_TRUE(ValidateRunConfig(config).ok()) << ValidateRunConfig(config);
+  config.data.validation_sequences = 0;
+  EXPECT_EQ(ValidateRunConfig(config).message(),
+            "nothing to measure sinks on: telemetry.bigram_backcopy_every 100, "
+            "data.validation_sequences 0");
+  config = Generated();
+  config.telemetry.bigram_backcopy_every = 100;
+  config.model.architecture = "opt";
+  EXPECT_EQ(ValidateRunConfig(config).message(),
+            "sinks are measured in a model without biases: telemetry.bigram_backcopy_every 100, "
+            "model.architecture opt");
+}
+
 TEST(ValidateRunConfigTest, StoredMasksNeedAVocabularySizeToTrain) {
   RunConfig config = Valid();
   config.data.source = "nvidia_bert";

@@ -44,7 +44,7 @@ TEST(BigramBackcopySourceTest, EveryPositionIsAskedForItsSuccessor) {
   const PhiloxKey key = MakePhiloxKey(5, RandomPurpose::kGeneratedData, 0);
   std::vector<int32_t> expected(T + 1);
   for (int64_t b = 0; b < 7; ++b) {
-    BigramBackcopy::Get().Generate(key, kFirst + b, expected);
+    source->task().Generate(key, kFirst + b, expected);
     EXPECT_EQ(batch.sample_index[static_cast<size_t>(b)], kFirst + b);
     for (int64_t t = 0; t < T; ++t) {
       const auto i = static_cast<size_t>(b * T + t);

@@ -10,9 +10,12 @@
 namespace sluice {
 namespace {
 
-const BigramBackcopy& Task() { return BigramBackcopy::Get(); }
+const BigramBackcopy& Task() {
+  static const BigramBackcopy task = BigramBackcopy::Synthetic();
+  return task;
+}
 
-constexpr int32_t kTokens = BigramBackcopy::kOrdinaryTokens;
+constexpr int32_t kTokens = 64;
 
 // Goldens were printed by another program, with as many digits as stand here.
 TEST(BigramBackcopyTest, TableIsTheGoldenOne) {
@@ -38,10 +41,10 @@ TEST(BigramBackcopyTest, RowsAreDistributionsWithLimitedTriggers) {
     for (int32_t b = 0; b < kTokens; ++b) {
       ASSERT_GT(Task().Conditional(a, b), 0);
       sum += Task().Conditional(a, b);
-      if (BigramBackcopy::IsTrigger(b)) triggers += Task().Conditional(a, b);
+      if (Task().IsTrigger(b)) triggers += Task().Conditional(a, b);
     }
     EXPECT_NEAR(sum, 1, 64 * 0x1p-52) << a;
-    if (BigramBackcopy::IsTrigger(a)) continue;
+    if (Task().IsTrigger(a)) continue;
     smallest = std::min(smallest, triggers);
     largest = std::max(largest, triggers);
     largest_loop = std::max(largest_loop, Task().Conditional(a, a));
@@ -77,13 +80,13 @@ TEST(BigramBackcopyTest, SequencesFollowTheRule) {
   int64_t copies = 0;
   for (int64_t sample = 0; sample < 2000; ++sample) {
     Task().Generate(key, sample, tokens);
-    ASSERT_EQ(tokens[0], BigramBackcopy::kStartToken);
-    ASSERT_FALSE(BigramBackcopy::IsTrigger(tokens[1]));
+    ASSERT_EQ(tokens[0], Task().start_token());
+    ASSERT_FALSE(Task().IsTrigger(tokens[1]));
     for (size_t i = 1; i < tokens.size(); ++i) {
       ASSERT_TRUE(tokens[i] >= 0 && tokens[i] < kTokens) << tokens[i];
-      if (i < 2 || !BigramBackcopy::IsTrigger(tokens[i - 1])) continue;
+      if (i < 2 || !Task().IsTrigger(tokens[i - 1])) continue;
       ASSERT_EQ(tokens[i], tokens[i - 2]);
-      ASSERT_FALSE(BigramBackcopy::IsTrigger(tokens[i]));
+      ASSERT_FALSE(Task().IsTrigger(tokens[i]));
       ++copies;
     }
   }
@@ -124,7 +127,7 @@ TEST(BigramBackcopyTest, WhatIsDrawnHasTheExactStatistics) {
     double nats = -std::log(Task().First(tokens[1]));
     int64_t plain = 0;
     for (size_t i = 1; i < T; ++i) {
-      if (BigramBackcopy::IsTrigger(tokens[i])) continue;
+      if (Task().IsTrigger(tokens[i])) continue;
       ++plain;
       nats -= std::log(Task().Conditional(tokens[i], tokens[i + 1]));
     }
@@ -172,6 +175,64 @@ TEST(BigramBackcopyTest, SuccessorsHaveTheirProbabilities) {
   EXPECT_GT(all, 100000);
   EXPECT_GT(cells, 50);
   EXPECT_LT(chi_squared, 63 + 6 * std::sqrt(126.0));
+}
+
+// "banana, bandana": a 6, n 4, b 2, "," 1, " " 1, d 1.
+TEST(BigramBackcopyTest, ATextsCharactersAreCounted) {
+  const auto task = BigramBackcopy::FromText("banana, bandana", 2, "text");
+  ASSERT_TRUE(task.ok()) << task.status();
+  ASSERT_EQ(task->vocabulary_size(), 7);
+  const char* names[] = {" ", ",", "a", "b", "d", "n", "<s>"};
+  for (int32_t i = 0; i < 7; ++i) EXPECT_EQ(task->Name(i), names[i]);
+  EXPECT_DOUBLE_EQ(task->Marginal(2), 6.0 / 15);
+  // What follows an a: n three times, "," once; the last a is followed by nothing.
+  EXPECT_DOUBLE_EQ(task->Conditional(2, 5), 4.0 / 5);
+  EXPECT_DOUBLE_EQ(task->Conditional(2, 1), 1.0 / 5);
+  EXPECT_DOUBLE_EQ(task->Conditional(5, 2), 3.0 / 4);
+  EXPECT_DOUBLE_EQ(task->Conditional(5, 4), 1.0 / 4);
+  EXPECT_DOUBLE_EQ(task->Conditional(0, 3), 1);
+  for (int32_t token : {2, 5}) {
+    EXPECT_TRUE(task->IsTrigger(token));
+    EXPECT_EQ(task->First(token), 0);
+  }
+  for (int32_t token : {0, 1, 3, 4, 6}) EXPECT_FALSE(task->IsTrigger(token));
+  EXPECT_DOUBLE_EQ(task->First(3), 2.0 / 5);
+}
+
+TEST(BigramBackcopyTest, CharactersAreCodePointsAndTheLastOneMayBeAlone) {
+  const auto task = BigramBackcopy::FromText("aäaäaäb€a!", 1, "text");
+  ASSERT_TRUE(task.ok()) << task.status();
+  ASSERT_EQ(task->ordinary_tokens(), 5);  // ! a b ä €
+  EXPECT_EQ(task->Name(3), "ä");
+  EXPECT_DOUBLE_EQ(task->Conditional(3, 1), 2.0 / 3);
+  for (int32_t b = 0; b < 5; ++b) {
+    EXPECT_DOUBLE_EQ(task->Conditional(0, b), task->Marginal(b));  // nothing follows "!"
+  }
+}
+
+TEST(BigramBackcopyTest, TextsThatGiveNoTableAreRefused) {
+  const auto message = [](absl::string_view text) {
+    return std::string(BigramBackcopy::FromText(text, 3, "NAME").status().message());
+  };
+  const std::string few =
+      "text has too few or too many different characters for a bigram table: NAME: ";
+  EXPECT_EQ(message(""), few + "0, wanted 5 (data.triggers + 2) to 8192");
+  EXPECT_EQ(message("abcdabcd"), few + "4, wanted 5 (data.triggers + 2) to 8192");
+  EXPECT_EQ(message("abc\xff"), "text is not UTF-8: NAME: byte 3");
+  EXPECT_FALSE(BigramBackcopy::Open("no/such/text", 3).ok());
+  EXPECT_FALSE(BigramBackcopy::Open("synthetic", 63).ok());
+  EXPECT_TRUE(BigramBackcopy::Open("synthetic", 5).ok());
+}
+
+TEST(BigramBackcopyTest, MoreTriggersMeanMoreCopies) {
+  const BigramBackcopy five = BigramBackcopy::Synthetic(5);
+  for (int32_t token = 0; token < 5; ++token) EXPECT_TRUE(five.IsTrigger(token));
+  EXPECT_FALSE(five.IsTrigger(5));
+  EXPECT_EQ(five.Conditional(7, 9), Task().Conditional(7, 9));
+  const BigramBackcopyStatistics more = ExactStatistics(five, 64);
+  const BigramBackcopyStatistics fewer = ExactStatistics(Task(), 64);
+  EXPECT_LT(more.non_trigger_fraction, fewer.non_trigger_fraction);
+  EXPECT_LT(more.loss_floor, fewer.loss_floor);
 }
 
 }  // namespace

@@ -191,7 +191,7 @@ telemetry:
             self.assertEqual(code, 0, error)
 
     def test_help_has_an_example(self):
-        for command in ("train", "evaluate", "inspect", "predict", "bench", "info"):
+        for command in ("train", "evaluate", "inspect", "predict", "bench", "check", "info"):
             code, out, _ = run(command, "--help")
             self.assertEqual(code, 0)
             self.assertIn("Example:", out)

@@ -1,4 +1,4 @@
-#include "config/utf8.h"
+#include "core/utf8.h"
 
 namespace sluice {
 

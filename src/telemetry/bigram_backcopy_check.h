@@ -1,0 +1,61 @@
+// Whether runs on the Bigram-Backcopy task show what the literature says of them: the acceptance
+// thresholds T1 to T12 of docs/bigram_backcopy.md, each with its figure.
+//
+//   ASSIGN_OR_RETURN(const auto runs, ReadSinkRuns(folders));
+//   const std::vector<Verdict> verdicts = CheckBigramBackcopy(runs);
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace sluice {
+
+struct SinkRecord {
+  int64_t step = 0;
+  std::map<std::string, double> values;  // fields of the record, those of layer_L. without prefix
+};
+
+struct SinkRun {
+  std::string folder;
+  std::string arm;  // vanilla, vga, iga, vga_key, iga_key, or the variant's name
+  uint64_t seed = 0;
+  int64_t batch = 0, hidden_size = 0, length = 0;
+  std::vector<SinkRecord> records;  // rising steps, at least one
+
+  int64_t last_step() const { return records.back().step; }
+  // Of the last record up to `step`; NaN where it does not have the field.
+  double At(const std::string& field, int64_t step) const;
+};
+
+// From the config.yaml and metrics.jsonl of each run folder; of models with several layers the
+// middle one. DataError where there is no record.
+absl::StatusOr<std::vector<SinkRun>> ReadSinkRuns(const std::vector<std::string>& folders);
+
+struct Verdict {
+  std::string check;  // T1 … T12
+  std::string arm;
+  std::string what;  // with the threshold
+  uint64_t seed = 0;
+  int64_t step = 0;   // at which the figure was taken
+  double figure = 0;  // NaN: the run does not say
+  bool passed = false;
+  bool gating = true;   // false: reported only
+  bool bounded = true;  // false: a figure without a threshold
+  bool early = false;   // the run ended before the step that the threshold is for
+};
+
+std::vector<Verdict> CheckBigramBackcopy(const std::vector<SinkRun>& runs);
+
+// For people: a table, with "pass", "FAIL", or what stands in the way of either.
+std::string VerdictsAsMarkdown(const std::vector<Verdict>& verdicts);
+std::string VerdictsAsJson(const std::vector<Verdict>& verdicts);
+
+// Writes verdicts.json, verdicts.md and a chart for each curve (.svg) to `folder`, which it makes.
+absl::Status WriteSinkReport(const std::vector<SinkRun>& runs, const std::vector<Verdict>& verdicts,
+                             const std::string& folder);
+
+}  // namespace sluice

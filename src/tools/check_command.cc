@@ -1,0 +1,49 @@
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+#include "core/status.h"
+#include "telemetry/bigram_backcopy_check.h"
+#include "tools/commands.h"
+
+namespace sluice {
+namespace {
+
+struct CheckArguments {
+  std::string what, out;
+  std::vector<std::string> runs;
+};
+
+absl::Status RunCheck(const CheckArguments& arguments, Communicator& communicator) {
+  if (communicator.world_size() > 1) {
+    return UsageError("check runs on one rank: start it without mpirun");
+  }
+  ASSIGN_OR_RETURN(const std::vector<SinkRun> runs, ReadSinkRuns(arguments.runs));
+  const std::vector<Verdict> verdicts = CheckBigramBackcopy(runs);
+  std::printf("%s", VerdictsAsMarkdown(verdicts).c_str());
+  return arguments.out.empty() ? absl::OkStatus() : WriteSinkReport(runs, verdicts, arguments.out);
+}
+
+}  // namespace
+
+void AddCheckCommand(CLI::App& program, ChosenCommand& chosen) {
+  CLI::App* command =
+      program.add_subcommand("check", "Hold finished runs against what is known of their task.");
+  auto arguments = std::make_shared<CheckArguments>();
+  command->add_option("what", arguments->what, "bigram-backcopy: docs/bigram_backcopy.md")
+      ->required()
+      ->check(CLI::IsMember({"bigram-backcopy"}));
+  command->add_option("runs", arguments->runs, "Run folders")->required();
+  command->add_option("--out", arguments->out,
+                      "Also write verdicts.json, verdicts.md and charts (.svg) to this folder");
+  command->footer("Example: sluice check bigram-backcopy runs/bigram_backcopy/* --out report");
+  command->callback([arguments, &chosen] {
+    chosen.run = [arguments](Communicator& communicator) {
+      return RunCheck(*arguments, communicator);
+    };
+  });
+}
+
+}  // namespace sluice

@@ -1,0 +1,167 @@
+// Runs made up after what is published pass every threshold, and each threshold can fail.
+#include "telemetry/bigram_backcopy_check.h"
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <set>
+
+#include "gmock/gmock.h"
+#include "nlohmann/json.hpp"
+#include "support/compare.h"
+#include "telemetry/line_chart.h"
+
+namespace sluice {
+namespace {
+
+using ::testing::HasSubstr;
+
+SinkRecord Vanilla(int64_t step) {
+  const double t = static_cast<double>(step) + 1;
+  const double growth = std::max(0.0, 3.2 * std::log(t / 100));
+  return {.step = step,
+          .values = {{"backcopy_risk", 4.3 / (1 + std::pow(t / 150, 3))},
+                     {"bigram_risk", 2 / (1 + std::pow(t / 50, 4))},
+                     {"attention_to_start", step < 180 ? .02 : .8},
+                     {"delta_logit_type", growth},
+                     {"delta_logit_type_trigger", -growth - .1},
+                     {"output_value_norm_start", step < 140 ? 9 : 9 / (1 + t / 900)},
+                     {"value_ratio", 1 / (1 + t / 900)},
+                     {"attention_to_previous", step < 1000 ? .5 : .99},
+                     {"no_attention.bigram_risk", 2 / (1 + std::pow(t / 50, 4)) + .001},
+                     {"no_attention.backcopy_risk", 7.7}}};
+}
+
+SinkRecord Gated(int64_t step) {
+  SinkRecord record = Vanilla(step);
+  record.values["attention_to_start"] = .03;
+  record.values["delta_logit_type"] = .5;
+  record.values["output_value_norm_start"] = 5.2;
+  record.values["value_ratio"] = .9;
+  record.values["gate_non_trigger"] = .05;
+  record.values["gate_trigger"] = .9;
+  return record;
+}
+
+SinkRun MakeRun(const std::string& arm, uint64_t seed, int64_t steps = 10000) {
+  SinkRun run{.folder = arm, .arm = arm, .seed = seed, .batch = 32, .length = 256, .records = {}};
+  for (int64_t step = 0; step <= steps; step += step < 1000 ? 20 : 1000) {
+    run.records.push_back(arm == "vanilla" ? Vanilla(step) : Gated(step));
+  }
+  return run;
+}
+
+std::set<std::string> Failed(const std::vector<SinkRun>& runs) {
+  std::set<std::string> failed;
+  for (const Verdict& verdict : CheckBigramBackcopy(runs)) {
+    if (verdict.gating && !verdict.passed) failed.insert(verdict.check + " " + verdict.arm);
+  }
+  return failed;
+}
+
+TEST(BigramBackcopyCheckTest, RunsLikeThePublishedOnesPassEverything) {
+  const std::vector<SinkRun> runs = {MakeRun("vanilla", 1), MakeRun("vanilla", 2),
+                                     MakeRun("vga", 1)};
+  EXPECT_EQ(Failed(runs), std::set<std::string>());
+  std::set<std::string> checks;
+  for (const Verdict& verdict : CheckBigramBackcopy(runs)) {
+    checks.insert(verdict.check);
+    EXPECT_FALSE(verdict.early) << verdict.what;
+  }
+  EXPECT_EQ(checks.size(), 12u);
+}
+
+TEST(BigramBackcopyCheckTest, EachThresholdCanFail) {
+  const struct {
+    const char *arm, *field;
+    double value;
+    const char* failed;
+  } cases[] = {{"vanilla", "backcopy_risk", .06, "T1 vanilla"},
+               {"vanilla", "bigram_risk", .02, "T2 vanilla"},
+               {"vanilla", "attention_to_start", .5, "T3 vanilla"},
+               {"vanilla", "delta_logit_type", 4, "T4 vanilla"},
+               {"vanilla", "delta_logit_type", 4, "T7 vanilla"},
+               {"vanilla", "output_value_norm_start", 8, "T5 vanilla"},
+               {"vanilla", "value_ratio", .3, "T6 vanilla"},
+               {"vanilla", "bigram_risk", .2, "T8 vanilla"},
+               {"vanilla", "no_attention.backcopy_risk", 2, "T9 vanilla"},
+               {"vanilla", "no_attention.bigram_risk", .5, "T9 vanilla"},
+               {"vanilla", "delta_logit_type_trigger", .1, "T10 vanilla"},
+               {"vanilla", "attention_to_start", .5, "T12 vanilla - vga"},
+               {"vga", "backcopy_risk", .002, "T1 vga"},
+               {"vga", "bigram_risk", .006, "T2 vga"},
+               {"vga", "attention_to_start", .11, "T3 vga"},
+               {"vga", "delta_logit_type", 2.1, "T4 vga"},
+               {"vga", "output_value_norm_start", 2, "T5 vga"},
+               {"vga", "value_ratio", .3, "T6 vga"},
+               {"vga", "attention_to_previous", .9, "T10 vga"},
+               {"vga", "gate_non_trigger", .2, "T11 vga"},
+               {"vga", "gate_trigger", .4, "T11 vga"}};
+  for (const auto& [arm, field, value, failed] : cases) {
+    std::vector<SinkRun> runs = {MakeRun("vanilla", 1), MakeRun("vga", 1)};
+    for (SinkRun& run : runs) {
+      if (run.arm != arm) continue;
+      for (size_t i = 1; i < run.records.size(); ++i) run.records[i].values[field] = value;
+    }
+    EXPECT_THAT(Failed(runs), ::testing::Contains(failed)) << field;
+  }
+  std::vector<SinkRun> growing = {MakeRun("vanilla", 1), MakeRun("vga", 1)};
+  for (SinkRecord& record : growing[1].records) {
+    record.values["delta_logit_type"] = .6 * std::log(static_cast<double>(record.step) + 1) - 4;
+  }
+  EXPECT_THAT(Failed(growing), ::testing::Contains("T7 vga"));
+}
+
+TEST(BigramBackcopyCheckTest, ShortRunsAreEarlyAndWhatIsMissingIsSaid) {
+  SinkRun run = MakeRun("vanilla", 3, 2000);
+  for (SinkRecord& record : run.records) record.values.erase("value_ratio");
+  const std::vector<Verdict> verdicts = CheckBigramBackcopy({run});
+  const std::string table = VerdictsAsMarkdown(verdicts);
+  EXPECT_THAT(table, HasSubstr("| vanilla | T6 | ‖W_O v_<s>‖ / mean of the others at 10,000 <= "
+                               "0.20 | 3 | 2000 | nan | not measured |"));
+  EXPECT_THAT(table, HasSubstr("| vanilla | T3 | attention to <s> at 10,000 >= 0.65 | 3 | 2000 | "
+                               "0.8 | pass (early) |"));
+  EXPECT_THAT(table, HasSubstr("attention to <s> at 1,000 >= 0.55 | 3 | 1000 | 0.8 | pass |"));
+  EXPECT_EQ(nlohmann::json::parse(VerdictsAsJson(verdicts)).size(), verdicts.size());
+}
+
+TEST(BigramBackcopyCheckTest, ReportsAreReadFromRunFoldersAndWritten) {
+  const testing::TemporaryFolder folder;
+  const std::string run = folder.path() + "/run";
+  std::filesystem::create_directories(run);
+  std::ofstream(run + "/config.yaml")
+      << "model: {architecture: bigram_backcopy, attention: {variant: gated, gate: {site: key}}}\n"
+         "data: {source: bigram_backcopy}\ntraining: {seed: 9}\n";
+  EXPECT_THAT(std::string(ReadSinkRuns({run}).status().message()),
+              HasSubstr("the run has no record of event bigram_backcopy"));
+  std::ofstream(run + "/metrics.jsonl")
+      << "{\"event\":\"train\",\"step\":1}\n"
+         "{\"event\":\"bigram_backcopy\",\"step\":0,\"backcopy_risk\":4.5,"
+         "\"layer_1.gate_start\":0.5,\"layer_6.gate_start\":0.25}\n";
+  const auto runs = ReadSinkRuns({run});
+  ASSERT_TRUE(runs.ok()) << runs.status();
+  EXPECT_EQ(runs->at(0).arm, "vga_key");
+  EXPECT_EQ(runs->at(0).seed, 9u);
+  EXPECT_EQ(runs->at(0).At("backcopy_risk", 0), 4.5);
+  EXPECT_EQ(runs->at(0).At("gate_start", 7), .25);  // the middle one of twelve layers
+  ASSERT_TRUE(WriteSinkReport(*runs, CheckBigramBackcopy(*runs), folder.path() + "/report").ok());
+  for (const char* name : {"verdicts.md", "verdicts.json", "backcopy_risk.svg"}) {
+    EXPECT_GT(std::filesystem::file_size(folder.path() + "/report/" + name), 50u) << name;
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder.path() + "/report/value_ratio.svg"));
+}
+
+TEST(LineChartTest, PointsLieWhereTheAxesSay) {
+  const std::string svg = DrawLineChart(
+      {.title = "a < b", .lines = {{"one", {{0, 1}, {80, 3}, {980, 2}}}, {"two", {{0, 0}}}}});
+  EXPECT_THAT(svg, HasSubstr("a &lt; b"));
+  // x: log10 of 20, 100, 1000 over 64 … 624; y: 0 … 3 over 296 … 36.
+  EXPECT_THAT(svg, HasSubstr("d=\"M64.0 209.3L294.4 36.0L624.0 122.7\""));
+  EXPECT_THAT(svg, HasSubstr(">two</text>"));
+  const std::string logarithmic = DrawLineChart(
+      {.title = "", .logarithmic = true, .lines = {{"", {{0, 1}, {80, 0}, {980, 100}}}}});
+  EXPECT_THAT(logarithmic, HasSubstr("d=\"M64.0 296.0L624.0 36.0\""));
+}
+
+}  // namespace
+}  // namespace sluice
