@@ -17,13 +17,14 @@ struct DropoutParameters {
   const int64_t* sample_index;  // (B), on the device
   int64_t rows_per_sample;
   uint32_t threshold;
-  float scale;
-  bool enabled;
+  float scale;  // 0: no dropout
+
+  __device__ bool enabled() const { return scale != 0; }
 };
 inline DropoutParameters MakeDropoutParameters(const Dropout& dropout) {
   if (!dropout.enabled()) return {};
-  return {dropout.key,         dropout.sample_index, dropout.rows_per_sample,
-          dropout.threshold(), dropout.scale(),      true};
+  return {dropout.key, dropout.sample_index, dropout.rows_per_sample, dropout.threshold(),
+          dropout.scale()};
 }
 
 constexpr int kDropoutBlock = 128;                  // columns that share counters

@@ -69,7 +69,7 @@ __device__ __forceinline__ void SumTile(const LayerNormForwardArgs<T>& args,
                                         float (&value)[kTileValues]) {
   LoadTile<kWidth>(args.x + n * args.C, column, args.C, value);
   if (args.sum == nullptr) return;
-  if (dropout.enabled) DropOutTile<kWidth>(dropout, n, column, args.C, value);
+  if (dropout.enabled()) DropOutTile<kWidth>(dropout, n, column, args.C, value);
   if (args.residual != nullptr) {
     float residual[kTileValues];
     LoadTile<kWidth>(args.residual + n * args.C, column, args.C, residual);

@@ -92,7 +92,7 @@ __device__ __forceinline__ void StoreRow(const LayerNormBackwardArgs<T>& args,
   }
   StoreTile<kWidth>(dsum, column, args.C, args.dsum + n * args.C);
   if (args.dx == nullptr) return;
-  if (dropout.enabled) DropOutTile<kWidth>(dropout, n, column, args.C, dsum);
+  if (dropout.enabled()) DropOutTile<kWidth>(dropout, n, column, args.C, dsum);
   StoreTile<kWidth>(dsum, column, args.C, args.dx + n * args.C);
 }
 

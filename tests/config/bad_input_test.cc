@@ -94,8 +94,9 @@ const BadInput kKeys[] = {
      "telemetry:\n",
      {},
      "not a section: run.yaml:2: telemetry: nothing, expected a mapping with keys of: "
-     "telemetry.gate_statistics_every, telemetry.tensorboard, telemetry.bigram_backcopy_every, "
-     "telemetry.bigram_backcopy_every_early, telemetry.bigram_backcopy_early_steps"},
+     "telemetry.gate_statistics_every, telemetry.tensorboard, "
+     "telemetry.bigram_backcopy_every_early, telemetry.bigram_backcopy_early_steps, "
+     "telemetry.bigram_backcopy_every"},
     {"KeyIsASection",
      "training:\n  steps: {a: 1}\n",
      {},
@@ -328,8 +329,9 @@ const BadInput kOverrides[] = {
      "",
      {"telemetry=5"},
      "not a key but a section: override 1: telemetry, its keys are: "
-     "telemetry.gate_statistics_every, telemetry.tensorboard, telemetry.bigram_backcopy_every, "
-     "telemetry.bigram_backcopy_every_early, telemetry.bigram_backcopy_early_steps"},
+     "telemetry.gate_statistics_every, telemetry.tensorboard, "
+     "telemetry.bigram_backcopy_every_early, telemetry.bigram_backcopy_early_steps, "
+     "telemetry.bigram_backcopy_every"},
     {"OverrideExtends",
      "",
      {"extends=a.yaml"},

@@ -180,10 +180,11 @@ double MeanGradientError(const AttentionProblem& problem, const AttentionMagnitu
          d * m.dout * (m.v * m.underflow + UnderflowError<T>());
 }
 
+// from_stored_output: ⟨dout', out⟩ of out as it was stored, as D_i is computed.
 template <typename T>
 void ExpectGateGradientClose(const AttentionProblem& problem, const AttentionMagnitudes& m,
                              const AttentionResults<T>& actual,
-                             const AttentionResults<double>& expected) {
+                             const AttentionResults<double>& expected, bool from_stored_output) {
   const std::string name = problem.Name() + StorageName<T>();
   const double t = static_cast<double>(problem.T), d = static_cast<double>(problem.D);
   const double kept = UnitRoundoff<float>();
@@ -198,7 +199,8 @@ void ExpectGateGradientClose(const AttentionProblem& problem, const AttentionMag
   } else if (problem.site == GateSite::kQuery) {
     ExpectClose(
         name + "dgate", actual.dgate, expected.dgate,
-        AttentionBound(m.dot * summed, kept, "max Σ|dout v| · (error of p + sums over D, T)"));
+        AttentionBound(from_stored_output ? MeanGradientError<T>(problem, m) : m.dot * summed, kept,
+                       "max Σ|dout v| · (error of p, of out if stored, + sums over D, T)"));
   } else if (problem.site == GateSite::kKey && problem.per_channel) {
     ExpectClose(name + "dgate", actual.dgate, expected.dgate,
                 AttentionBound(m.v * dvalues, kept, "max|v| · error of dv"));
@@ -242,7 +244,7 @@ void ExpectAttentionClose(const AttentionProblem& problem, const AttentionInputs
   ExpectClose(name + "dv", actual.dv, expected.dv,
               AttentionBound(m.dout * (m.kept * m.column * weighting + m.underflow) + tiny, stored,
                              "max|dout| · column sum · (error of p + sum over T)"));
-  ExpectGateGradientClose(problem, m, actual, expected);
+  ExpectGateGradientClose(problem, m, actual, expected, stored_between > 1);
   ExpectSinksClose(problem, inputs, m, difference, actual, expected);
   std::vector<double> actual_sums, expected_sums;  // where finite; -infinity must be where expected
   for (size_t i = 0; i < expected.log_sum_exp.size(); ++i) {
