@@ -293,7 +293,7 @@ TYPED_TEST(AdamWTest, ASkippedUpdateChangesNothing) {
   if constexpr (kOnCuda) {
     ExpectSkippedChangesNothing<TypeParam>();
   } else {
-    GTEST_SKIP() << "SKIPPED: on a CPU the op above decides";
+    GTEST_SKIP() << "on a CPU the op above decides";
   }
 }
 
