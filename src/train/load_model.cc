@@ -39,7 +39,9 @@ absl::StatusOr<LoadedModel> LoadModel(const std::string& path, const LoadModelOp
   if (model.config.model.vocab_size <= 0) {
     return CheckpointError("the checkpoint's config.yaml has no model.vocab_size", model.folder);
   }
-  ASSIGN_OR_RETURN(const DType dtype, ParsePrecision(model.config.training.precision));
+  ASSIGN_OR_RETURN(const DType dtype,
+                   ParsePrecision(options.precision.empty() ? model.config.training.precision
+                                                            : options.precision));
   const int64_t length = options.length == LoadModelOptions::kLongest
                              ? model.config.model.max_position_embeddings
                          : options.length == 0 ? model.config.data.sequence_length
