@@ -94,18 +94,22 @@ absl::StatusOr<QuantizedResult> EvaluateQuantized(const QuantizeArguments& argum
   return result;
 }
 
-absl::Status WriteReport(const std::string& path, const nlohmann::ordered_json& report) {
-  std::ofstream file(path);
-  file << report.dump(2) << '\n';
-  file.close();
+// Where the report goes: opened before the work, so that a path that cannot be is told at once.
+absl::Status OpenReport(const std::string& path, std::ofstream& file) {
+  if (path.empty()) return absl::OkStatus();
+  file.open(path);
   return file ? absl::OkStatus() : DeviceError("cannot write the report", path);
 }
 
-absl::Status Finish(const QuantizeArguments& arguments, const QuantizationReport& report) {
+absl::Status Finish(const QuantizeArguments& arguments, const QuantizationReport& report,
+                    std::ofstream& file) {
   const nlohmann::ordered_json json = QuantizationReportToJson(report);
   std::printf("%s", arguments.json ? (json.dump() + "\n").c_str()
                                    : FormatQuantizationReport(report).c_str());
-  return arguments.out.empty() ? absl::OkStatus() : WriteReport(arguments.out, json);
+  if (!file.is_open()) return absl::OkStatus();
+  file << json.dump(2) << '\n';
+  file.close();
+  return file ? absl::OkStatus() : DeviceError("cannot write the report", arguments.out);
 }
 
 absl::StatusOr<LoadedModel> LoadInFp32(const QuantizeArguments& arguments) {
@@ -140,6 +144,9 @@ absl::Status RunQuantize(const QuantizeArguments& arguments, Communicator& commu
   RETURN_IF_ERROR(communicator.Agree(calibration.status()));
   report.calibration_data = calibration->data;
   report.calibration_sequences = calibration->sequences();
+  std::ofstream file;
+  RETURN_IF_ERROR(communicator.Agree(communicator.rank() == 0 ? OpenReport(arguments.out, file)
+                                                              : absl::OkStatus()));
   ASSIGN_OR_RETURN(report.before, EvaluateWithOutliers(*model->engine, source, communicator,
                                                        arguments.evaluation));
   if (arguments.smooth > 0) {
@@ -153,7 +160,7 @@ absl::Status RunQuantize(const QuantizeArguments& arguments, Communicator& commu
         report.quantized.emplace_back(),
         EvaluateQuantized(arguments, preset.options, *model, source, *calibration, communicator));
   }
-  return communicator.Agree(communicator.rank() == 0 ? Finish(arguments, report)
+  return communicator.Agree(communicator.rank() == 0 ? Finish(arguments, report, file)
                                                      : absl::OkStatus());
 }
 
