@@ -1,7 +1,9 @@
 #include "model/input_embedding.h"
 
+#include "core/check.h"
 #include "core/status.h"
 #include "ops/dropout.h"
+#include "ops/elementwise.h"
 #include "ops/embedding.h"
 #include "ops/row_gather.h"
 
@@ -30,6 +32,7 @@ InputEmbedding::InputEmbedding(const ModelBuild& build, const Architecture& arch
   }
   if (architecture.token_types) {
     segment_table_ = add_table(architecture.segment_table, config.type_vocab_size, C);
+    no_position_ = build.Scratch("embeddings.no_position", {1, C});
   }
   position_table_ =
       add_table(architecture.position_table, config.max_position_embeddings + position_offset_, C);
@@ -61,30 +64,71 @@ Dropout InputEmbedding::OutputDropout(const ForwardPass& pass) const {
   return MakeDropout(pass, dropout_prob_, /*layer=*/-1, DropoutSite::kEmbedding);
 }
 
-absl::StatusOr<Stream> InputEmbedding::Forward(ExecutionContext& context, const ForwardPass& pass,
-                                               const TensorView& tokens,
-                                               const TensorView& segments) {
-  const Shape shape{pass.rows(), hidden_size_};
-  const TensorView sum = saved_.sum->Prefix(shape), y = saved_.y->Prefix(shape);
+// The tokens' part of the sum as it is shown to `observer` and left by it: rows of the token table,
+// and where there are segments the sum with theirs. (B·T, C), in memory of saved_, which is written
+// later; a position of zeros lets the sum's kernel leave positions out.
+absl::StatusOr<TensorView> InputEmbedding::ShownTokens(ExecutionContext& context,
+                                                       const ForwardPass& pass,
+                                                       const TensorView& tokens,
+                                                       const TensorView& segments) {
+  CHECK(!projects()) << "rows of a projected token table are not shown";
+  const int64_t count = tokens.elements();
+  const bool has_segments = segment_table_ >= 0;
+  const TensorView with_segments = saved_.y->Prefix({count, hidden_size_});
+  const TensorView rows = has_segments ? saved_.sum->Prefix({count, hidden_size_}) : with_segments;
+  RETURN_IF_ERROR(ops::RowGather(context, parameters_->Working(token_table_), tokens, rows));
+  RETURN_IF_ERROR(Show(context, pass.observer, /*layer=*/-1, observed::kTokenEmbedding, rows));
+  if (!has_segments) return rows;
+  RETURN_IF_ERROR(ops::Zero(context, *no_position_));
+  RETURN_IF_ERROR(ops::Run(
+      context,
+      ops::EmbeddingForward{.tokens = tokens.Prefix({count, 1}),
+                            .segments = segments.null() ? segments : segments.Prefix({count, 1}),
+                            .token_table = {},
+                            .projected = rows,
+                            .position_table = *no_position_,
+                            .segment_table = parameters_->Working(segment_table_),
+                            .register_table = {},
+                            .y = with_segments}));
+  RETURN_IF_ERROR(
+      Show(context, pass.observer, /*layer=*/-1, observed::kTokenAndSegment, with_segments));
+  return with_segments;
+}
+
+absl::Status InputEmbedding::Sum(ExecutionContext& context, const ForwardPass& pass,
+                                 const TensorView& tokens, const TensorView& segments,
+                                 const TensorView& sum) {
   auto working = [&](int index) { return index < 0 ? TensorView() : parameters_->Working(index); };
+  const bool shown = pass.observer != nullptr && pass.observer->changes_values() &&
+                     pass.observer->Wants(observed::kTokenEmbedding);
   TensorView projected;
-  if (projects()) {
+  if (shown) {
+    ASSIGN_OR_RETURN(projected, ShownTokens(context, pass, tokens, segments));
+  } else if (projects()) {
     const TensorView embedded = embedded_->Prefix({tokens.elements(), embedding_size_});
     projected = projected_->Prefix({tokens.elements(), hidden_size_});
     RETURN_IF_ERROR(ops::RowGather(context, working(token_table_), tokens, embedded));
     RETURN_IF_ERROR(project_in_.Forward(context, embedded, projected));
   }
-  RETURN_IF_ERROR(ops::Run(
+  return ops::Run(
       context,
       ops::EmbeddingForward{.tokens = tokens,
                             .segments = segments,
-                            .token_table = projects() ? TensorView() : working(token_table_),
+                            .token_table = projected.null() ? working(token_table_) : TensorView(),
                             .projected = projected,
                             .position_table = working(position_table_),
-                            .segment_table = working(segment_table_),
+                            .segment_table = shown ? TensorView() : working(segment_table_),
                             .register_table = working(register_table_),
                             .y = sum,
-                            .position_offset = position_offset_}));
+                            .position_offset = position_offset_});
+}
+
+absl::StatusOr<Stream> InputEmbedding::Forward(ExecutionContext& context, const ForwardPass& pass,
+                                               const TensorView& tokens,
+                                               const TensorView& segments) {
+  const Shape shape{pass.rows(), hidden_size_};
+  const TensorView sum = saved_.sum->Prefix(shape), y = saved_.y->Prefix(shape);
+  RETURN_IF_ERROR(Sum(context, pass, tokens, segments, sum));
   // The norm is shown behind its dropout, here.
   RETURN_IF_ERROR(
       norm_.Forward(context,

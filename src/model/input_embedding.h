@@ -44,6 +44,10 @@ class InputEmbedding {
 
  private:
   bool projects() const { return embedding_size_ != hidden_size_; }
+  absl::Status Sum(ExecutionContext& context, const ForwardPass& pass, const TensorView& tokens,
+                   const TensorView& segments, const TensorView& sum);
+  absl::StatusOr<TensorView> ShownTokens(ExecutionContext& context, const ForwardPass& pass,
+                                         const TensorView& tokens, const TensorView& segments);
   Dropout OutputDropout(const ForwardPass& pass) const;
 
   int64_t hidden_size_, embedding_size_, position_offset_;
@@ -55,8 +59,9 @@ class InputEmbedding {
   Projection project_in_;
   int register_table_ = -1, segment_table_ = -1;  // -1: none
   int position_table_, token_table_;
-  const TensorView* embedded_ = nullptr;   // (B·T, E): tokens before project_in; its gradient
-  const TensorView* projected_ = nullptr;  // (B·T, C): behind it; its gradient
+  const TensorView* embedded_ = nullptr;     // (B·T, E): tokens before project_in; its gradient
+  const TensorView* projected_ = nullptr;    // (B·T, C): behind it; its gradient
+  const TensorView* no_position_ = nullptr;  // (1, C), where there are segments
   const ParameterStore* parameters_ = nullptr;
 };
 

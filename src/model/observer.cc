@@ -18,6 +18,11 @@ absl::StatusOr<HostTensor> ReadMask(ExecutionContext& context, const int32_t* va
 
 }  // namespace
 
+void ObserverChain::Observe(int layer, absl::string_view tensor, const TensorView& view) {
+  if (first_.Wants(tensor)) first_.Observe(layer, tensor, view);
+  if (second_.Wants(tensor)) second_.Observe(layer, tensor, view);
+}
+
 absl::Status Show(ExecutionContext& context, Observer* observer, int layer, absl::string_view name,
                   const TensorView& tensor) {
   if (observer == nullptr || tensor.null() || name.empty() || !observer->Wants(name)) {

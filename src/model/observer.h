@@ -5,22 +5,32 @@
 // it is complete. N = B·(R + T) rows, each sequence's R registers first; C, I, H: hidden and
 // intermediate size, heads. Values are of the working dtype unless said otherwise.
 //
-//   layer -1   "embedding.sum"               (N, C)   sum of the embeddings
-//              "embedding.norm"              (N, C)   behind the input LayerNorm (and dropout);
-//                                                     pre-LN: what layer 0's attention reads
-//   layer l    "attention.qkv"               (N, 3C)  query, key and value, biases included
+// clang-format off
+//   layer -1   "embedding.token"             (B·T, E)  rows of the token table; see below
+//              "embedding.token_and_segment" (B·T, C)  with the segments' rows; see below
+//              "embedding.sum"               (N, C)    sum of the embeddings
+//              "embedding.norm"              (N, C)    behind the input LayerNorm (and dropout);
+//                                                      pre-LN: what layer 0's attention reads
+//   layer l    "attention.qkv"               (N, 3C)   query, key and value, biases included
 //              "gate"                        (N, H), or (N, C) with one gate a channel; accumulator
-//                                                     dtype; gated attention only
-//              "attention.context"           (N, C)   what the output projection reads: heads
-//                                                     merged, gated
-//              "attention.output"            (N, C)   output projection, before dropout and
-//              residual "attention.residual_sum"      (N, C)   the stream with it "attention.norm"
-//              (N, C)   behind the LayerNorm that follows "feed_forward.activated"      (N, I)
-//              behind the activation "feed_forward.output"         (N, C)   second projection,
-//              before dropout and residual "feed_forward.residual_sum"   (N, C)   the stream with
-//              it "feed_forward.norm"           (N, C)   behind the LayerNorm that follows; pre-LN:
-//              what
-//                                                     layer l + 1 reads, or the final LayerNorm's
+//                                                      dtype; gated attention only
+//              "attention.context"           (N, C)    what the output projection reads: heads
+//                                                      merged, gated
+//              "attention.output"            (N, C)    output projection, before dropout and
+//                                                      residual
+//              "attention.residual_sum"      (N, C)    the stream with it
+//              "attention.norm"              (N, C)    behind the LayerNorm that follows
+//              "feed_forward.activated"      (N, I)    behind the activation
+//              "feed_forward.output"         (N, C)    second projection, before dropout and
+//                                                      residual
+//              "feed_forward.residual_sum"   (N, C)    the stream with it
+//              "feed_forward.norm"           (N, C)    behind the LayerNorm that follows; pre-LN:
+//                                                      what layer l + 1 reads, or the final
+//                                                      LayerNorm's
+// clang-format on
+//
+// One kernel sums the embeddings. It is taken apart, and the first two are shown, for an observer
+// that changes values and wants "embedding.token"; the second only where there are segments.
 #pragma once
 
 #include "absl/status/status.h"
@@ -33,6 +43,8 @@
 namespace sluice {
 
 namespace observed {
+inline constexpr absl::string_view kTokenEmbedding = "embedding.token";
+inline constexpr absl::string_view kTokenAndSegment = "embedding.token_and_segment";
 inline constexpr absl::string_view kEmbeddingSum = "embedding.sum";
 inline constexpr absl::string_view kEmbeddingNorm = "embedding.norm";
 inline constexpr absl::string_view kQueryKeyValue = "attention.qkv";
@@ -85,6 +97,29 @@ class Observer {
   virtual absl::Status ObserveAttention(int /*layer*/, const ObservedAttention& /*attention*/) {
     return absl::OkStatus();
   }
+};
+
+// Two observers of one pass: `second` sees what `first` has made of it, and only `first` may look
+// at attention.
+class ObserverChain : public Observer {
+ public:
+  ObserverChain(Observer& first, Observer& second) : first_(first), second_(second) {}
+
+  bool Wants(absl::string_view tensor) const override {
+    return first_.Wants(tensor) || second_.Wants(tensor);
+  }
+  void Observe(int layer, absl::string_view tensor, const TensorView& view) override;
+  bool changes_values() const override {
+    return first_.changes_values() || second_.changes_values();
+  }
+  AttentionLook attention_look() const override { return first_.attention_look(); }
+  absl::Status ObserveAttention(int layer, const ObservedAttention& attention) override {
+    return first_.ObserveAttention(layer, attention);
+  }
+
+ private:
+  Observer& first_;
+  Observer& second_;
 };
 
 // Shows `tensor` (null: not there) to `observer` (may be null).

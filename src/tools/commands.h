@@ -21,6 +21,7 @@ void AddTrainCommand(CLI::App& program, ChosenCommand& chosen);
 void AddEvaluateCommand(CLI::App& program, ChosenCommand& chosen);
 void AddInspectCommand(CLI::App& program, ChosenCommand& chosen);
 void AddPredictCommand(CLI::App& program, ChosenCommand& chosen);
+void AddQuantizeCommand(CLI::App& program, ChosenCommand& chosen);
 void AddExportHfCommand(CLI::App& program, ChosenCommand& chosen);
 void AddImportHfCommand(CLI::App& program, ChosenCommand& chosen);
 void AddBenchCommand(CLI::App& program, ChosenCommand& chosen);

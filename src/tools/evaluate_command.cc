@@ -8,43 +8,49 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/status.h"
-#include "data/open_batch_source.h"
 #include "nlohmann/json.hpp"
+#include "telemetry/outlier_report.h"
 #include "tools/commands.h"
+#include "tools/evaluation_data.h"
 #include "train/bigram_backcopy_evaluation.h"
 #include "train/compute_threads.h"
-#include "train/evaluation.h"
 #include "train/load_model.h"
-#include "train/resume.h"
+#include "train/outlier_evaluation.h"
 
 namespace sluice {
 namespace {
 
 struct EvaluateArguments {
-  std::string path, data, device = "cpu";
-  int64_t batches = 0, batch_size = 32;
-  bool json = false;
+  std::string path, data, device = "cpu", precision;
+  OutlierEvaluationOptions evaluation;
+  bool json = false, no_outliers = false;
 };
 
 using NamedValuesOfSinks = std::vector<std::pair<std::string, double>>;
 
-void Print(const EvaluateArguments& arguments, const LoadedModel& model, const std::string& data,
-           const EvaluationResult& result, const NamedValuesOfSinks& sinks) {
-  if (arguments.json) {
-    nlohmann::ordered_json report = {{"checkpoint", model.folder},
-                                     {"step", model.state.step},
-                                     {"data", data},
-                                     {"perplexity", result.perplexity},
-                                     {"loss", result.loss},
-                                     {"accuracy", result.accuracy},
-                                     {"sequences", result.sequences},
-                                     {"targets", result.targets},
-                                     {"batch_size", result.batch_size},
-                                     {"seconds", result.seconds}};
-    for (const auto& [name, value] : sinks) report["bigram_backcopy"][name] = value;
-    std::printf("%s\n", report.dump().c_str());
-    return;
+void PrintJson(const LoadedModel& model, const std::string& data, const OutlierEvaluation& done,
+               const NamedValuesOfSinks& sinks) {
+  const EvaluationResult& result = done.result;
+  nlohmann::ordered_json report = {{"checkpoint", model.folder},
+                                   {"step", model.state.step},
+                                   {"data", data},
+                                   {"perplexity", result.perplexity},
+                                   {"loss", result.loss},
+                                   {"accuracy", result.accuracy},
+                                   {"sequences", result.sequences},
+                                   {"targets", result.targets},
+                                   {"batch_size", result.batch_size},
+                                   {"seconds", result.seconds}};
+  if (!done.outliers.empty()) {
+    report["outliers"] = OutliersToJson(done.outliers, IsPreNorm(*model.engine));
   }
+  for (const auto& [name, value] : sinks) report["bigram_backcopy"][name] = value;
+  std::printf("%s\n", report.dump().c_str());
+}
+
+void Print(const LoadedModel& model, const std::string& data, const OutlierEvaluation& done,
+           const NamedValuesOfSinks& sinks) {
+  const EvaluationResult& result = done.result;
   std::printf(
       "%s step %ld on %s: perplexity %.3f  loss %.4f  accuracy %.4f  (%ld sequences, %ld targets, "
       "%.1f s)\n",
@@ -52,6 +58,8 @@ void Print(const EvaluateArguments& arguments, const LoadedModel& model, const s
       result.loss, result.accuracy, static_cast<long>(result.sequences),
       static_cast<long>(result.targets), result.seconds);
   for (const auto& [name, value] : sinks) std::printf("  %-44s %.6g\n", name.c_str(), value);
+  if (done.outliers.empty()) return;
+  std::printf("%s", FormatOutliers(done.outliers, IsPreNorm(*model.engine)).c_str());
 }
 
 // The metrics of docs/bigram_backcopy.md, where the data and the model are that task's; all
@@ -65,62 +73,64 @@ absl::StatusOr<NamedValuesOfSinks> MeasureSinks(const EvaluateArguments& argumen
   }
   ASSIGN_OR_RETURN(const BigramBackcopyMetrics metrics,
                    EvaluateBigramBackcopy(*model.engine, *source, communicator,
-                                          {.batch_size = arguments.batch_size}));
+                                          {.batch_size = arguments.evaluation.batch_size}));
   return NamedValues(metrics);
 }
 
-using Sources = std::vector<std::unique_ptr<BatchSource>>;
-
-// What --data names, else the run's own validation data.
-absl::StatusOr<Sources> OpenSources(const EvaluateArguments& arguments, const LoadedModel& model) {
-  Sources sources;
-  if (arguments.data.empty()) {
-    ASSIGN_OR_RETURN(sources, OpenValidationSources(model.config));
-    if (sources.empty()) {
-      return UsageError("the run has no validation data; say what to evaluate on with --data",
-                        model.folder);
-    }
-  } else {
-    ASSIGN_OR_RETURN(std::unique_ptr<BatchSource> source,
-                     OpenEvaluationSource(model.config, arguments.data));
-    sources.push_back(std::move(source));
+absl::StatusOr<OutlierEvaluation> EvaluateOn(BatchSource& source,
+                                             const EvaluateArguments& arguments,
+                                             const LoadedModel& model, Communicator& communicator) {
+  if (!arguments.no_outliers) {
+    return EvaluateWithOutliers(*model.engine, source, communicator, arguments.evaluation);
   }
-  for (const std::unique_ptr<BatchSource>& source : sources) {
-    RETURN_IF_ERROR(CheckSameVocabulary(model.folder, source->tokenizer()));
-    if (source->vocabulary_size() <= model.config.model.vocab_size) continue;
-    return DataError(
-        "the data's vocabulary is larger than the model's", source->name(),
-        absl::StrFormat("%d > %d", source->vocabulary_size(), model.config.model.vocab_size));
-  }
-  return sources;
+  OutlierEvaluation done;
+  ASSIGN_OR_RETURN(done.result,
+                   Evaluate(*model.engine, source, communicator, arguments.evaluation.batch_size,
+                            arguments.evaluation.batches));
+  return done;
 }
 
 absl::Status RunEvaluate(const EvaluateArguments& arguments, Communicator& communicator) {
   ASSIGN_OR_RETURN(const int threads, ChooseComputeThreads(communicator, 0));
   SetComputeThreads(threads);
   absl::StatusOr<LoadedModel> model =
-      LoadModel(arguments.path, {.max_batch = arguments.batch_size,
+      LoadModel(arguments.path, {.max_batch = arguments.evaluation.batch_size,
+                                 .precision = arguments.precision,
                                  .device = arguments.device,
                                  .local_rank = communicator.local_rank()});
   RETURN_IF_ERROR(communicator.Agree(model.status()));
-  const absl::StatusOr<Sources> sources = OpenSources(arguments, *model);
+  const auto sources = OpenEvaluationData(*model, arguments.data);
   RETURN_IF_ERROR(communicator.Agree(sources.status()));
   for (const std::unique_ptr<BatchSource>& source : *sources) {
-    ASSIGN_OR_RETURN(
-        const EvaluationResult result,
-        Evaluate(*model->engine, *source, communicator, arguments.batch_size, arguments.batches));
+    ASSIGN_OR_RETURN(const OutlierEvaluation done,
+                     EvaluateOn(*source, arguments, *model, communicator));
     ASSIGN_OR_RETURN(const NamedValuesOfSinks sinks,
                      MeasureSinks(arguments, *model, *source, communicator));
-    if (communicator.rank() == 0) Print(arguments, *model, source->name(), result, sinks);
+    if (communicator.rank() != 0) continue;
+    arguments.json ? PrintJson(*model, source->name(), done, sinks)
+                   : Print(*model, source->name(), done, sinks);
   }
   return absl::OkStatus();
+}
+
+void AddOutlierOptions(CLI::App& command, EvaluateArguments& arguments) {
+  CLI::Option* kurtosis =
+      command
+          .add_option("--kurtosis-batches", arguments.evaluation.kurtosis_batches,
+                      "Batches that kurtosis looks at; 0: all (default: the papers', 257 of BERT, "
+                      "101 of OPT)")
+          ->check(CLI::NonNegativeNumber);
+  command
+      .add_flag("--no-outliers", arguments.no_outliers,
+                "Leave out inf norms and kurtosis of the activations")
+      ->excludes(kurtosis);
 }
 
 }  // namespace
 
 void AddEvaluateCommand(CLI::App& program, ChosenCommand& chosen) {
-  CLI::App* command =
-      program.add_subcommand("evaluate", "Loss and perplexity of a checkpoint on held-out data.");
+  CLI::App* command = program.add_subcommand(
+      "evaluate", "Loss, perplexity and outliers of a checkpoint on held-out data.");
   auto arguments = std::make_shared<EvaluateArguments>();
   command
       ->add_option("path", arguments->path, "A run folder (its newest checkpoint) or a checkpoint")
@@ -128,14 +138,20 @@ void AddEvaluateCommand(CLI::App& program, ChosenCommand& chosen) {
   command->add_option(
       "--data", arguments->data,
       "Data of the kind that the run was trained on (default: its validation data)");
-  command->add_option("--batches", arguments->batches, "Evaluate this many batches only; 0: all")
+  command
+      ->add_option("--batches", arguments->evaluation.batches,
+                   "Evaluate this many batches only; 0: all")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   command
-      ->add_option("--batch-size", arguments->batch_size,
+      ->add_option("--batch-size", arguments->evaluation.batch_size,
                    "Sequences a batch; perplexity weighs batches alike")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  command
+      ->add_option("--precision", arguments->precision, "fp32 or bf16 (default: as it was trained)")
+      ->check(CLI::IsMember({"fp32", "bf16"}));
+  AddOutlierOptions(*command, *arguments);
   command->add_option("--device", arguments->device, "Where the model runs: cpu or cuda")
       ->check(CLI::IsMember({"cpu", "cuda"}))
       ->capture_default_str();

@@ -1,5 +1,5 @@
-// sluice: train, evaluate, inspect, predict, export-hf, import-hf, bench, check, info. `sluice
-// COMMAND
+// sluice: train, evaluate, inspect, predict, quantize, export-hf, import-hf, bench, check, info.
+// `sluice COMMAND
 // --help` explains each.
 #include <cstdio>
 #include <cstdlib>
@@ -54,6 +54,7 @@ int Main(int argc, char** argv) {
   AddEvaluateCommand(program, chosen);
   AddInspectCommand(program, chosen);
   AddPredictCommand(program, chosen);
+  AddQuantizeCommand(program, chosen);
   AddExportHfCommand(program, chosen);
   AddImportHfCommand(program, chosen);
   AddBenchCommand(program, chosen);

@@ -49,7 +49,9 @@ absl::StatusOr<LoadedModel> LoadModel(const std::string& path, const LoadModelOp
   if (model.config.model.vocab_size <= 0) {
     return CheckpointError("the checkpoint's config.yaml has no model.vocab_size", model.folder);
   }
-  ASSIGN_OR_RETURN(const DType dtype, PrecisionOn(options.device, model.config));
+  ASSIGN_OR_RETURN(const DType dtype, options.precision.empty()
+                                          ? PrecisionOn(options.device, model.config)
+                                          : ParsePrecision(options.precision));
   const int64_t length = options.length == LoadModelOptions::kLongest
                              ? model.config.model.max_position_embeddings
                          : options.length == 0 ? model.config.data.sequence_length

@@ -15,6 +15,7 @@ struct LoadModelOptions {
   int64_t max_batch = 1;
   int64_t length = 0;  // tokens; 0: the configuration's sequence_length; kLongest: as long as the
                        // model has positions
+  std::string precision = "";  // fp32 or bf16; none: training.precision
   std::string device = "cpu";  // of EngineOptions
   int local_rank = 0;
 };

@@ -89,6 +89,44 @@ TEST(ObserverTest, EveryTensorOnceInTheOrderOfForward) {
   }
 }
 
+// The sum of embeddings taken apart, for an observer that may change its parts: rows of the table,
+// with the segments', with the positions'.
+TEST(ObserverTest, EmbeddingsAreTakenApartForWhoChangesThem) {
+  struct Change : Recorder {
+    explicit Change(double by_how_much) : by(by_how_much) {}
+    bool changes_values() const override { return true; }
+    void Observe(int layer, absl::string_view tensor, const TensorView& view) override {
+      Recorder::Observe(layer, tensor, view);
+      for (int64_t i = 0; tensor == observed::kTokenEmbedding && i < view.elements(); ++i) {
+        view.as<double>()[i] += by;
+      }
+    }
+    double by;
+  };
+  for (const Model& model : Models()) {
+    const bool has_segments = model.config.model.architecture == "bert";
+    auto engine = MakeEngine(model.config, DType::kFloat64, 3, 7);
+    const Batch batch = RandomBatch(model.batch, 5);
+    Recorder plain;
+    const double loss = Loss(*engine, batch, &plain);
+    Change nothing(0), one(1);
+    // token + segment + position instead of token + position + segment.
+    EXPECT_NEAR(Loss(*engine, batch, &nothing), loss, 1e-12 * loss);
+    Loss(*engine, batch, &one);
+    std::vector<Key> begin = {{-1, "embedding.token"}};
+    if (has_segments) begin.emplace_back(-1, "embedding.token_and_segment");
+    begin.emplace_back(-1, "embedding.sum");
+    EXPECT_EQ(std::vector<Key>(one.order.begin(), one.order.begin() + std::ssize(begin)), begin);
+    const int64_t registers = model.config.model.attention.register_tokens;
+    const std::vector<double>& sum = plain.At(-1, observed::kEmbeddingSum);
+    for (size_t i = 0; i < sum.size(); ++i) {
+      const bool is_register = static_cast<int64_t>(i) / 24 % (registers + 7) < registers;
+      EXPECT_NEAR(one.At(-1, observed::kEmbeddingSum)[i], sum[i] + (is_register ? 0 : 1),
+                  1e-14 * 8);
+    }
+  }
+}
+
 TEST(ObserverTest, SumsAreTheStreamWithTheBranch) {
   for (const Model& model : Models()) {
     const bool post_norm = model.config.model.architecture == "bert";

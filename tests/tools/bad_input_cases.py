@@ -13,6 +13,7 @@ CONFIG, OPT, GENERATED, RUN = (INPUTS + name for name in ("small.yaml", "opt.yam
 STEP = "checkpoints/step_00000002"
 TRAIN, OPT_TRAIN, GENERATED_TRAIN = ["train", CONFIG], ["train", OPT], ["train", GENERATED]
 EVALUATE, PREPARE = ["evaluate", RUN], ["data", "prepare", "--vocabulary", INPUTS + "vocabulary", "--out", "set"]
+QUANTIZE = ["quantize", RUN]
 LEARN = ["data", "learn-vocabulary", "--out", "vocabulary"]
 VERIFY = ["data", "verify"]
 
@@ -93,6 +94,21 @@ COMMAND_LINES = [
     Case("batch size beyond any machine", 4, "out of memory", [*EVALUATE, "--batch-size", "60000000"]),
     Case("batch size beyond 32 bits", 1, "more tokens than 2147483647", [*EVALUATE, "--batch-size", "1000000000000"]),
     Case("batch size beyond 64 bits", 1, "more tokens than 2147483647", [*EVALUATE, "--batch-size", "99999999999999999999"]),
+    Case("outliers and none", 1, "excludes", [*EVALUATE, "--no-outliers", "--kurtosis-batches", "3"]),
+    Case("evaluate in an unknown precision", 1, "--precision", [*EVALUATE, "--precision", "fp8"]),
+    Case("quantize without a path", 1, "path is required", ["quantize"]),
+    Case("quantize of nothing", 3, "no such checkpoint or run folder: absent", ["quantize", "absent"]),
+    Case("a bit", 1, "bits must be 2 to 16, or 32 for fp32: --weight-bits: 1", [*QUANTIZE, "--weight-bits", "1"]),
+    Case("24 bits", 1, "bits must be 2 to 16, or 32 for fp32: --activation-bits: 24", [*QUANTIZE, "--activation-bits", "24"]),
+    Case("a sweep of words", 1, "not bit widths like W8A8: --sweep: int8", [*QUANTIZE, "--sweep", "W8A8,int8"]),
+    Case("a sweep of 64 bits", 1, "bits must be 2 to 16", [*QUANTIZE, "--sweep", "W64A8"]),
+    Case("a sweep and bits", 1, "excludes", [*QUANTIZE, "--sweep", "W8A8", "--weight-bits", "4"]),
+    Case("a percentile below the middle", 1, "--percentile must be above 50", [*QUANTIZE, "--percentile", "0.1"]),
+    Case("smoothing of everything", 1, "--smooth must be at least 0 and below 1", [*QUANTIZE, "--smooth", "1"]),
+    Case("smoothing of a post-LN model", 1, "smoothing needs a pre-LN model", [*QUANTIZE, "--smooth", "0.5"]),
+    Case("calibration on nothing", 2, "absent", [*QUANTIZE, "--calibration-data", "absent"]),
+    Case("calibration on another vocabulary", 3, "another vocabulary", [*QUANTIZE, "--calibration-data", INPUTS + "other_data"]),
+    Case("a report below a file", 4, "cannot write the report: file/report.json", [*QUANTIZE, "--out", "file/report.json"], text("file", "")),
     Case("top of 0", 1, "--top", ["predict", RUN, "a [MASK]", "--top", "0"]),
     Case("predict without text", 1, "text is required", ["predict", RUN]),
     Case("predict without a mask", 1, "no [MASK] to fill in", ["predict", RUN, "the river"]),

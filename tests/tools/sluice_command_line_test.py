@@ -138,6 +138,46 @@ telemetry:
         code, out, _ = run("evaluate", self.run_folder, "--batches", "1", "--batch-size", "4", "--json")
         self.assertEqual(json.loads(out)["sequences"], 4)
 
+    def test_outliers(self):
+        code, out, error = run("evaluate", self.run_folder)
+        self.assertEqual(code, 0, error)
+        self.assertIn("max FFN input + output inf norm", out)
+        self.assertNotIn("inf norm", run("evaluate", self.run_folder, "--no-outliers")[1])
+        one = json.loads(run("evaluate", self.run_folder, "--json")[1])["outliers"]
+        two = json.loads(run("evaluate", self.run_folder, "--json", ranks=2)[1])["outliers"]
+        self.assertEqual(len(one["tensors"]), 2 + 6 * 2)
+        for name, value in one["metrics"].items():
+            self.assertGreater(value, 0, name)
+            self.assertAlmostEqual(two["metrics"][name], value, delta=1e-9 * value)
+
+    def test_quantize(self):
+        report = self.at("report.json")
+        sweep = ("quantize", self.run_folder, "--sweep", "W8A8,W2A2,W32A32", "--calibration-batches", 2)
+        code, out, error = run(*sweep, "--worst", 3, "--json", "--out", report)
+        self.assertEqual(code, 0, error)
+        one = json.loads(out)
+        with open(report, encoding="utf-8") as file:
+            self.assertEqual(json.load(file), one)
+        self.assertEqual([(q["weight_bits"], q["activation_bits"]) for q in one["quantized"]], [(8, 8), (2, 2), (32, 32)])
+        evaluated = json.loads(run("evaluate", self.run_folder, "--json")[1])
+        self.assertEqual(one["fp32"]["perplexity"], evaluated["perplexity"])
+        eight, two, none = (q["loss"] for q in one["quantized"])
+        exact = one["fp32"]["loss"]
+        self.assertLess(abs(eight - exact), abs(two - exact))
+        self.assertAlmostEqual(none, exact, delta=1e-6 * exact)
+        worst = [error["sqnr_db"] for error in one["quantized"][0]["worst"]]
+        self.assertEqual(worst, sorted(worst))
+        self.assertEqual(len(worst), 3)
+        code, out, error = run(*sweep, "--json", ranks=2)
+        self.assertEqual(code, 0, error)
+        for alone, shared in zip(one["quantized"], json.loads(out)["quantized"]):
+            self.assertAlmostEqual(alone["perplexity"], shared["perplexity"], delta=1e-9 * alone["perplexity"])
+        code, out, error = run("quantize", self.run_folder, "--preset", "opt", "--per-channel", "--activation-method", "symmetric",
+                               "--activation-ranges", "current", "--gate-value", "unquantized")
+        self.assertEqual(code, 0, error)
+        for part in ("fp32      perplexity", "W8A8      perplexity", "least signal over noise"):
+            self.assertIn(part, out)
+
     def test_inspect(self):
         for arguments, part in [
             ((self.run_folder,), "step            6"),

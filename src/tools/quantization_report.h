@@ -1,0 +1,31 @@
+// What `sluice quantize` found, for people and for programs.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "nlohmann/json.hpp"
+#include "tools/quantize_arguments.h"
+
+namespace sluice {
+
+struct QuantizedResult {
+  BitWidths bits;
+  OutlierEvaluation evaluation;
+  std::vector<QuantizationError> worst;  // least signal over noise first
+};
+
+struct QuantizationReport {
+  std::string checkpoint, data, calibration_data;
+  int64_t step = 0, calibration_sequences = 0;
+  bool pre_norm = false;
+  double smooth = 0;
+  PostTrainingQuantizationOptions options = {};  // but for bits
+  OutlierEvaluation before = {};
+  std::vector<QuantizedResult> quantized = {};
+};
+
+std::string FormatQuantizationReport(const QuantizationReport& report);
+nlohmann::ordered_json QuantizationReportToJson(const QuantizationReport& report);
+
+}  // namespace sluice

@@ -1,0 +1,42 @@
+// What `sluice quantize` is told.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "absl/status/statusor.h"
+#include "train/outlier_evaluation.h"
+#include "train/post_training_quantization.h"
+
+namespace sluice {
+
+struct BitWidths {
+  int weights, activations;
+};
+
+struct QuantizeArguments {
+  std::string path, data, preset, calibration_data, sweep, out;
+  // Empty, 0 or false: as the preset has it.
+  std::string weight_ranges, activation_ranges, activation_method;
+  int weight_bits = 8, activation_bits = 8;
+  double percentile = 0;
+  int64_t calibration_batches = 0, calibration_batch_size = 0;
+  bool per_channel = false;
+  std::string gate_value = "quantized";
+  double smooth = 0;
+  int64_t worst = 8;
+  OutlierEvaluationOptions evaluation;
+  bool json = false;
+};
+
+void AddQuantizeOptions(CLI::App& command, QuantizeArguments& arguments);
+
+// The named preset (none: that of the model's kind) with what the arguments change in it.
+QuantizationPreset ResolvePreset(const QuantizeArguments& arguments, bool pre_norm);
+
+// What to quantize to: --sweep ("W8A8,W4A8"), or --weight-bits and --activation-bits. 32: not
+// quantized. UsageError for bits out of range.
+absl::StatusOr<std::vector<BitWidths>> ResolveBitWidths(const QuantizeArguments& arguments);
+
+}  // namespace sluice

@@ -1,0 +1,152 @@
+#include "train/post_training_quantization.h"
+
+#include <algorithm>
+
+#include "core/check.h"
+#include "core/error.h"
+#include "core/status.h"
+#include "quantize/smoothing.h"
+#include "train/outlier_evaluation.h"
+
+namespace sluice {
+namespace {
+
+absl::Status RunThrough(Engine& engine, std::span<const Batch> batches, Observer& observer) {
+  for (const Batch& batch : batches) {
+    ModelLosses losses;
+    RETURN_IF_ERROR(engine.Evaluate(batch, losses, &observer));
+  }
+  return absl::OkStatus();
+}
+
+int IndexOf(const ParameterStore& parameters, const std::string& name) {
+  const std::vector<Parameter>& all = parameters.parameters();
+  const auto found =
+      std::find_if(all.begin(), all.end(), [&](const Parameter& one) { return one.name == name; });
+  CHECK(found != all.end()) << "no parameter " << name;
+  return static_cast<int>(found - all.begin());
+}
+
+// The norms of a pre-LN model and what reads them. The last one, which the head reads, is left as
+// it is: the head is not quantized.
+std::vector<SmoothingGroup> GroupsOf(Engine& engine) {
+  const Architecture& architecture = engine.model().architecture();
+  const ModelConfig& config = engine.config().model;
+  const bool gate_reads_input =
+      config.attention.variant == "gated" && config.attention.gate.source == "input";
+  const auto index = [&](const std::string& name, const char* kind) {
+    return IndexOf(engine.parameters(), name + kind);
+  };
+  std::vector<SmoothingGroup> groups;
+  const auto add = [&](int layer, absl::string_view tensor, const std::string& norm,
+                       std::vector<int> weights) {
+    groups.push_back({.layer = layer,
+                      .tensor = std::string(tensor),
+                      .gamma = index(norm, ".weight"),
+                      .beta = index(norm, ".bias"),
+                      .weights = std::move(weights)});
+  };
+  for (int layer = 0; layer < static_cast<int>(config.num_hidden_layers); ++layer) {
+    const LayerNames names = architecture.layer_names(layer);
+    std::vector<int> readers = {index(names.query, ".weight"), index(names.key, ".weight"),
+                                index(names.value, ".weight")};
+    if (gate_reads_input) readers.push_back(index(names.attention, ".gate.weight"));
+    if (layer == 0) {
+      add(-1, observed::kEmbeddingNorm, architecture.input_norm, readers);
+    } else {
+      add(layer - 1, observed::kFeedForwardNorm,
+          architecture.layer_names(layer - 1).feed_forward_norm, readers);
+    }
+    add(layer, observed::kAttentionNorm, names.attention_norm, {index(names.up, ".weight")});
+  }
+  return groups;
+}
+
+}  // namespace
+
+QuantizationPreset BertPreset() {
+  return {.options = {},
+          .calibrates_on_training_data = false,
+          .calibration_batches = 16,
+          .calibration_batch_size = 32};
+}
+
+QuantizationPreset OptPreset() {
+  QuantizationPreset preset = {.options = {},
+                               .calibrates_on_training_data = true,
+                               .calibration_batches = 4,
+                               .calibration_batch_size = 8};
+  preset.options.weights.ranges = WeightRanges::kLeastSquares;
+  preset.options.activations.percentile = 99.999;
+  return preset;
+}
+
+absl::StatusOr<std::vector<Batch>> ReadBatches(BatchSource& source, int64_t batches,
+                                               int64_t batch_size) {
+  const int64_t sequences = source.sequences_per_epoch();  // 0: they never end
+  std::vector<Batch> read;
+  for (int64_t b = 0; b < batches; ++b) {
+    const int64_t first = b * batch_size;
+    const int64_t count = sequences == 0 ? batch_size : std::min(batch_size, sequences - first);
+    if (count <= 0) break;
+    RETURN_IF_ERROR(source.Fill(first, count, &read.emplace_back()));
+  }
+  return read;
+}
+
+absl::StatusOr<std::unique_ptr<PostTrainingQuantization>> PostTrainingQuantization::Apply(
+    Engine& engine, std::span<const Batch> calibration,
+    const PostTrainingQuantizationOptions& options) {
+  CHECK(engine.options().dtype == DType::kFloat32) << "quantization is simulated in fp32";
+  const Architecture& architecture = engine.model().architecture();
+  if (architecture.embedding_size != engine.config().model.hidden_size) {
+    return UsageError("quantization of a model with projected embeddings is not defined",
+                      "model.word_embed_proj_dim");
+  }
+  auto quantized = std::unique_ptr<PostTrainingQuantization>(
+      new PostTrainingQuantization(engine, options.weights));
+  quantized->quantizes_weights_ =
+      options.weights.bits != PostTrainingQuantizationOptions::kNotQuantized;
+  if (quantized->quantizes_weights_) {
+    RETURN_IF_ERROR(quantized->weights_.Quantize(engine.device(), engine.parameters()));
+    RETURN_IF_ERROR(engine.WeightsLoaded());
+  }
+  FakeQuantizerOptions activations = options.activations;
+  activations.quantize_weights = quantized->quantizes_weights_;
+  activations.quantize_activations =
+      activations.bits != PostTrainingQuantizationOptions::kNotQuantized;
+  activations.context_before_gate = IsPreNorm(engine);
+  quantized->activations_ =
+      std::make_unique<FakeQuantizer>(activations, quantized->weights_.token_table());
+  RETURN_IF_ERROR(RunThrough(engine, calibration, *quantized->activations_));
+  quantized->activations_->Freeze();
+  return quantized;
+}
+
+std::vector<QuantizationError> PostTrainingQuantization::errors() const {
+  std::vector<QuantizationError> errors = weights_.errors();
+  for (QuantizationError& error : activations_->errors()) errors.push_back(std::move(error));
+  return errors;
+}
+
+absl::Status PostTrainingQuantization::Remove() {
+  if (!quantizes_weights_) return absl::OkStatus();
+  quantizes_weights_ = false;
+  RETURN_IF_ERROR(weights_.Restore(engine_.device(), engine_.parameters()));
+  return engine_.WeightsLoaded();
+}
+
+absl::Status SmoothModel(Engine& engine, std::span<const Batch> calibration, double alpha) {
+  CHECK(engine.options().dtype == DType::kFloat32);
+  if (!IsPreNorm(engine)) {
+    return UsageError(
+        "smoothing needs a pre-LN model: in a post-LN one the residual reads the LayerNorm too",
+        engine.config().model.architecture);
+  }
+  ChannelMaxima maxima;
+  RETURN_IF_ERROR(RunThrough(engine, calibration, maxima));
+  RETURN_IF_ERROR(Smooth(GroupsOf(engine), maxima, alpha, engine.device(), engine.parameters()));
+  return engine.WeightsLoaded();
+}
+
+}  // namespace sluice

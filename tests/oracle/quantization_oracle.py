@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""`sluice quantize` against the same simulation by hand in PyTorch (fake_quantization.py): loss and perplexity.
+
+    quantization_oracle.py BUILD_FOLDER bert|opt
+
+The two round matrix products differently, by about 1e-6 of a tensor's range. A value that is so near the middle between two
+codes goes to the other one: of 2^b codes about 2^b * 2e-6 of all values, a step of which moves them by sqrt(12) times their
+quantization error. Independent of each other, they move a loss by sqrt(12 * 2^b * 2e-6), under a tenth for b <= 8, of what
+quantization does to it. What that is, is taken batch by batch, where gaps of both signs cannot hide each other: their root mean
+square. Weights of one bit less, the smallest mistake there is, must differ by more than the tolerance.
+"""
+
+import json
+import math
+import pathlib
+import sys
+import tempfile
+
+import oracle_setup
+
+oracle_setup.start("torch", "transformers", "safetensors", "numpy")
+import torch
+from fake_quantization import FP32, Bert, Opt, Settings
+from safetensors.torch import load_file
+
+HIDDEN, LAYERS, HEADS, INTERMEDIATE, LENGTH, ROWS, BATCHES, CALIBRATION = 64, 2, 4, 128, 64, 4, 6, 3
+MODELS = {
+    "bert": (Bert, "wordpiece", "hidden_act: gelu_erf", 1e-12, ("minmax", 100.0)),
+    "opt": (Opt, "bpe", "hidden_act: relu, layer_norm_eps: 1.0e-5", 1e-5, ("mse", 99.999)),
+}
+
+
+def config(data, architecture, variant):
+    return f"""
+model: {{architecture: {architecture}, hidden_size: {HIDDEN}, num_hidden_layers: {LAYERS}, num_attention_heads: {HEADS},
+        intermediate_size: {INTERMEDIATE}, max_position_embeddings: {LENGTH}, {MODELS[architecture][2]},
+        attention: {{variant: {variant}}}}}
+data: {{train: {data}, sequence_length: {LENGTH}}}
+optimizer: {{learning_rate: 0.003}}
+schedule: {{shape: constant}}
+training: {{steps: 150, global_batch_size: 16, precision: fp32, log_every: 150}}
+runtime: {{threads: 1}}
+"""
+
+
+def by_hand(kind, tensors, batches, settings, epsilon):
+    """The mean loss of each batch. Its mean is the log of the published perplexity where batches have one size."""
+    model = kind(tensors, HEADS, settings, epsilon)
+    for tokens in batches["tokens"][:CALIBRATION]:
+        model.logits(tokens)
+    model.calibrating = False
+    loss = lambda tokens, labels: torch.nn.functional.cross_entropy(model.logits(tokens).flatten(0, 1), labels.flatten(), ignore_index=-100)
+    return torch.stack([loss(*batch).double() for batch in zip(batches["tokens"], batches["labels"])])
+
+
+def size(differences):
+    return float(differences.square().mean().sqrt())
+
+
+def check(programs, folder, data, architecture, variant):
+    kind, _, _, epsilon, (ranges, percentile) = MODELS[architecture]
+    run, exported = folder / f"run_{variant}", folder / f"exported_{variant}"
+    (folder / "config.yaml").write_text(config(data, architecture, variant))
+    programs.sluice("train", folder / "config.yaml", "--run-folder", run)
+    programs.sluice("export-hf", run, exported)
+    tensors, batches = load_file(exported / "model.safetensors"), load_file(folder / "batches.safetensors")
+    report = json.loads(programs.sluice(
+        "quantize", run, "--data", data, "--batch-size", ROWS, "--batches", BATCHES, "--calibration-data", data,
+        "--calibration-batches", CALIBRATION, "--calibration-batch-size", ROWS, "--sweep", "W8A8,W4A8,W6A6", "--json"))
+    settings = lambda weights, activations: Settings(activations, weights, ranges, percentile, context_before_gate=kind is Opt)
+    losses = lambda weights, activations: by_hand(kind, tensors, batches, settings(weights, activations), epsilon)
+    exact, good = losses(FP32, FP32), True
+    for got in report["quantized"]:
+        weights, activations = got["weight_bits"], got["activation_bits"]
+        expected, wrong = losses(weights, activations), losses(weights - 1, activations)
+        tolerance = 0.1 * size(expected - exact)
+        difference = abs(math.log(got["perplexity"]) - float(expected.mean()))
+        good = good and difference <= tolerance < size(wrong - expected)
+        print(f"{architecture} {variant} W{weights}A{activations}: log perplexity {math.log(got['perplexity']):.6f}, by hand "
+              f"{expected.mean():.6f}, fp32 {exact.mean():.6f}; {100 * difference / tolerance:.2g} % of the tolerance {tolerance:.1g} "
+              f"used; a bit less would use {100 * size(wrong - expected) / tolerance:.0f} %", flush=True)
+    return good
+
+
+def main():
+    torch.set_num_threads(1)
+    torch.set_grad_enabled(False)
+    text = oracle_setup.corpus("valid_wiki_1mb.txt")
+    programs, architecture = oracle_setup.Programs(sys.argv[1]), sys.argv[2]
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        data = programs.prepare(text, folder, 800, MODELS[architecture][1])
+        programs.step("batches", data, folder / "batches.safetensors", "--rows", ROWS, "--length", LENGTH, "--count", BATCHES,
+                      *(["--causal"] if architecture == "opt" else []))
+        good = [check(programs, folder, data, architecture, variant) for variant in ("vanilla", "gated")]
+    return 0 if all(good) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
