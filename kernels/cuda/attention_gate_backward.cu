@@ -1,12 +1,12 @@
-// Backward of the gates' logits. A first kernel takes four tokens a warp: the gradient of their
+// Backward of the gates' logits. A first kernel takes a few tokens a warp: the gradient of their
 // logits, kept in workspace, and what it adds to dsource. The gradient of the weight is a sum over
 // all tokens: blocks of tokens leave partial sums, which are added up in order. How tokens are
-// dealt out depends on N, C and H alone.
-#include <algorithm>
-
+// dealt out depends on N, C and H alone. bf16 and fp16 whose rows are whole vectors are multiplied
+// on tensor cores (attention_gate_backward_product.cuh); float, slices and other rows here.
 #include "core/check.h"
 #include "core/status.h"
 #include "kernels/api/attention_gate.h"
+#include "kernels/cuda/attention_gate_backward_product.cuh"
 #include "kernels/cuda/partial_sums.cuh"
 #include "kernels/cuda/reduce.cuh"
 
@@ -22,35 +22,7 @@ constexpr int kWeightWarps = 8;         // of a block of the second: each takes 
 constexpr int kWeightValues = 4;        // a lane's columns there
 constexpr int kWeightColumns = kWarpSize * kWeightValues;
 static_assert(kWeightValues == 4, "one vector of shared memory");
-constexpr int64_t kMostParts = 128;  // blocks of tokens
 static_assert(kTokens * kHeads == kWarpSize, "a lane holds one logit's gradient");
-
-// How tokens are dealt out, and where things are in the workspace.
-struct Plan {
-  Plan(void* memory, int64_t N, int64_t C, int64_t H)
-      : tokens(RoundUp(CeilDiv(N, kMostParts), kWeightWarps)),
-        parts(N == 0 ? 0 : CeilDiv(N, tokens)) {
-    auto* floats = static_cast<float*>(memory);
-    dlogits = floats;
-    dweight = dlogits + RoundUp(N * H, 16);
-    dbias = dweight + parts * RoundUp(H * C, 16);
-    total_bytes = static_cast<int64_t>(sizeof(float)) *
-                  (RoundUp(N * H, 16) + parts * RoundUp(H * C, 16) + parts * H);
-  }
-  int64_t tokens;  // of a part
-  int64_t parts;
-  float* dlogits;  // (N, H)
-  float* dweight;  // (parts, RoundUp(size of the weight, 16))
-  float* dbias;    // (parts, H)
-  int64_t total_bytes;
-};
-
-template <typename T>
-__device__ __forceinline__ float LogitGradient(const AttentionGateBackwardArgs<T>& args, int64_t n,
-                                               int64_t h) {
-  const float gate = args.gate[n * args.H + h];
-  return args.dgate[n * args.H + h] * (gate * (1 - gate));
-}
 
 // dsource[n] += Σ_h dlogit[n, h] · weight[h] of four tokens; their dlogits go to workspace.
 template <typename T, int kWidth>
@@ -126,7 +98,7 @@ __device__ __forceinline__ void StoreSumOfWarps(const float (&sum)[kWeightValues
 // columns and 16 heads. Grid (parts, column tiles, groups of heads).
 template <typename T, int kWidth>
 __global__ void __launch_bounds__(kWeightWarps* kWarpSize)
-    GateBackwardWeightKernel(AttentionGateBackwardArgs<T> args, Plan plan) {
+    GateBackwardWeightKernel(AttentionGateBackwardArgs<T> args, GateBackwardPlan plan) {
   const int64_t column = static_cast<int64_t>(blockIdx.y) * kWeightColumns;
   const int64_t first_head = static_cast<int64_t>(blockIdx.z) * kWeightHeads;
   const auto heads = static_cast<int>(min(args.H - first_head, int64_t{kWeightHeads}));
@@ -145,7 +117,7 @@ __global__ void __launch_bounds__(kWeightWarps* kWarpSize)
       for (int i = 0; i < kWeightValues; ++i) sum[h][i] += factor * x[i];
     }
   }
-  float* partial = plan.dweight + blockIdx.x * ((args.H * args.C + 15) / 16 * 16);
+  float* partial = plan.dweight + blockIdx.x * plan.stride;
 #pragma unroll
   for (int h = 0; h < kWeightHeads; ++h) {
     if (h >= heads) break;
@@ -156,7 +128,7 @@ __global__ void __launch_bounds__(kWeightWarps* kWarpSize)
 // The same with slices: a column has one head. Grid (parts, column tiles).
 template <typename T, int kWidth>
 __global__ void __launch_bounds__(kWeightWarps* kWarpSize)
-    GateBackwardSliceKernel(AttentionGateBackwardArgs<T> args, Plan plan) {
+    GateBackwardSliceKernel(AttentionGateBackwardArgs<T> args, GateBackwardPlan plan) {
   const int64_t column = static_cast<int64_t>(blockIdx.y) * kWeightColumns;
   const int64_t D = args.C / args.H;
   const int64_t begin = blockIdx.x * plan.tokens, end = min(begin + plan.tokens, args.N);
@@ -173,13 +145,12 @@ __global__ void __launch_bounds__(kWeightWarps* kWarpSize)
 #pragma unroll
     for (int i = 0; i < kWeightValues; ++i) sum[i] += plan.dlogits[n * args.H + head[i]] * x[i];
   }
-  StoreSumOfWarps<kWidth>(sum, column, args.C,
-                          plan.dweight + blockIdx.x * ((args.C + 15) / 16 * 16));
+  StoreSumOfWarps<kWidth>(sum, column, args.C, plan.dweight + blockIdx.x * plan.stride);
 }
 
 // Partial sums of dbias[h] += Σ_n dlogit[n, h]. Block (32 heads, 8), grid (parts, heads / 32).
 __global__ void __launch_bounds__(kWeightWarps* kWarpSize)
-    GateBackwardBiasKernel(Plan plan, int64_t N, int64_t H) {
+    GateBackwardBiasKernel(GateBackwardPlan plan, int64_t N, int64_t H) {
   __shared__ float of_warp[kWeightWarps][kWarpSize];
   const int64_t h = static_cast<int64_t>(blockIdx.y) * kWarpSize + LaneIndex();
   const int64_t begin = blockIdx.x * plan.tokens, end = min(begin + plan.tokens, N);
@@ -196,11 +167,21 @@ __global__ void __launch_bounds__(kWeightWarps* kWarpSize)
 }
 
 template <typename T>
-absl::Status AddToSource(const AttentionGateBackwardArgs<T>& args, const Plan& plan,
+absl::Status AddToSource(const AttentionGateBackwardArgs<T>& args, const GateBackwardPlan& plan,
                          Stream stream) {
   constexpr int kWidth = kVectorWidth<T>;
   const bool fit = RowsFit<T>(kWidth, args.dsource_stride, {args.dsource}) &&
                    RowsFit<T>(kWidth, args.C, {args.weight});
+  if constexpr (sizeof(T) == 2) {
+    if (fit && !args.per_head_slice) {
+      return Launch("attention_gate backward, source, on tensor cores",
+                    GateBackwardSourceProductKernel<T>,
+                    {.grid = dim3(static_cast<unsigned>(CeilDiv(args.N, kGateWarps * kGateRows))),
+                     .block = dim3(kGateWarps * kWarpSize),
+                     .stream = stream},
+                    args, plan.dlogits);
+    }
+  }
   return Launch("attention_gate backward, source",
                 fit ? GateBackwardSourceKernel<T, kWidth> : GateBackwardSourceKernel<T, 1>,
                 {.grid = dim3(static_cast<unsigned>(CeilDiv(args.N, kWarps * kTokens))),
@@ -209,9 +190,24 @@ absl::Status AddToSource(const AttentionGateBackwardArgs<T>& args, const Plan& p
                 args, plan.dlogits);
 }
 
+// The parts' sums, by tensor cores where rows are whole vectors.
 template <typename T>
-absl::Status AddToWeight(const AttentionGateBackwardArgs<T>& args, const Plan& plan,
-                         Stream stream) {
+absl::Status LeavePartsOfWeight(const AttentionGateBackwardArgs<T>& args,
+                                const GateBackwardPlan& plan, Stream stream) {
+  const auto parts = static_cast<unsigned>(plan.parts);
+  if constexpr (sizeof(T) == 2) {
+    constexpr int kColumns = kGateWarps * kGateColumns;
+    if (!args.per_head_slice && args.C % kVectorWidth<T> == 0 &&
+        RowsFit<T>(kVectorWidth<T>, args.source_stride, {args.source})) {
+      return Launch("attention_gate backward, weight, on tensor cores",
+                    GateBackwardWeightProductKernel<T>,
+                    {.grid = dim3(parts, static_cast<unsigned>(CeilDiv(args.C, kColumns)),
+                                  static_cast<unsigned>(CeilDiv(args.H, kGateRows))),
+                     .block = dim3(kGateWarps * kWarpSize),
+                     .stream = stream},
+                    args, plan);
+    }
+  }
   const bool fit =
       args.C % kWeightValues == 0 && RowsFit<T>(kWeightValues, args.source_stride, {args.source});
   auto* kernel = fit ? GateBackwardWeightKernel<T, kWeightValues> : GateBackwardWeightKernel<T, 1>;
@@ -219,26 +215,31 @@ absl::Status AddToWeight(const AttentionGateBackwardArgs<T>& args, const Plan& p
     kernel = fit ? GateBackwardSliceKernel<T, kWeightValues> : GateBackwardSliceKernel<T, 1>;
   }
   const int64_t groups = args.per_head_slice ? 1 : CeilDiv(args.H, kWeightHeads);
-  const int64_t size = args.per_head_slice ? args.C : args.H * args.C;
-  RETURN_IF_ERROR(Launch("attention_gate backward, weight", kernel,
-                         {.grid = dim3(static_cast<unsigned>(plan.parts),
-                                       static_cast<unsigned>(CeilDiv(args.C, kWeightColumns)),
-                                       static_cast<unsigned>(groups)),
-                          .block = dim3(kWeightWarps * kWarpSize),
-                          .stream = stream},
-                         args, plan));
+  return Launch("attention_gate backward, weight", kernel,
+                {.grid = dim3(parts, static_cast<unsigned>(CeilDiv(args.C, kWeightColumns)),
+                              static_cast<unsigned>(groups)),
+                 .block = dim3(kWeightWarps * kWarpSize),
+                 .stream = stream},
+                args, plan);
+}
+
+template <typename T>
+absl::Status AddToWeight(const AttentionGateBackwardArgs<T>& args, const GateBackwardPlan& plan,
+                         Stream stream) {
+  RETURN_IF_ERROR(LeavePartsOfWeight(args, plan, stream));
   return AddPartialSums("attention_gate backward, parts of weight",
                         {.partial = plan.dweight,
                          .parts = plan.parts,
-                         .stride = RoundUp(size, 16),
+                         .stride = plan.stride,
                          .total = {args.dweight, nullptr},
                          .distance = 0,
-                         .columns = size},
+                         .columns = args.per_head_slice ? args.C : args.H * args.C},
                         stream);
 }
 
 template <typename T>
-absl::Status AddToBias(const AttentionGateBackwardArgs<T>& args, const Plan& plan, Stream stream) {
+absl::Status AddToBias(const AttentionGateBackwardArgs<T>& args, const GateBackwardPlan& plan,
+                       Stream stream) {
   RETURN_IF_ERROR(Launch("attention_gate backward, bias", GateBackwardBiasKernel,
                          {.grid = dim3(static_cast<unsigned>(plan.parts),
                                        static_cast<unsigned>(CeilDiv(args.H, kWarpSize))),
@@ -258,14 +259,14 @@ absl::Status AddToBias(const AttentionGateBackwardArgs<T>& args, const Plan& pla
 }  // namespace
 
 int64_t AttentionGateBackwardWorkspaceBytes(int64_t N, int64_t C, int64_t H) {
-  return Plan(nullptr, N, C, H).total_bytes;
+  return GateBackwardPlan(nullptr, N, C, H).total_bytes;
 }
 
 template <typename T>
 absl::Status AttentionGateBackward(const AttentionGateBackwardArgs<T>& args, Stream stream) {
   if (args.per_head_slice) CHECK_EQ(args.C % args.H, 0);
   if (args.N == 0) return absl::OkStatus();
-  const Plan plan(args.workspace, args.N, args.C, args.H);
+  const GateBackwardPlan plan(args.workspace, args.N, args.C, args.H);
   RETURN_IF_ERROR(AddToSource(args, plan, stream));
   RETURN_IF_ERROR(AddToWeight(args, plan, stream));
   if (args.dbias == nullptr) return absl::OkStatus();

@@ -86,10 +86,12 @@ def blocks_of_pairs(shape):
 
 
 def least_tensor_instructions(op, shape):
-    """mma.m16n8k16 of the algorithm: products · blocks · (D / 16) · 2; gates: 16 tokens, 8 heads and 16 columns each. 0 where
-    nothing is multiplied."""
+    """mma.m16n8k16 of the algorithm: products · blocks · (D / 16) · 2; gates: 16 tokens, 8 heads and 16 columns each, in
+    backward two products of 16 tokens, 16 heads and 8 columns. 0 where nothing is multiplied."""
     if op == "attention_gate_forward":
         return math.ceil(shape["N"] / 16) * math.ceil(shape["H"] / 8) * math.ceil(shape["C"] / 16)
+    if op == "attention_gate_backward":
+        return 2 * math.ceil(shape["N"] / 16) * math.ceil(shape["H"] / 16) * math.ceil(shape["C"] / 8)
     if op not in PRODUCTS:
         return 0
     return PRODUCTS[op] * shape["B"] * shape["H"] * blocks_of_pairs(shape) * math.ceil(shape["D"] / 16) * 2

@@ -155,6 +155,7 @@ def self_test():
     causal = {**op().shape, "T": 40, "causal": True}
     assert op_costs.least_tensor_instructions("attention_backward", causal) == 5 * 6 * 4
     assert op_costs.least_tensor_instructions("attention_gate_forward", {"N": 20, "H": 12, "C": 64}) == 2 * 2 * 4
+    assert op_costs.least_tensor_instructions("attention_gate_backward", {"N": 20, "H": 12, "C": 64}) == 2 * 2 * 1 * 8
     budgets = read_budgets("attention_forward:* 1 1.05 1 1.02 1.3 # a comment\nstep:bert:* - - - 1.1 -\n")
     step = Step("bert", {"adamw": 110}, {"adamw": 100})
     assert compare([op()], [step], budgets) == [], compare([op()], [step], budgets)

@@ -158,7 +158,7 @@ def partial_sums(op, shape):
     if op == "layer_norm_backward":
         return min(512, math.ceil(shape["N"] / 8)) * 2 * math.ceil(shape["C"] / 256) * 256 * 4 * 2
     if op == "attention_gate_backward":
-        return min(128, math.ceil(shape["N"] / 8)) * shape["H"] * shape["C"] * 4 * 2
+        return min(128, math.ceil(shape["N"] / 16)) * shape["H"] * shape["C"] * 4 * 2
     return 0
 
 

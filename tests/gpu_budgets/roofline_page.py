@@ -98,9 +98,8 @@ def gate_lines(predictions, processors):
             for processor in processors if cost(prediction, processor) > MOST_COST]
     lines = ["\n## The cost of VGA\n",
              f"It should be {percent(MOST_COST)} or less. Predicted above that: {', '.join(over) if over else 'nothing'}.\n",
-             "Within attention the gate costs next to nothing. V·W_g is on tensor cores and bound by memory. Its backward (dV and dW_g) is by FMA, since the gradients of "
-             "logits are float and tensor cores would round them to bf16, and is bound by instructions. The last column is what VGA would cost if that was bound by memory "
-             "too, as it would be with gradients split into two or three bf16: that is what would help.\n",
+             "Within attention the gate costs next to nothing. V·W_g and its backward (dV and dW_g) are on tensor cores; in backward the gradients of logits, which "
+             "are float, are sums of three bf16. The last column is what VGA would cost if both were bound by memory alone.\n",
              "| model | length | GPU | gates forward, ms | gates backward, ms | in attention, ms | cost | bound by memory alone |",
              "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |"]
     for prediction in predictions:

@@ -199,6 +199,53 @@ TEST(AttentionGateTest, EveryShapeAroundTheTilesOfTensorCores) {
   }
 }
 
+// CUDA's backward there: rows of both sides at a distance, columns by chunks of 8 and steps of 64,
+// parts of more than 16 tokens.
+TEST(AttentionGateTest, EveryBackwardShapeAroundTheTilesOfTensorCores) {
+  uint64_t seed = 250;
+  for (const int64_t C : {8, 24, 56, 64, 72, 128, 136, 264}) {
+    const GateProblem p = {.N = 21, .C = C, .H = 5, .source_gap = 24, .dsource_gap = 8};
+    ExpectGateMatchesReference(p, ++seed);
+  }
+  for (const int64_t H : {1, 9, 16, 17, 33}) {
+    ExpectGateMatchesReference({.N = 35, .C = 72, .H = H, .dsource_gap = 16}, ++seed);
+  }
+  for (const int64_t N : {2047, 2049, 2087}) {
+    ExpectGateMatchesReference({.N = N, .C = 40, .H = 3}, ++seed);
+  }
+}
+
+// Gates of exactly one half, where source or weight is zero: the gradient of a logit is a quarter
+// of dgate, without an error. What is left is that of the sums, which shows whether gradients were
+// rounded to less than float before they were multiplied.
+template <typename T>
+void ExpectLogitGradientsKept(const GateProblem& p, uint64_t seed) {
+  GateInputs inputs = GateInputs::Make<T>(p, seed);
+  const auto n = static_cast<double>(p.N), h = static_cast<double>(p.H);
+  const auto bound = [](double terms, double relative) {
+    return Tolerance{.absolute = terms / 4 * Roundings(terms + 1) + UnderflowError<T>() + 1e-38,
+                     .relative = relative,
+                     .derivation = "sum of products of at most 1/4"};
+  };
+  std::fill(inputs.dweight.begin(), inputs.dweight.end(), 0.0);
+  std::fill(inputs.dsource.begin(), inputs.dsource.end(), 0.0);
+  GateInputs without_weight = inputs, without_source = inputs;
+  std::fill(without_weight.weight.begin(), without_weight.weight.end(), 0.0);
+  std::fill(without_source.source.begin(), without_source.source.end(), 0.0);
+  ExpectClose(TypeName<T>() + std::string(" dweight"), RunGate<T>(p, without_weight).dweight,
+              RunGate<double>(p, without_weight).dweight, bound(n, UnitRoundoff<float>()));
+  ExpectClose(TypeName<T>() + std::string(" dsource"), RunGate<T>(p, without_source).dsource,
+              RunGate<double>(p, without_source).dsource, bound(h, UnitRoundoff<T>()));
+}
+TEST(AttentionGateTest, LogitGradientsAreNotRoundedBeforeTheyAreMultiplied) {
+  for (const int64_t N : {1, 2, 5, 20}) {
+    const GateProblem p = {.N = N, .C = 72, .H = 3, .has_bias = false};
+    ExpectLogitGradientsKept<float>(p, 270);
+    ExpectLogitGradientsKept<bf16>(p, 271);
+    if constexpr (testing::kOnCuda) ExpectLogitGradientsKept<fp16>(p, 272);
+  }
+}
+
 TEST(AttentionGateTest, EveryInstructionSet) {
   testing::OnEachInstructionSet([] {
     for (const int64_t H : {1, 5, 12}) {
@@ -237,22 +284,28 @@ TEST(AttentionGateTest, StridedAndMisalignedRows) {
   }
 }
 
+template <typename T>
+void ExpectSameBitsForAnyThreadsAndBlockOrder(const GateProblem& p) {
+  const GateInputs inputs = GateInputs::Make<T>(p, 60);
+  const testing::ScopedThreads one(1);
+  const auto expected = RunGate<T>(p, inputs);
+  for (const int threads : {2, 3, 8}) {
+    const testing::ScopedThreads several(threads);
+    testing::SetBlockOrder(threads % testing::BlockOrders());
+    const auto actual = RunGate<T>(p, inputs);
+    ExpectSameBits<float>("gate", actual.gate, expected.gate);
+    ExpectSameBits<T>("dsource", actual.dsource, expected.dsource);
+    ExpectSameBits<float>("dweight", actual.dweight, expected.dweight);
+    ExpectSameBits<float>("dbias", actual.dbias, expected.dbias);
+    testing::SetBlockOrder(0);
+  }
+}
 TEST(AttentionGateTest, SameBitsForAnyThreadsAndBlockOrder) {
   for (const bool per_head_slice : {false, true}) {
     const GateProblem p = {.N = 203, .C = 200, .H = 5, .per_head_slice = per_head_slice};
-    const GateInputs inputs = GateInputs::Make<float>(p, 60);
-    const testing::ScopedThreads one(1);
-    const auto expected = RunGate<float>(p, inputs);
-    for (const int threads : {2, 3, 8}) {
-      const testing::ScopedThreads several(threads);
-      testing::SetBlockOrder(threads % testing::BlockOrders());
-      const auto actual = RunGate<float>(p, inputs);
-      ExpectSameBits<float>("gate", actual.gate, expected.gate);
-      ExpectSameBits<float>("dsource", actual.dsource, expected.dsource);
-      ExpectSameBits<float>("dweight", actual.dweight, expected.dweight);
-      ExpectSameBits<float>("dbias", actual.dbias, expected.dbias);
-      testing::SetBlockOrder(0);
-    }
+    ExpectSameBitsForAnyThreadsAndBlockOrder<float>(p);
+    ExpectSameBitsForAnyThreadsAndBlockOrder<bf16>(p);
+    if constexpr (testing::kOnCuda) ExpectSameBitsForAnyThreadsAndBlockOrder<fp16>(p);
   }
 }
 
