@@ -81,7 +81,7 @@ MUTANTS = (
     Mutant("gate reads beyond the last token", "attention_gate.cu",
            "args.source + min(n + t, args.N - 1) * args.source_stride;",
            "args.source + (n + t) * args.source_stride;", ("attention_gate",), *GATES),
-    Mutant("slope of the gate's sigmoid", "attention_gate_backward.cu",
+    Mutant("slope of the gate's sigmoid", "attention_gate_backward_product.cuh",
            "return args.dgate[n * args.H + h] * (gate * (1 - gate));",
            "return args.dgate[n * args.H + h] * gate;", ("attention_gate_backward",), *GATES),
     Mutant("no swizzle", "tensor_core.cuh",
