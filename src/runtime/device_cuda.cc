@@ -84,16 +84,16 @@ class StagingRing {
 class CudaDevice : public Device {
  public:
   ~CudaDevice() override {
-    for (const cudaStream_t stream : {stream_, copy_stream_}) {
+    for (cudaStream_t stream : {stream_, copy_stream_}) {
       if (stream != nullptr) cudaStreamSynchronize(stream);
     }
     if (readback_ != nullptr) cudaFreeHost(readback_);
     for (const Place& place : places_) {
-      for (const cudaEvent_t event : {place.copied, place.used}) {
+      for (cudaEvent_t event : {place.copied, place.used}) {
         if (event != nullptr) cudaEventDestroy(event);
       }
     }
-    for (const cudaStream_t stream : {stream_, copy_stream_}) {
+    for (cudaStream_t stream : {stream_, copy_stream_}) {
       if (stream != nullptr) cudaStreamDestroy(stream);
     }
   }
@@ -140,7 +140,7 @@ class CudaDevice : public Device {
     return memory;
   }
   void Free(void* memory, int64_t /*bytes*/) override {
-    for (const cudaStream_t stream : {stream_, copy_stream_}) cudaStreamSynchronize(stream);
+    for (cudaStream_t stream : {stream_, copy_stream_}) cudaStreamSynchronize(stream);
     cudaFree(memory);
   }
 
