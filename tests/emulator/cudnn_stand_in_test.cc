@@ -51,7 +51,10 @@ class CudnnStandInTest : public ::testing::Test {
     // Scores are 0, so O is the mean of V, whose row t is all t.
     const std::vector<bf16> zeros(kT * kD, bf16(0.0f));
     std::vector<bf16> values;
-    for (int64_t i = 0; i < kT * kD; ++i) values.push_back(bf16(static_cast<float>(i / kD)));
+    for (int64_t i = 0; i < kT * kD; ++i) {
+      const int64_t row = i / kD;
+      values.push_back(bf16(static_cast<float>(row)));
+    }
     Upload(zeros, memory_[0]);
     Upload(zeros, memory_[1]);
     Upload(values, memory_[2]);

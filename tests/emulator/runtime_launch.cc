@@ -217,7 +217,6 @@ const Symbol* FindVariable(const void* host_symbol) {
 }  // namespace sluice::emulator
 
 using sluice::emulator::LazyModule;
-using sluice::emulator::Result;
 
 extern "C" {
 

@@ -309,7 +309,8 @@ TEST(DecideUpdateTest, ClipsAndSkips) {
                {400, 3, 0, 1, false}, {0, 0, 1, 1, false},
                {none, 3, 1, 1, true}, {infinity, 3, 1, 0, true},
                {2, none, 4, 1, true}, {2, -infinity, 4, 1, true}};
-  for (const auto& [norm, loss, max_norm, clipping, skip] : cases) {
+  for (const auto& [norm, loss, largest_norm, clipping, skip] : cases) {
+    const double max_norm = largest_norm;  // clang captures no structured binding
     UpdateDecision decision = DecideUpdate(norm, loss, max_norm);
     if constexpr (kOnCuda) {
       const auto sum = OnBackend({norm * norm * 16}), device_loss = OnBackend({loss});

@@ -21,7 +21,6 @@ using testing::Largest;
 using testing::Layer;
 using testing::Matrix;
 using testing::Name;
-using testing::PoisonedBuffer;
 using testing::Products;
 using Shape = testing::LinearShape;
 using testing::Tolerance;

@@ -10,7 +10,6 @@
 namespace sluice {
 namespace {
 
-using testing::ExpectClose;
 using testing::RandomValues;
 
 double KurtosisOf(const std::vector<float>& row) {
