@@ -2,10 +2,17 @@
 
 #include <signal.h>
 
+#include <mutex>
+
 namespace sluice {
 namespace {
 
 volatile sig_atomic_t signal_received = 0;  // NOLINT: a signal handler can reach nothing else
+
+// Ranks may be threads of one process: the first to listen forgets old signals, the last to leave restores what was,
+// so a signal between the first rank's start and the second's is not lost.
+std::mutex listeners_mutex;
+int listeners = 0;
 
 void Remember(int number) {
   if (signal_received != 0 && number == SIGINT) {
@@ -26,11 +33,16 @@ void Install(void (*handler)(int)) {
 }  // namespace
 
 StopSignal::StopSignal() {
+  const std::lock_guard lock(listeners_mutex);
+  if (listeners++ > 0) return;
   signal_received = 0;
   Install(Remember);
 }
 
-StopSignal::~StopSignal() { Install(SIG_DFL); }
+StopSignal::~StopSignal() {
+  const std::lock_guard lock(listeners_mutex);
+  if (--listeners == 0) Install(SIG_DFL);
+}
 
 int StopSignal::received() const { return signal_received; }
 

@@ -5,7 +5,8 @@
 
 namespace sluice {
 
-// Installs the handlers; their lifetime is this object's. One at a time.
+// Installs the handlers for as long as an object lives. Ranks that are threads of one process each have one, and each
+// sees a signal that came after the first of them began to listen.
 class StopSignal {
  public:
   StopSignal();
