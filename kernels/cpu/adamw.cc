@@ -1,10 +1,8 @@
 // Bound by memory: 32 bytes an element go through (34 with a bf16 copy), each touched once.
 #include "kernels/api/adamw.h"
 
-#include <algorithm>
-
-#include "core/parallel.h"
 #include "kernels/cpu/highway_targets.h"
+#include "kernels/cpu/update_segments.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/adamw.cc"
@@ -35,8 +33,8 @@ namespace sluice {
 namespace HWY_NAMESPACE {
 
 template <typename T>
-HWY_INLINE void UpdateSegment(const AdamWArgs<T>& args, const AdamWFactors& factors,
-                              float weight_decay, int64_t begin, int64_t end) {
+HWY_INLINE void UpdateSegmentOf(const AdamWArgs<T>& args, const AdamWFactors& factors,
+                                float weight_decay, int64_t begin, int64_t end) {
   const hn::CappedTag<float, 16> df;
   const auto beta1 = hn::Set(df, factors.beta1), beta2 = hn::Set(df, factors.beta2);
   const auto one_minus_beta1 = hn::Set(df, factors.one_minus_beta1);
@@ -67,13 +65,9 @@ HWY_INLINE void UpdateSegment(const AdamWArgs<T>& args, const AdamWFactors& fact
 template <typename T>
 HWY_INLINE void UpdateRange(const AdamWArgs<T>& args, const AdamWFactors& factors, int64_t begin,
                             int64_t end) {
-  const AdamWSegment* last = args.segments + args.segment_count;
-  const AdamWSegment* segment = std::partition_point(
-      args.segments, last, [&](const AdamWSegment& s) { return s.end <= begin; });
-  for (; segment != last && segment->begin < end; ++segment) {
-    UpdateSegment(args, factors, segment->weight_decay, std::max(begin, segment->begin),
-                  std::min(end, segment->end));
-  }
+  ForEachSegment(args.segments, args.segment_count, begin, end,
+                 [&](float weight_decay, int64_t first, int64_t last)
+                     HWY_ATTR { UpdateSegmentOf(args, factors, weight_decay, first, last); });
 }
 
 void UpdateRangeFloat(const AdamWArgs<float>& args, const AdamWFactors& factors, int64_t begin,
@@ -101,8 +95,6 @@ namespace {
 HWY_EXPORT(UpdateRangeFloat);
 HWY_EXPORT(UpdateRangeBf16);
 
-constexpr int64_t kElementsPerGrain = 4096;
-
 template <typename T>
 AdamWFactors Factors(const AdamWArgs<T>& args) {
   const double beta1 = args.beta1, beta2 = args.beta2, t = static_cast<double>(args.t);
@@ -121,15 +113,12 @@ namespace cpu {
 template <typename T>
 absl::Status AdamW(const AdamWArgs<T>& args) {
   CHECK_GE(args.t, 1);
-  if (args.segment_count == 0) return absl::OkStatus();
   const AdamWFactors factors = Factors(args);
-  const int64_t first = args.segments[0].begin;
-  const int64_t last = args.segments[args.segment_count - 1].end;
-  ParallelFor(last - first, kElementsPerGrain, [&](int64_t begin, int64_t end) {
+  ForEachStretch(args.segments, args.segment_count, [&](int64_t begin, int64_t end) {
     if constexpr (std::is_same_v<T, float>) {
-      HWY_DYNAMIC_DISPATCH(UpdateRangeFloat)(args, factors, first + begin, first + end);
+      HWY_DYNAMIC_DISPATCH(UpdateRangeFloat)(args, factors, begin, end);
     } else {
-      HWY_DYNAMIC_DISPATCH(UpdateRangeBf16)(args, factors, first + begin, first + end);
+      HWY_DYNAMIC_DISPATCH(UpdateRangeBf16)(args, factors, begin, end);
     }
   });
   return absl::OkStatus();

@@ -1,20 +1,15 @@
-// One update of the flat buffer: bound by memory, each value touched once. A block takes a stretch
-// of the buffer and walks the segments that lie in it.
+// One update of the flat buffer: bound by memory, each value touched once.
 #include "kernels/api/adamw.h"
 
 #include <cmath>
 
 #include "core/check.h"
-#include "core/integer_math.h"
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/parameter_update.cuh"
 #include "kernels/cuda/vector_memory.cuh"
 
 namespace sluice::cuda {
 namespace {
-
-constexpr int kThreads = 256;
-constexpr int kWidth = 4;  // floats a thread takes at once
-constexpr int64_t kBlockValues = 4096;
 
 // What a step multiplies by, worked out in double and rounded once.
 struct Factors {
@@ -35,7 +30,7 @@ Factors MakeFactors(const AdamWArgs<T>& args) {
 template <typename T>
 struct KernelArgs {
   AdamWArgs<T> adamw;
-  AdamWDeviceArgs device;
+  UpdateDeviceArgs device;
   Factors factors;
   bool aligned;
 };
@@ -69,81 +64,33 @@ __device__ __forceinline__ void Update(const KernelArgs<T>& args, const Step& st
   if (adamw.working != nullptr) StoreFloats(w, adamw.working + i);
 }
 
-// The first segment that ends behind `begin`; segment_count if none.
 template <typename T>
-__device__ __forceinline__ int64_t FirstSegment(const AdamWArgs<T>& args, int64_t begin) {
-  int64_t low = 0, high = args.segment_count;
-  while (low < high) {
-    const int64_t middle = (low + high) / 2;
-    if (args.segments[middle].end <= begin) {
-      low = middle + 1;
-    } else {
-      high = middle;
-    }
-  }
-  return low;
-}
-
-template <typename T>
-__global__ void __launch_bounds__(kThreads) AdamWKernel(KernelArgs<T> args) {
-  if (args.device.skip != nullptr && *args.device.skip != 0) return;
+__global__ void __launch_bounds__(kUpdateThreads) AdamWKernel(KernelArgs<T> args) {
   const AdamWArgs<T>& adamw = args.adamw;
-  const int64_t begin = static_cast<int64_t>(blockIdx.x) * kBlockValues;
-  const int64_t end =
-      begin + kBlockValues < args.device.elements ? begin + kBlockValues : args.device.elements;
-  Step step = {adamw.gradient_scale, 0};
-  if (args.device.gradient_factor != nullptr) step.gradient_scale *= *args.device.gradient_factor;
-  for (int64_t s = FirstSegment(adamw, begin); s < adamw.segment_count; ++s) {
-    const AdamWSegment segment = adamw.segments[s];
-    if (segment.begin >= end) break;
-    step.decay = adamw.learning_rate * segment.weight_decay;
-    const int64_t first = segment.begin > begin ? segment.begin : begin;
-    const int64_t last = segment.end < end ? segment.end : end;
-    // Vectors begin at multiples of their width, which the block's stretch does too.
-    const int64_t vectors_begin = args.aligned ? (first + kWidth - 1) / kWidth * kWidth : last;
-    const int64_t vectors_end = args.aligned ? last / kWidth * kWidth : last;
-    for (int64_t i = vectors_begin + threadIdx.x * kWidth; i < vectors_end;
-         i += kThreads * kWidth) {
-      Update<kWidth>(args, step, i);
-    }
-    const int64_t head_end = vectors_begin < last ? vectors_begin : last;
-    for (int64_t i = first + threadIdx.x; i < head_end; i += kThreads) Update<1>(args, step, i);
-    const int64_t tail_begin = vectors_end > head_end ? vectors_end : head_end;
-    for (int64_t i = tail_begin + threadIdx.x; i < last; i += kThreads) Update<1>(args, step, i);
-  }
-}
-
-// One thread.
-__global__ void DecideUpdateKernel(const DecideUpdateArgs args) {
-  const double norm = sqrt(*args.sum_of_squares) * args.gradient_scale;
-  *args.decision = sluice::DecideUpdate(norm, *args.loss, args.max_norm);
+  const auto update = [&]<int width>(Width<width>, const StretchStep& step, int64_t i) {
+    Update<width>(args, {step.gradient_scale, adamw.learning_rate * step.weight_decay}, i);
+  };
+  UpdateStretch({adamw.segments, adamw.segment_count, adamw.gradient_scale, args.aligned},
+                args.device, update);
 }
 
 }  // namespace
 
-absl::Status DecideUpdate(const DecideUpdateArgs& args, Stream stream) {
-  return Launch("decision on an update", DecideUpdateKernel,
-                {.grid = dim3(1), .block = dim3(1), .stream = stream}, args);
-}
-
 template <typename T>
-absl::Status AdamW(const AdamWArgs<T>& args, const AdamWDeviceArgs& device, Stream stream) {
+absl::Status AdamW(const AdamWArgs<T>& args, const UpdateDeviceArgs& device, Stream stream) {
   CHECK_GE(args.t, 1);
   if (args.segment_count == 0) return absl::OkStatus();
   const bool aligned = AreAligned({args.master, args.gradient, args.m, args.v}) &&
-                       AreAligned({args.working}, sizeof(T) * kWidth);
-  return Launch("adamw", AdamWKernel<T>,
-                {.grid = dim3(static_cast<unsigned>(CeilDiv(device.elements, kBlockValues))),
-                 .block = dim3(kThreads),
-                 .stream = stream},
+                       AreAligned({args.working}, sizeof(T) * kUpdateWidth);
+  return Launch("adamw", AdamWKernel<T>, UpdateGrid(device.elements, stream),
                 KernelArgs<T>{args, device, MakeFactors(args), aligned});
 }
 
-template absl::Status AdamW(const AdamWArgs<float>& args, const AdamWDeviceArgs& device,
+template absl::Status AdamW(const AdamWArgs<float>& args, const UpdateDeviceArgs& device,
                             Stream stream);
-template absl::Status AdamW(const AdamWArgs<bf16>& args, const AdamWDeviceArgs& device,
+template absl::Status AdamW(const AdamWArgs<bf16>& args, const UpdateDeviceArgs& device,
                             Stream stream);
-template absl::Status AdamW(const AdamWArgs<fp16>& args, const AdamWDeviceArgs& device,
+template absl::Status AdamW(const AdamWArgs<fp16>& args, const UpdateDeviceArgs& device,
                             Stream stream);
 
 }  // namespace sluice::cuda

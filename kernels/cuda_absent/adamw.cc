@@ -7,17 +7,13 @@
 namespace sluice::cuda {
 
 template <typename T>
-absl::Status AdamW(const AdamWArgs<T>& /*args*/, const AdamWDeviceArgs& /*device*/,
+absl::Status AdamW(const AdamWArgs<T>& /*args*/, const UpdateDeviceArgs& /*device*/,
                    Stream /*stream*/) {
   return Absent("AdamW");
 }
 
-absl::Status DecideUpdate(const DecideUpdateArgs& /*args*/, Stream /*stream*/) {
-  return Absent("DecideUpdate");
-}
-
-template absl::Status AdamW(const AdamWArgs<float>&, const AdamWDeviceArgs&, Stream);
-template absl::Status AdamW(const AdamWArgs<bf16>&, const AdamWDeviceArgs&, Stream);
-template absl::Status AdamW(const AdamWArgs<fp16>&, const AdamWDeviceArgs&, Stream);
+template absl::Status AdamW(const AdamWArgs<float>&, const UpdateDeviceArgs&, Stream);
+template absl::Status AdamW(const AdamWArgs<bf16>&, const UpdateDeviceArgs&, Stream);
+template absl::Status AdamW(const AdamWArgs<fp16>&, const UpdateDeviceArgs&, Stream);
 
 }  // namespace sluice::cuda

@@ -9,7 +9,7 @@ void AdamW(const AdamWArgs<double>& args) {
   const double correction1 = 1 - std::pow(beta1, static_cast<double>(args.t));
   const double correction2 = 1 - std::pow(beta2, static_cast<double>(args.t));
   for (int64_t s = 0; s < args.segment_count; ++s) {
-    const AdamWSegment& segment = args.segments[s];
+    const UpdateSegment& segment = args.segments[s];
     for (int64_t i = segment.begin; i < segment.end; ++i) {
       const double g = args.gradient[i] * args.gradient_scale;
       args.m[i] = beta1 * args.m[i] + (1 - beta1) * g;

@@ -23,6 +23,8 @@ const ReadWhen kFromShards{"data.source", {"shards"}};
 const ReadWhen kFromFiles{"data.source", {"shards", "nvidia_bert"}};
 const ReadWhen kOpt{"model.architecture", {"opt"}};
 const ReadWhen kGenerated{"data.source", {"bigram_backcopy"}};
+const ReadWhen kAdamW{"optimizer.name", {"adamw"}};
+const ReadWhen kSgd{"optimizer.name", {"sgd"}};
 const ReadWhen kHalf{"training.precision", {"fp16"}};
 
 std::vector<Field> ModelFields() {
@@ -177,17 +179,28 @@ std::vector<Field> DataFields() {
 
 std::vector<Field> OptimizationFields() {
   return {
-      {SLUICE_FIELD(optimizer.name), Choices{{"adamw"}}, "Update rule; decay is decoupled"},
+      {SLUICE_FIELD(optimizer.name), Choices{{"adamw", "sgd"}}, "Update rule; sgd has momentum"},
       {SLUICE_FIELD(optimizer.learning_rate), RealRange{0, 10},
        "Peak learning rate, reached at the end of the warm-up"},
-      {SLUICE_FIELD(optimizer.beta1), RealRange{0, 1, false, true},
-       "Decay of the gradients' running mean, a step"},
-      {SLUICE_FIELD(optimizer.beta2), RealRange{0, 1, false, true},
-       "Decay of the squared gradients' running mean, a step"},
-      {SLUICE_FIELD(optimizer.eps), RealRange{0, 1, true, false},
-       "Added to the root of the squared gradients' mean"},
+      {SLUICE_FIELD(optimizer.beta1),
+       RealRange{0, 1, false, true},
+       "Decay of the gradients' running mean, a step",
+       {kAdamW}},
+      {SLUICE_FIELD(optimizer.beta2),
+       RealRange{0, 1, false, true},
+       "Decay of the squared gradients' running mean, a step",
+       {kAdamW}},
+      {SLUICE_FIELD(optimizer.eps),
+       RealRange{0, 1, true, false},
+       "Added to the root of the squared gradients' mean",
+       {kAdamW}},
+      {SLUICE_FIELD(optimizer.momentum),
+       RealRange{0, 1, false, true},
+       "Decay of the sum of gradients that steps follow, a step; 0: they follow the gradient",
+       {kSgd}},
       {SLUICE_FIELD(optimizer.weight_decay), RealRange{0, 100},
-       "Decoupled weight decay; a step takes learning_rate * weight_decay off"},
+       "adamw: a step takes learning_rate * weight_decay of the weight off; sgd: that share of the "
+       "weight is added to the gradient, behind clipping"},
       {SLUICE_FIELD(optimizer.no_decay),
        {},
        "Parameters whose name contains one of these do not decay"},

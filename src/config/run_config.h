@@ -106,11 +106,12 @@ struct DataConfig {
 };
 
 struct OptimizerConfig {
-  std::string name = "adamw";
+  std::string name = "adamw";  // adamw or sgd
   double learning_rate = 1e-4;
   double beta1 = 0.9;
   double beta2 = 0.999;
   double eps = 1e-8;
+  double momentum = 0.9;  // of sgd
   double weight_decay = 0.01;
   // Parameters whose name contains one of these do not decay.
   std::vector<std::string> no_decay = {"bias", "LayerNorm.weight"};

@@ -1,4 +1,4 @@
-// One AdamW update over flat buffers, and what decides it; formulas in kernels/api/adamw.h.
+// One AdamW update over flat buffers; formulas in kernels/api/adamw.h.
 #pragma once
 
 #include <span>
@@ -9,28 +9,16 @@
 
 namespace sluice::ops {
 
-// *decision from the flat gradient and the loss, where they lie: nothing is waited for.
-struct UpdateDecisionCall {
-  TensorView gradient;  // (n), accumulator dtype
-  const double* loss;   // memory of the device
-  double gradient_scale, max_norm;
-  UpdateDecision* decision;  // memory of the device, overwritten
-};
-absl::Status Run(ExecutionContext& context, const UpdateDecisionCall& call);
-
 struct AdamW {
   // (n), accumulator dtype. The gradient is zeroed; nothing changes where *decision says to skip.
   TensorView master, gradient, m, v;
   TensorView working;  // (n), working dtype; the same memory as master when the dtypes are equal
-  std::span<const AdamWSegment> segments;  // memory of the device
+  std::span<const UpdateSegment> segments;  // memory of the device
   double gradient_scale;
   const UpdateDecision* decision = nullptr;  // memory of the device; null: neither clips nor skips
   float learning_rate, beta1, beta2, eps;
   int64_t t;  // updates done, this one included
 };
 absl::Status Run(ExecutionContext& context, const AdamW& call);
-
-// Planning: scratch for decisions.
-void PlanAdamW(ExecutionContext& context);
 
 }  // namespace sluice::ops

@@ -59,8 +59,8 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const RunConfig& config,
   ASSIGN_OR_RETURN(engine->model_, LanguageModel::Create(build, config));
   engine->parameters_.Plan(engine->arena_, options.dtype, options.train);
   if (options.train) {
-    engine->optimizer_ = std::make_unique<AdamWOptimizer>(config.optimizer, engine->parameters_,
-                                                          engine->context_, engine->arena_);
+    engine->optimizer_ =
+        MakeOptimizer(config.optimizer, engine->parameters_, engine->context_, engine->arena_);
   }
   engine->results_ = engine->arena_.Reserve("step results", MemoryPurpose::kScratch, DType::kInt64,
                                             {CeilDiv(sizeof(StepResults), 8)});

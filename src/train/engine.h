@@ -12,8 +12,8 @@
 #include "config/run_config.h"
 #include "model/language_model.h"
 #include "ops/attention_kernel.h"
-#include "optim/adamw.h"
 #include "optim/loss_scale.h"
+#include "optim/optimizer.h"
 #include "runtime/device.h"
 #include "runtime/host_tensor.h"
 
@@ -96,8 +96,8 @@ class Engine {
   Arena& arena() { return arena_; }  // for what others keep beside the model: before Allocate
   const ParameterStore& parameters() const { return parameters_; }
   LanguageModel& model() { return *model_; }
-  AdamWOptimizer& optimizer() { return *optimizer_; }
-  const AdamWOptimizer& optimizer() const { return *optimizer_; }
+  Optimizer& optimizer() { return *optimizer_; }
+  const Optimizer& optimizer() const { return *optimizer_; }
   LossScale& loss_scale() { return loss_scale_; }
   const LossScale& loss_scale() const { return loss_scale_; }
 
@@ -127,7 +127,7 @@ class Engine {
   const TensorView* results_ = nullptr;  // StepResults, as bytes
   ParameterStore parameters_;
   std::unique_ptr<LanguageModel> model_;
-  std::unique_ptr<AdamWOptimizer> optimizer_;  // null without train
+  std::unique_ptr<Optimizer> optimizer_;  // null without train
   LossScale loss_scale_;
 };
 

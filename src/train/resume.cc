@@ -83,13 +83,15 @@ std::vector<TensorDestination> WeightDestinations(const ParameterStore& paramete
   return tensors;
 }
 
-std::vector<TensorDestination> OptimizerDestinations(const ParameterStore& parameters,
-                                                     const TensorView& first_moment,
-                                                     const TensorView& second_moment) {
+// In the order of the parameters; `moments` are the optimizer's on the host.
+std::vector<TensorDestination> OptimizerDestinations(const Engine& engine,
+                                                     const std::vector<HostTensor>& moments) {
   std::vector<TensorDestination> tensors;
-  for (const Parameter& parameter : parameters.parameters()) {
-    tensors.push_back({"m/" + parameter.name, parameter.shape, ValuesOf(parameter, first_moment)});
-    tensors.push_back({"v/" + parameter.name, parameter.shape, ValuesOf(parameter, second_moment)});
+  for (const Parameter& parameter : engine.parameters().parameters()) {
+    for (size_t i = 0; i < moments.size(); ++i) {
+      tensors.push_back({absl::StrCat(engine.optimizer().moments()[i].name, "/", parameter.name),
+                         parameter.shape, ValuesOf(parameter, moments[i].view())});
+    }
   }
   return tensors;
 }
@@ -185,14 +187,13 @@ absl::StatusOr<TrainingState> LoadTraining(const std::string& folder, const RunC
   ASSIGN_OR_RETURN(const CheckpointState saved, ReadCheckpointState(folder));
   RETURN_IF_ERROR(CheckSameRun(folder, saved, config));
   RETURN_IF_ERROR(CheckSameVocabulary(folder, tokenizer));
-  const ParameterStore& parameters = engine.parameters();
-  HostTensor m = HostTensor::ToWrite(engine.device(), engine.optimizer().first_moment());
-  HostTensor v = HostTensor::ToWrite(engine.device(), engine.optimizer().second_moment());
+  std::vector<HostTensor> moments;
+  for (const OptimizerMoment& moment : engine.optimizer().moments()) {
+    moments.push_back(HostTensor::ToWrite(engine.device(), *moment.values));
+  }
   RETURN_IF_ERROR(LoadWeights(folder, engine));
-  RETURN_IF_ERROR(
-      ReadCheckpointOptimizer(folder, OptimizerDestinations(parameters, m.view(), v.view())));
-  RETURN_IF_ERROR(m.Store());
-  RETURN_IF_ERROR(v.Store());
+  RETURN_IF_ERROR(ReadCheckpointOptimizer(folder, OptimizerDestinations(engine, moments)));
+  for (HostTensor& moment : moments) RETURN_IF_ERROR(moment.Store());
   RETURN_IF_ERROR(RestoreLossScale(folder, saved, engine));
   TrainingState state;
   state.step = saved.step;
@@ -206,13 +207,15 @@ absl::Status SaveTraining(const std::string& checkpoints_folder, const TrainingS
   const auto& [config, state, world_size, engine, gates, data, sequences_per_epoch] = run;
   CheckpointContents contents;
   Device& device = engine.device();
-  const AdamWOptimizer& optimizer = engine.optimizer();
   ASSIGN_OR_RETURN(const HostTensor master,
                    HostTensor::Read(device, engine.parameters().flat_master()));
-  ASSIGN_OR_RETURN(const HostTensor m, HostTensor::Read(device, optimizer.first_moment()));
-  ASSIGN_OR_RETURN(const HostTensor v, HostTensor::Read(device, optimizer.second_moment()));
+  std::vector<HostTensor> moments;
+  for (const OptimizerMoment& moment : engine.optimizer().moments()) {
+    ASSIGN_OR_RETURN(HostTensor host, HostTensor::Read(device, *moment.values));
+    moments.push_back(std::move(host));
+  }
   contents.model = AsNamed(WeightDestinations(engine.parameters(), master.view()));
-  contents.optimizer = AsNamed(OptimizerDestinations(engine.parameters(), m.view(), v.view()));
+  contents.optimizer = AsNamed(OptimizerDestinations(engine, moments));
   contents.gates = gates;
   contents.state.sluice_version = kVersion;
   contents.state.step = state.step;

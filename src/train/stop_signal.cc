@@ -9,8 +9,8 @@ namespace {
 
 volatile sig_atomic_t signal_received = 0;  // NOLINT: a signal handler can reach nothing else
 
-// Ranks may be threads of one process: the first to listen forgets old signals, the last to leave restores what was,
-// so a signal between the first rank's start and the second's is not lost.
+// Ranks may be threads of one process: the first to listen forgets old signals, the last to leave
+// restores what was, so a signal between the first rank's start and the second's is not lost.
 std::mutex listeners_mutex;
 int listeners = 0;
 

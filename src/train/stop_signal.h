@@ -5,8 +5,8 @@
 
 namespace sluice {
 
-// Installs the handlers for as long as an object lives. Ranks that are threads of one process each have one, and each
-// sees a signal that came after the first of them began to listen.
+// Installs the handlers for as long as an object lives. Ranks that are threads of one process each
+// have one, and each sees a signal that came after the first of them began to listen.
 class StopSignal {
  public:
   StopSignal();

@@ -23,6 +23,7 @@
 #include "kernels/api/elementwise.h"
 #include "kernels/api/embedding.h"
 #include "kernels/api/layer_norm.h"
+#include "kernels/api/sgd.h"
 
 namespace sluice {
 namespace {
@@ -238,7 +239,7 @@ void AdamW(benchmark::State& state) {
   constexpr bool kCopy = sizeof(T) == 2;
   const Buffer<float> master(kParameters), gradient(kParameters), m(kParameters), v(kParameters);
   const Buffer<T> working(kCopy ? kParameters : 0);
-  const AdamWSegment segment = {0, kParameters, 0.01f};
+  const UpdateSegment segment = {0, kParameters, 0.01f};
   int64_t t = 0;
   Measure(state, kParameters * (8 * 4 + (kCopy ? 2 : 0)), [&] {
     CHECK_OK(cpu::AdamW<T>({.master = master.data(),
@@ -254,6 +255,25 @@ void AdamW(benchmark::State& state) {
                             .beta2 = 0.999f,
                             .eps = 1e-6f,
                             .t = ++t}));
+  });
+}
+
+template <typename T>
+void Sgd(benchmark::State& state) {
+  constexpr bool kCopy = sizeof(T) == 2;
+  const Buffer<float> master(kParameters), gradient(kParameters), momentum(kParameters);
+  const Buffer<T> working(kCopy ? kParameters : 0);
+  const UpdateSegment segment = {0, kParameters, 0.01f};
+  Measure(state, kParameters * (6 * 4 + (kCopy ? 2 : 0)), [&] {
+    CHECK_OK(cpu::Sgd<T>({.master = master.data(),
+                          .gradient = gradient.data(),
+                          .momentum_buffer = momentum.data(),
+                          .working = kCopy ? working.data() : nullptr,
+                          .segments = &segment,
+                          .segment_count = 1,
+                          .gradient_scale = 1e-3f,
+                          .learning_rate = 0.03f,
+                          .momentum = 0.9f}));
   });
 }
 
@@ -289,6 +309,7 @@ SLUICE_BENCHMARK_BOTH(EmbeddingForward);
 SLUICE_BENCHMARK_BOTH(EmbeddingBackward);
 SLUICE_BENCHMARK_BOTH(CrossEntropy);
 SLUICE_BENCHMARK_BOTH(AdamW);
+SLUICE_BENCHMARK_BOTH(Sgd);
 SLUICE_BENCHMARK_BOTH(SumOfSquares);
 SLUICE_BENCHMARK(ConvertToBf16);
 

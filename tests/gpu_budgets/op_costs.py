@@ -57,6 +57,7 @@ FLOORS = {
         lambda s: 6 * s["M"] * s["V"] + 4 * s["M"], "logits 4 MV; dlogits 2 MV; targets 4 M"),
     "sum_of_squares": (lambda s: 4 * s["count"], "gradient 4 a value"),
     "adamw": (lambda s: 34 * s["count"], "gradient, m, v, master, updated, 32 a value; working weight 2"),
+    "sgd": (lambda s: 26 * s["count"], "gradient, momentum, master, updated, 24 a value; working weight 2"),
     "convert": (lambda s: 6 * s["count"], "float and bf16: 6 a value"),
     "add": (lambda s: 6 * s["count"], "x; y, added to: 6 a value"),
     "activation_forward": (lambda s: 4 * s["count"], "x, y: 4 a value"),

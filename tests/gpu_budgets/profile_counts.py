@@ -32,6 +32,8 @@ OP_OF_FILE = {
     "embedding_backward.cu": "embedding_backward",
     "cross_entropy.cu": "cross_entropy",
     "adamw.cu": "adamw",
+    "parameter_update.cu": "adamw",  # what decides it
+    "sgd.cu": "sgd",
     "dropout.cu": "dropout",
     "row_gather.cu": "row_gather",  # and row_scatter
     "linear_bias.cu": "linear_bias",

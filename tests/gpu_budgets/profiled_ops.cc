@@ -20,6 +20,7 @@
 #include "kernels/api/embedding.h"
 #include "kernels/api/layer_norm.h"
 #include "kernels/api/row_gather.h"
+#include "kernels/api/sgd.h"
 #include "kernels/cuda/activation_bias.h"
 
 namespace sluice::gpu_budgets {
@@ -312,7 +313,7 @@ void ProfileUpdate(json& entries) {
   const DeviceArray<float> master(count), gradient(count), m(count),
       v(std::vector<float>(count, 0.5f));
   const DeviceArray<bf16> working(count);
-  const DeviceArray<AdamWSegment> segments({{0, count, 0.01f}});
+  const DeviceArray<UpdateSegment> segments({{0, count, 0.01f}});
   const DeviceArray<double> sum(1);
   const DeviceArray<char> workspace(cuda::SumOfSquaresWorkspaceBytes());
   entries.push_back(Entry(
@@ -333,6 +334,17 @@ void ProfileUpdate(json& entries) {
                                              .eps = 1e-8f,
                                              .t = 1},
                                             {count, nullptr, nullptr}, kStream)));
+  entries.push_back(Entry("sgd", shape,
+                          cuda::Sgd<bf16>({.master = master.get(),
+                                           .gradient = gradient.get(),
+                                           .momentum_buffer = m.get(),
+                                           .working = working.get(),
+                                           .segments = segments.get(),
+                                           .segment_count = 1,
+                                           .gradient_scale = 1,
+                                           .learning_rate = 0.03f,
+                                           .momentum = 0.9f},
+                                          {count, nullptr, nullptr}, kStream)));
   entries.push_back(Entry("convert", shape,
                           cuda::Convert<float, bf16>(master.get(), working.get(), count, kStream)));
 }

@@ -8,6 +8,7 @@
 
 #include "core/bf16.h"
 #include "gtest/gtest.h"
+#include "kernels/update_segments.h"
 #include "support/backend.h"
 #include "support/compare.h"
 #include "support/compute_threads.h"
@@ -20,6 +21,7 @@ using ::sluice::testing::BackendVector;
 using ::sluice::testing::Cast;
 using ::sluice::testing::ExpectClose;
 using ::sluice::testing::ExpectSameBits;
+using ::sluice::testing::IsInSegments;
 using ::sluice::testing::kOnCuda;
 using ::sluice::testing::OnBackend;
 using ::sluice::testing::OnEachInstructionSet;
@@ -27,6 +29,7 @@ using ::sluice::testing::PoisonedBuffer;
 using ::sluice::testing::RandomValues;
 using ::sluice::testing::RunOnBackend;
 using ::sluice::testing::ScopedComputeThreads;
+using ::sluice::testing::SegmentsOf;
 
 template <typename T>
 class AdamWTest : public ::testing::Test {};
@@ -36,7 +39,7 @@ TYPED_TEST_SUITE(AdamWTest, ::sluice::testing::StorageTypes);
 template <typename T>
 absl::Status RunAdamW(AdamWArgs<T> args, int64_t n) {
   if constexpr (kOnCuda) {
-    const BackendVector<AdamWSegment> segments(args.segments, args.segments + args.segment_count);
+    const BackendVector<UpdateSegment> segments(args.segments, args.segments + args.segment_count);
     args.segments = segments.data();
     return RunOnBackend([&](cuda::Stream stream) {
       return cuda::AdamW<T>(args, {.elements = n, .gradient_factor = nullptr, .skip = nullptr},
@@ -78,7 +81,7 @@ struct State {
 };
 
 template <typename T>
-void Update(State<T>& state, const std::vector<AdamWSegment>& segments, int64_t t) {
+void Update(State<T>& state, const std::vector<UpdateSegment>& segments, int64_t t) {
   const AdamWArgs<T> args = {.master = state.master.data(),
                              .gradient = state.gradient.data(),
                              .m = state.m.data(),
@@ -98,21 +101,6 @@ void Update(State<T>& state, const std::vector<AdamWSegment>& segments, int64_t 
     ASSERT_TRUE(RunAdamW<T>(args, state.n).ok());
   }
   state.ExpectCanariesIntact();
-}
-
-// Segments with gaps between and around them; one is empty.
-std::vector<AdamWSegment> SegmentsOf(int64_t n) {
-  if (n < 20) return {{0, n, 0.1f}};
-  return {{3, n / 5, 0.1f},
-          {n / 5, n / 5, 0.5f},
-          {n / 5, n / 5 + 1, 0.0f},
-          {n / 5 + 3, n / 2, 0.0f},
-          {n / 2 + 1, n - 2, 0.01f}};
-}
-
-bool IsInSegments(const std::vector<AdamWSegment>& segments, int64_t i) {
-  return std::any_of(segments.begin(), segments.end(),
-                     [&](const AdamWSegment& s) { return s.begin <= i && i < s.end; });
 }
 
 // Five roundings a moment; the weight's step is at most lr · (m / correction1) / sqrt(v /
@@ -186,7 +174,7 @@ TEST(AdamWBf16Test, WorkingWeightsAreTheRoundedMaster) {
 //      w = 0.8833333 · 0.95 - 0.1 · 0.4210526 / 2.5787534 = 0.8228389
 TEST(AdamWFloatTest, FirstTwoStepsByHand) {
   OnEachInstructionSet([] {
-    const AdamWSegment segment = {0, 1, 0.5f};
+    const UpdateSegment segment = {0, 1, 0.5f};
     auto memory = OnBackend<float>({1, 1, 0, 0});
     float &w = memory[0], &gradient = memory[1], &m = memory[2], &v = memory[3];
     AdamWArgs<float> args = {.master = &w,
@@ -294,43 +282,6 @@ TYPED_TEST(AdamWTest, ASkippedUpdateChangesNothing) {
     ExpectSkippedChangesNothing<TypeParam>();
   } else {
     GTEST_SKIP() << "on a CPU the op above decides";
-  }
-}
-
-// Clipping is torch's; what is not finite is skipped. On the device the same, of values in its
-// memory.
-TEST(DecideUpdateTest, ClipsAndSkips) {
-  const double infinity = INFINITY, none = std::nan("");
-  const struct {
-    double norm, loss, max_norm;
-    double clipping;
-    bool skip;
-  } cases[] = {{0.5, 3, 1, 1, false}, {4, 3, 1, 1 / (4 + 1e-6), false},
-               {400, 3, 0, 1, false}, {0, 0, 1, 1, false},
-               {none, 3, 1, 1, true}, {infinity, 3, 1, 0, true},
-               {2, none, 4, 1, true}, {2, -infinity, 4, 1, true}};
-  for (const auto& [norm, loss, largest_norm, clipping, skip] : cases) {
-    const double max_norm = largest_norm;  // clang captures no structured binding
-    UpdateDecision decision = DecideUpdate(norm, loss, max_norm);
-    if constexpr (kOnCuda) {
-      const auto sum = OnBackend({norm * norm * 16}), device_loss = OnBackend({loss});
-      BackendVector<UpdateDecision> on_device(1);
-      ASSERT_TRUE(RunOnBackend([&](cuda::Stream stream) {
-                    return cuda::DecideUpdate({.sum_of_squares = sum.data(),
-                                               .loss = device_loss.data(),
-                                               .gradient_scale = 0.25,
-                                               .max_norm = max_norm,
-                                               .decision = on_device.data()},
-                                              stream);
-                  }).ok());
-      decision = on_device[0];
-    }
-    EXPECT_EQ(decision.skip, skip ? 1 : 0) << norm << ", " << loss;
-    EXPECT_DOUBLE_EQ(decision.clipping, clipping) << norm;
-    EXPECT_EQ(decision.factor, static_cast<float>(decision.clipping)) << norm;
-    if (!std::isnan(norm)) {
-      EXPECT_EQ(decision.gradient_norm, norm);
-    }
   }
 }
 

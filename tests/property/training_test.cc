@@ -60,7 +60,7 @@ class TrainingPropertyTest : public testing::TrainingRun {
       ASSERT_TRUE((*trainer)->Step().ok());
       if (communicator.rank() != 0) return;
       const Engine& engine = (*trainer)->engine();
-      const TensorView moment = engine.optimizer().first_moment();
+      const TensorView moment = *engine.optimizer().moments()[0].values;
       for (int64_t i = 0; i < moment.elements(); ++i)
         update.gradient.push_back(moment.as<float>()[i] / (1 - config.optimizer.beta1));
       update.loss = (*trainer)->last_report().loss;
@@ -101,6 +101,10 @@ TEST_F(TrainingPropertyTest, ResumedEqualsStraightBitForBit) {
     const int64_t stop = draw.Integer(1, 3);
     config.training.steps = 4;
     config.training.evaluate_every = draw.Integer(0, 3);
+    if (draw.Coin()) {
+      config.optimizer.name = "sgd";
+      config.optimizer.momentum = draw.OneOf({0.0, 0.9});
+    }
     // A checkpoint ends the interval of the gates' statistics, so the straight run writes one too.
     config.checkpoint.every = stop;
     config.checkpoint.keep_last = 5;

@@ -29,8 +29,8 @@ std::vector<float> Values(Engine& engine, const TensorView& tensor) {
 struct Snapshot {
   explicit Snapshot(Engine& engine)
       : master(Values(engine, engine.parameters().flat_master())),
-        m(Values(engine, engine.optimizer().first_moment())),
-        v(Values(engine, engine.optimizer().second_moment())) {}
+        m(Values(engine, *engine.optimizer().moments()[0].values)),
+        v(Values(engine, *engine.optimizer().moments()[1].values)) {}
   std::vector<float> master, m, v;
   friend bool operator==(const Snapshot&, const Snapshot&) = default;
 };
