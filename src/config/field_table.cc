@@ -17,6 +17,9 @@ constexpr double kLargestLossScale = 0x1p30;
 constexpr RealRange kDropoutRange{0, 1, false, true};
 
 const ReadWhen kGated{"model.attention.variant", {"gated"}};
+const ReadWhen kFromTheSource{"model.attention.gate.predictor", {"linear"}};
+const ReadWhen kPerceptron{"model.attention.gate.predictor", {"mlp"}};
+const ReadWhen kHasWeights{"model.attention.gate.predictor", {"linear", "mlp"}};
 const ReadWhen kClipped{"model.attention.variant", {"clipped_softmax"}};
 const ReadWhen kMasked{"model.architecture", {"bert"}};
 const ReadWhen kFromShards{"data.source", {"shards"}};
@@ -78,25 +81,55 @@ std::vector<Field> AttentionFields() {
       {SLUICE_FIELD(model.attention.gate.source),
        Choices{{"value", "input"}},
        "What the gate is computed from: value states (VGA) or the attention input (IGA)",
-       {kGated}},
+       {kGated, kHasWeights}},
       {SLUICE_FIELD(model.attention.gate.site),
        Choices{{"query", "key"}},
        "What the gate multiplies: a query's output (arXiv 2510.09017, eq. 17) or a key's value "
        "(eq. 4)",
        {kGated}},
-      {SLUICE_FIELD(model.attention.gate.bias), {}, "Adds a bias to the gate's logits", {kGated}},
+      {SLUICE_FIELD(model.attention.gate.bias),
+       {},
+       "Adds a bias to the gate's logits",
+       {kGated, kFromTheSource}},
       {SLUICE_FIELD(model.attention.gate.granularity),
        Choices{{"head", "channel"}},
        "One gate for each head, or for each of its channels",
-       {kGated}},
+       {kGated, kFromTheSource}},
       {SLUICE_FIELD(model.attention.gate.per_head_slice),
        {},
        "A head's gates read that head's features of the source only",
-       {kGated}},
+       {kGated, kFromTheSource}},
       {SLUICE_FIELD(model.attention.gate.initial_probability),
        RealRange{0, 1, false, true},
        "Where the bias makes the gates start; 0: the bias starts as the weights do",
        {kGated}},
+      {SLUICE_FIELD(model.attention.gate.predictor),
+       Choices{{"linear", "mlp", "free_scalar"}},
+       "What makes the gate's logit: a linear layer on the source, a perceptron a head on the "
+       "head's "
+       "slice of it, or one learned number a head",
+       {kGated}},
+      {SLUICE_FIELD(model.attention.gate.predictor_hidden_size),
+       IntegerRange{1, 1024},
+       "Hidden units of each head's perceptron, with ReLU and biases",
+       {kGated, kPerceptron}},
+      {SLUICE_FIELD(model.attention.gate.temperature),
+       RealRange{0, 1000, true, false},
+       "The gate is sigmoid(logit / temperature)",
+       {kGated}},
+      {SLUICE_FIELD(model.attention.gate.layers),
+       {},
+       "Layers with gates, counted from 0, the others are vanilla; []: all",
+       {kGated}},
+      {SLUICE_FIELD(model.attention.gate.scale),
+       {},
+       "What the gate is multiplied with: a number above 0, or one_at_start: 1 / "
+       "initial_probability, so that a model starts as it was without gates",
+       {kGated}},
+      {SLUICE_FIELD(model.attention.gate.initializer_range),
+       RealRange{0, 10},
+       "Standard deviation of the initial weights of the logit; 0: as the projections start",
+       {kGated, kHasWeights}},
       {SLUICE_FIELD(model.attention.clipped_softmax.gamma),
        RealRange{-1, 0},
        "Added to the stretched probabilities before they are clipped to [0, 1]",
@@ -240,6 +273,11 @@ std::vector<Field> TrainingFields() {
        "Lowest scale; when gradients overflow at it the run ends",
        {kHalf}},
       {SLUICE_FIELD(training.seed), {}, "Seed of initial weights, dropout, masks and data order"},
+      {SLUICE_FIELD(training.initial_weights),
+       {},
+       "A checkpoint, run folder or Hugging Face folder whose weights training starts from; what "
+       "it "
+       "lacks (gates, sinks, registers) is drawn; empty: all are"},
       {SLUICE_FIELD(training.evaluate_every), IntegerRange{0, kManySteps},
        "Steps between two evaluations; 0: only at the end"},
       {SLUICE_FIELD(training.evaluation_batches), IntegerRange{0, kManySteps},

@@ -71,6 +71,8 @@ std::string TypeName(const Field& field) {
           return "true or false";
         } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
           return "list of texts";
+        } else if constexpr (std::is_same_v<T, std::vector<int64_t>>) {
+          return "list of integers";
         } else {
           static_assert(std::is_integral_v<T>);
           return "integer";
@@ -92,6 +94,9 @@ std::string DescribeExpected(const Field& field) {
   }
   if (std::holds_alternative<Access<std::vector<std::string>>>(field.access)) {
     return "a list such as [a, b]";
+  }
+  if (std::holds_alternative<Access<std::vector<int64_t>>>(field.access)) {
+    return "a list such as [0, 1]";
   }
   return TypeName(field);
 }

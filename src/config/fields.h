@@ -20,8 +20,9 @@ namespace sluice {
 template <typename T>
 using Access = T& (*)(RunConfig& config);
 
-using FieldAccess = std::variant<Access<std::string>, Access<int64_t>, Access<uint64_t>,
-                                 Access<double>, Access<bool>, Access<std::vector<std::string>>>;
+using FieldAccess =
+    std::variant<Access<std::string>, Access<int64_t>, Access<uint64_t>, Access<double>,
+                 Access<bool>, Access<std::vector<std::string>>, Access<std::vector<int64_t>>>;
 
 // Both ends belong to the range.
 struct IntegerRange {
@@ -86,7 +87,7 @@ inline bool IsRead(const Field& field, const RunConfig& config) {
   return FailedCondition(field, config) == nullptr;
 }
 
-// "text", "integer", "number", "true or false", "list of texts".
+// "text", "integer", "number", "true or false", "list of texts", "list of integers".
 std::string TypeName(const Field& field);
 
 // What may be written: "an integer from 1 to 65536", "one of: vanilla, gated", "true or false".

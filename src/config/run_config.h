@@ -22,6 +22,14 @@ struct GateConfig {
   std::string granularity = "head";  // one gate a head, or a channel
   bool per_head_slice = false;       // a head's gates read its own features of the source only
   double initial_probability = 0;  // of the gate, by its bias; 0: the bias starts as the weights do
+  // What makes the logit: linear (of the source), mlp (a perceptron a head on its slice, arXiv
+  // 2306.12929) or free_scalar (a learned number a head, whatever the source).
+  std::string predictor = "linear";
+  int64_t predictor_hidden_size = 16;  // mlp: units a head
+  double temperature = 1;              // gate = sigmoid(logit / temperature)
+  std::vector<int64_t> layers = {};    // that are gated; empty: all
+  std::string scale = "1";             // of the gate: a number, or one_at_start
+  double initializer_range = 0;  // N(0, range) for the logit's weights; 0: as the projections start
 
   friend bool operator==(const GateConfig&, const GateConfig&) = default;
 };
@@ -36,6 +44,12 @@ struct ClippedSoftmaxConfig {
   friend bool operator==(const ClippedSoftmaxConfig&, const ClippedSoftmaxConfig&) = default;
 };
 
+// Where every gate starts when weights say nothing: initial_probability, or one half of a logit
+// without a bias; 0: a random bias decides.
+double GateStart(const GateConfig& gate);
+// `scale` as a number: one_at_start is 1 / GateStart. 0 where that is unknown or the text is none.
+double GateScale(const GateConfig& gate);
+
 struct AttentionConfig {
   // vanilla, gated, clipped_softmax, learnable_sink or softmax_plus_one
   std::string variant = "vanilla";
@@ -47,6 +61,9 @@ struct AttentionConfig {
 
   friend bool operator==(const AttentionConfig&, const AttentionConfig&) = default;
 };
+
+// Whether layer `layer`, counted from 0, has gates.
+bool IsGated(const AttentionConfig& attention, int64_t layer);
 
 // Defaults are BERT-base's. Names follow Hugging Face's BertConfig.
 struct ModelConfig {
@@ -146,6 +163,9 @@ struct TrainingConfig {
                                    // and statistics in any case)
   LossScaleConfig loss_scale;
   uint64_t seed = 1000;
+  // A checkpoint, run folder or Hugging Face folder whose weights training starts from; none:
+  // drawn.
+  std::string initial_weights;
   int64_t evaluate_every = 0;  // steps; 0: only at the end
   int64_t evaluation_batches =
       0;                  // of the rank's micro-batch size, all ranks together; 0: the whole set

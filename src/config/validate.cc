@@ -1,6 +1,7 @@
 #include "config/validate.h"
 
 #include <algorithm>
+#include <cmath>
 #include <initializer_list>
 #include <string>
 #include <vector>
@@ -81,6 +82,30 @@ void CheckEveryField(const RunConfig& config, ConfigUse use, RuleBook* rules) {
                  "expected at most 100 letters, digits, '.', '_' or '-'");
 }
 
+void CheckGate(const ModelConfig& model, RuleBook* rules) {
+  const GateConfig& gate = model.attention.gate;
+  const std::string probability = "model.attention.gate.initial_probability";
+  rules->Require(gate.bias || gate.predictor != "linear" || gate.initial_probability == 0,
+                 "only a bias can make the gates start somewhere",
+                 {probability, "model.attention.gate.bias"});
+  const std::vector<std::string> layers = {"model.attention.gate.layers"};
+  for (size_t i = 0; i < gate.layers.size(); ++i) {
+    const int64_t layer = gate.layers[i];
+    rules->Require(layer >= 0 && layer < model.num_hidden_layers, "no such layer",
+                   {layers[0], "model.num_hidden_layers"});
+    rules->Require(i == 0 || gate.layers[i - 1] < layer, "layers are not in ascending order",
+                   layers);
+  }
+  if (gate.scale == "one_at_start") {
+    rules->Require(GateStart(gate) > 0, "the gate starts at no known value",
+                   {"model.attention.gate.scale", probability}, absl::StrCat("set ", probability));
+  } else {
+    const double scale = GateScale(gate);
+    rules->Require(std::isfinite(scale) && scale > 0, "unknown value",
+                   {"model.attention.gate.scale"}, "expected a number above 0 or one_at_start");
+  }
+}
+
 void CheckModel(const ModelConfig& model, RuleBook* rules) {
   constexpr int64_t kSmallestHead = 8;
   constexpr int64_t kLargestHead = 256;
@@ -93,10 +118,7 @@ void CheckModel(const ModelConfig& model, RuleBook* rules) {
                    "head size is not from 8 to 256", head_keys,
                    absl::StrCat("head size ", head_size));
   }
-  const GateConfig& gate = model.attention.gate;
-  rules->Require(gate.bias || gate.initial_probability == 0,
-                 "only a bias can make the gates start somewhere",
-                 {"model.attention.gate.initial_probability", "model.attention.gate.bias"});
+  if (model.attention.variant == "gated") CheckGate(model, rules);
   const ClippedSoftmaxConfig& clip = model.attention.clipped_softmax;
   const bool clipped = model.attention.variant == "clipped_softmax";
   rules->Require(!clipped || clip.alpha > 0 || clip.gamma < 0 || clip.zeta > 1,

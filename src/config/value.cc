@@ -53,6 +53,7 @@ bool Inside(const Constraint& constraint, const std::string& value) {
 }
 
 bool Inside(const Constraint&, const std::vector<std::string>&) { return true; }
+bool Inside(const Constraint&, const std::vector<int64_t>&) { return true; }
 
 bool HasControlCharacter(const std::string& text) {
   return std::any_of(text.begin(), text.end(),
@@ -130,11 +131,29 @@ MaybeProblem Read(const Field& field, const YAML::Node& node, uint64_t* value) {
   return ReadInteger(field, node, value);
 }
 
-MaybeProblem Read(const Field&, const YAML::Node& node, std::vector<std::string>* value) {
+MaybeProblem CheckList(const YAML::Node& node) {
   if (node.IsScalar()) {
     return ValueProblem{"not a list", absl::StrCat("write [", node.Scalar(), "]")};
   }
   if (!node.IsSequence()) return ValueProblem{"not a list", ""};
+  return std::nullopt;
+}
+
+MaybeProblem Read(const Field& field, const YAML::Node& node, std::vector<int64_t>* value) {
+  if (MaybeProblem problem = CheckList(node)) return problem;
+  for (size_t i = 0; i < node.size(); ++i) {
+    const YAML::Node item = node[i];
+    const std::string which = absl::StrCat("item ", i + 1, " of a list ");
+    if (HasNoValue(item)) return ValueProblem{which + "has no value", ""};
+    if (MaybeProblem problem = ReadInteger(field, item, &value->emplace_back())) {
+      return ValueProblem{absl::StrCat(which, "is ", problem->what), problem->hint};
+    }
+  }
+  return std::nullopt;
+}
+
+MaybeProblem Read(const Field&, const YAML::Node& node, std::vector<std::string>* value) {
+  if (MaybeProblem problem = CheckList(node)) return problem;
   for (size_t i = 0; i < node.size(); ++i) {
     const YAML::Node item = node[i];
     const std::string which = absl::StrCat("item ", i + 1, " of a list ");
@@ -164,6 +183,9 @@ std::string Format(int64_t value) { return absl::StrCat(value); }
 std::string Format(uint64_t value) { return absl::StrCat(value); }
 std::string Format(double value) { return RealText(value); }
 std::string Format(bool value) { return value ? "true" : "false"; }
+std::string Format(const std::vector<int64_t>& list) {
+  return absl::StrCat("[", absl::StrJoin(list, ", "), "]");
+}
 std::string Format(const std::vector<std::string>& list) {
   return absl::StrCat("[",
                       absl::StrJoin(list, ", ",

@@ -46,7 +46,9 @@ TEST(DumpTest, WritesEveryKeyThatIsRead) {
   EXPECT_THAT(text, HasSubstr("  attention:\n    variant: gated\n    gate:\n      source: value\n"
                               "      site: query\n      bias: false\n      granularity: head\n     "
                               " per_head_slice: false\n"
-                              "      initial_probability: 0.0\n    register_tokens: "
+                              "      initial_probability: 0.0\n      predictor: linear\n"
+                              "      temperature: 1.0\n      layers: []\n      scale: \"1\"\n"
+                              "      initializer_range: 0.0\n    register_tokens: "
                               "0\ndata:\n  source: shards\n  train: data/train\n"));
   EXPECT_THAT(text, HasSubstr("  no_decay: [bias, LayerNorm.weight]\n"));
   EXPECT_THAT(text, Not(HasSubstr("validation_sequences:")));
@@ -65,6 +67,16 @@ TEST(DumpTest, DefaultsSurvive) {
                                 .per_head_slice = true,
                                 .initial_probability = 0.25};
   gated.model.attention.register_tokens = 4;
+  ExpectSurvivesDump(gated);
+  gated.model.attention.gate.temperature = 0.7;
+  gated.model.attention.gate.layers = {0, 11};
+  gated.model.attention.gate.scale = "one_at_start";
+  gated.model.attention.gate.initializer_range = 0.01;
+  ExpectSurvivesDump(gated);
+  gated.model.attention.gate = {.source = "input", .predictor = "mlp", .predictor_hidden_size = 4};
+  gated.model.attention.gate.scale = "2.5";
+  ExpectSurvivesDump(gated);
+  gated.model.attention.gate = {.initial_probability = 0.9, .predictor = "free_scalar"};
   ExpectSurvivesDump(gated);
   RunConfig clipped = Valid();
   clipped.model.attention.variant = "clipped_softmax";
