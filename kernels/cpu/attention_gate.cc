@@ -84,19 +84,24 @@ void GateForward(const AttentionGateForwardArgs<T>& args, int64_t begin, int64_t
   int64_t n = begin;
   for (; n + 4 <= end; n += 4) Logits<4>(args, n, args.gate + n * args.H);
   for (; n < end; ++n) Logits<1>(args, n, args.gate + n * args.H);
+  const FloatVector steepness = hn::Set(df, args.curve.steepness);
+  const FloatVector scale = hn::Set(df, args.curve.scale);
   ForEachVector(df, begin * args.H, end * args.H, [&](int64_t i, auto memory) HWY_ATTR {
-    memory.Store(df, Sigmoid(memory.Load(df, args.gate + i)), args.gate + i);
+    const FloatVector logit = hn::Mul(steepness, memory.Load(df, args.gate + i));
+    memory.Store(df, hn::Mul(scale, Sigmoid(logit)), args.gate + i);
   });
 }
 
-// dlogits = dgate · gate · (1 - gate) for elements [begin, end) of (N, H).
-void LogitGradients(const float* gate, const float* dgate, int64_t begin, int64_t end,
-                    float* dlogits) {
+// dlogits for elements [begin, end) of (N, H).
+void LogitGradients(const float* gate, const float* dgate, const GateCurve<float>& curve,
+                    int64_t begin, int64_t end, float* dlogits) {
   const FloatTag df;
-  const FloatVector one = hn::Set(df, 1.0f);
+  const FloatVector one = hn::Set(df, 1.0f), steepness = hn::Set(df, curve.steepness);
+  const FloatVector inverse_scale = hn::Set(df, 1 / curve.scale);
   ForEachVector(df, begin, end, [&](int64_t i, auto memory) HWY_ATTR {
     const FloatVector g = memory.Load(df, gate + i);
-    const FloatVector slope = hn::Mul(g, hn::Sub(one, g));
+    const FloatVector closed = hn::Sub(one, hn::Mul(g, inverse_scale));
+    const FloatVector slope = hn::Mul(hn::Mul(steepness, g), closed);
     memory.Store(df, hn::Mul(memory.Load(df, dgate + i), slope), dlogits + i);
   });
 }
@@ -316,7 +321,7 @@ absl::Status AttentionGateBackward(const AttentionGateBackwardArgs<T>& args) {
   CHECK_EQ(reinterpret_cast<uintptr_t>(args.workspace) % 64, 0u);
   float* dlogits = static_cast<float*>(args.workspace);
   ParallelFor(args.N * args.H, 1024, [&](int64_t begin, int64_t end) {
-    HWY_DYNAMIC_DISPATCH(LogitGradients)(args.gate, args.dgate, begin, end, dlogits);
+    HWY_DYNAMIC_DISPATCH(LogitGradients)(args.gate, args.dgate, args.curve, begin, end, dlogits);
   });
   if (args.per_head_slice) {
     BackwardHeads(args, dlogits);

@@ -19,20 +19,24 @@ namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 using SigmoidTag = hn::CappedTag<float, 16>;
 
-void SigmoidForward(float* gate, int64_t begin, int64_t end) {
+void SigmoidForward(float* gate, const GateCurve<float>& curve, int64_t begin, int64_t end) {
   const SigmoidTag df;
+  const auto steepness = hn::Set(df, curve.steepness), scale = hn::Set(df, curve.scale);
   ForEachVector(df, begin, end, [&](int64_t i, auto memory) HWY_ATTR {
-    memory.Store(df, Logistic(df, memory.Load(df, gate + i)).value, gate + i);
+    const auto logit = hn::Mul(steepness, memory.Load(df, gate + i));
+    memory.Store(df, hn::Mul(scale, Logistic(df, logit).value), gate + i);
   });
 }
 
 template <typename T>
 void SigmoidBackward(const GateSigmoidBackwardArgs<T>& args, int64_t begin, int64_t end) {
   const SigmoidTag df;
-  const auto one = hn::Set(df, 1.0f);
+  const auto one = hn::Set(df, 1.0f), steepness = hn::Set(df, args.curve.steepness);
+  const auto inverse_scale = hn::Set(df, 1 / args.curve.scale);
   ForEachVector(df, begin, end, [&](int64_t i, auto memory) HWY_ATTR {
     const auto g = memory.Load(df, args.gate + i);
-    const auto slope = hn::Mul(g, hn::Sub(one, g));
+    const auto closed = hn::Sub(one, hn::Mul(g, inverse_scale));
+    const auto slope = hn::Mul(hn::Mul(steepness, g), closed);
     memory.Store(df, hn::Mul(memory.Load(df, args.dgate + i), slope), args.dlogits + i);
   });
 }
@@ -67,7 +71,7 @@ constexpr int64_t kGrain = 8192;  // elements
 template <typename T>
 absl::Status GateSigmoidForward(const GateSigmoidForwardArgs<T>& args) {
   ParallelFor(args.count, kGrain, [&](int64_t begin, int64_t end) {
-    HWY_DYNAMIC_DISPATCH(SigmoidForward)(args.gate, begin, end);
+    HWY_DYNAMIC_DISPATCH(SigmoidForward)(args.gate, args.curve, begin, end);
   });
   return absl::OkStatus();
 }

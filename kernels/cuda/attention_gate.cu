@@ -6,6 +6,7 @@
 
 #include "core/check.h"
 #include "core/integer_math.h"
+#include "kernels/cuda/attention_gate_slope.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/tensor_core.cuh"
@@ -13,8 +14,10 @@
 namespace sluice::cuda {
 namespace {
 
-// 1 / (1 + e^-x); e^-x may overflow to infinity, which gives 0.
-__device__ __forceinline__ float Sigmoid(float x) { return 1 / (1 + expf(-x)); }
+// scale · σ(steepness · logit); the power may overflow to infinity, which gives 0.
+__device__ __forceinline__ float Gate(float logit, const GateCurve<float>& curve) {
+  return curve.scale / (1 + expf(-curve.steepness * logit));
+}
 
 constexpr int kWarps = 4;               // of a block
 constexpr int kBlocksPerProcessor = 4;  // at least: up to 128 registers, and nothing is spilled
@@ -87,7 +90,7 @@ __global__ void __launch_bounds__(kWarps* kWarpSize, kBlocksPerProcessor)
     const int64_t token = n + LaneIndex() / kHeads, head = first_head + LaneIndex() % kHeads;
     if (token < args.N && head < args.H) {
       if (args.bias != nullptr) logit += ToFloat(args.bias[head]);
-      args.gate[token * args.H + head] = Sigmoid(logit);
+      args.gate[token * args.H + head] = Gate(logit, args.curve);
     }
   }
 }
@@ -149,7 +152,7 @@ __global__ void __launch_bounds__(kWarps* kWarpSize)
         const int64_t head = first_head + 8 * t + LaneIndex() % 4 * 2 + e % 2;
         if (token >= args.N || head >= args.H) continue;
         const float bias = args.bias == nullptr ? 0 : ToFloat(args.bias[head]);
-        args.gate[token * args.H + head] = Sigmoid(sums[t][e] + bias);
+        args.gate[token * args.H + head] = Gate(sums[t][e] + bias, args.curve);
       }
     }
   }
@@ -160,13 +163,13 @@ constexpr int kThreads = 256;  // of a block of the elementwise kernels
 constexpr int kGates = 4;  // neighbours that a thread takes of an aligned buffer
 
 __global__ void __launch_bounds__(kThreads)
-    SigmoidForwardKernel(float* gate, int64_t count, bool aligned) {
-  ForEachVectorOfBlock<kGates>(count, aligned, [&](int64_t i, auto width) {
+    SigmoidForwardKernel(GateSigmoidForwardArgs<float> args, bool aligned) {
+  ForEachVectorOfBlock<kGates>(args.count, aligned, [&](int64_t i, auto width) {
     float value[decltype(width)::kValue];
-    LoadFloats(gate + i, value);
+    LoadFloats(args.gate + i, value);
 #pragma unroll
-    for (float& each : value) each = Sigmoid(each);
-    StoreFloats(value, gate + i);
+    for (float& each : value) each = Gate(each, args.curve);
+    StoreFloats(value, args.gate + i);
   });
 }
 
@@ -179,7 +182,7 @@ __global__ void __launch_bounds__(kThreads)
     LoadFloats(args.gate + i, gate);
     LoadFloats(args.dgate + i, dlogit);
 #pragma unroll
-    for (int k = 0; k < kWidth; ++k) dlogit[k] *= gate[k] * (1 - gate[k]);
+    for (int k = 0; k < kWidth; ++k) dlogit[k] *= GateSlope(gate[k], args.curve);
     StoreFloats(dlogit, args.dlogits + i);
   });
 }
@@ -217,7 +220,8 @@ absl::Status AttentionGateForward(const AttentionGateForwardArgs<T>& args, Strea
 template <typename T>
 absl::Status GateSigmoidForward(const GateSigmoidForwardArgs<T>& args, Stream stream) {
   return Launch("gate sigmoid forward", SigmoidForwardKernel, ElementwiseShape(args.count, stream),
-                args.gate, args.count, RowsFit<float>(kGates, 0, {args.gate}));
+                GateSigmoidForwardArgs<float>{args.gate, args.count, args.curve},
+                RowsFit<float>(kGates, 0, {args.gate}));
 }
 
 template <typename T>

@@ -166,6 +166,25 @@ __global__ void __launch_bounds__(kWeightWarps* kWarpSize)
   plan.dbias[blockIdx.x * H + h] = sum;
 }
 
+// The gradients of logits that no source makes.
+template <typename T>
+__global__ void __launch_bounds__(kWarps* kWarpSize)
+    GateBackwardFreeKernel(AttentionGateBackwardArgs<T> args, float* dlogits) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * (kWarps * kWarpSize) + threadIdx.x;
+  if (i < args.N * args.H) dlogits[i] = LogitGradient(args, 0, i);
+}
+
+template <typename T>
+absl::Status FindLogitGradients(const AttentionGateBackwardArgs<T>& args,
+                                const GateBackwardPlan& plan, Stream stream) {
+  constexpr int kThreads = kWarps * kWarpSize;
+  return Launch("attention_gate backward, without a source", GateBackwardFreeKernel<T>,
+                {.grid = dim3(static_cast<unsigned>(CeilDiv(args.N * args.H, kThreads))),
+                 .block = dim3(kThreads),
+                 .stream = stream},
+                args, plan.dlogits);
+}
+
 template <typename T>
 absl::Status AddToSource(const AttentionGateBackwardArgs<T>& args, const GateBackwardPlan& plan,
                          Stream stream) {
@@ -267,8 +286,12 @@ absl::Status AttentionGateBackward(const AttentionGateBackwardArgs<T>& args, Str
   if (args.per_head_slice) CHECK_EQ(args.C % args.H, 0);
   if (args.N == 0) return absl::OkStatus();
   const GateBackwardPlan plan(args.workspace, args.N, args.C, args.H);
-  RETURN_IF_ERROR(AddToSource(args, plan, stream));
-  RETURN_IF_ERROR(AddToWeight(args, plan, stream));
+  if (args.C == 0) {
+    RETURN_IF_ERROR(FindLogitGradients(args, plan, stream));
+  } else {
+    RETURN_IF_ERROR(AddToSource(args, plan, stream));
+    RETURN_IF_ERROR(AddToWeight(args, plan, stream));
+  }
   if (args.dbias == nullptr) return absl::OkStatus();
   return AddToBias(args, plan, stream);
 }

@@ -12,6 +12,7 @@
 
 #include "core/integer_math.h"
 #include "kernels/api/attention_gate.h"
+#include "kernels/cuda/attention_gate_slope.cuh"
 #include "kernels/cuda/row_tile.cuh"
 #include "kernels/cuda/tensor_core.cuh"
 
@@ -49,7 +50,7 @@ template <typename T>
 __device__ __forceinline__ float LogitGradient(const AttentionGateBackwardArgs<T>& args, int64_t n,
                                                int64_t h) {
   const float gate = args.gate[n * args.H + h];
-  return args.dgate[n * args.H + h] * (gate * (1 - gate));
+  return args.dgate[n * args.H + h] * GateSlope(gate, args.curve);
 }
 
 constexpr int kLogitTerms = 3;

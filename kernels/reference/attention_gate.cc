@@ -17,7 +17,13 @@ GateInputs InputsOf(const Args& args, int64_t h) {
   return {.first = 0, .features = args.C, .weight_row = h * args.C};
 }
 
-double Sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+double Gate(double logit, const GateCurve<double>& curve) {
+  return curve.scale / (1 + std::exp(-curve.steepness * logit));
+}
+
+double Slope(double gate, const GateCurve<double>& curve) {
+  return curve.steepness * gate * (1 - gate / curve.scale);
+}
 
 }  // namespace
 
@@ -30,7 +36,7 @@ void AttentionGateForward(const AttentionGateForwardArgs<double>& args) {
         logit += args.source[n * args.source_stride + inputs.first + c] *
                  args.weight[inputs.weight_row + c];
       }
-      args.gate[n * args.H + h] = Sigmoid(logit);
+      args.gate[n * args.H + h] = Gate(logit, args.curve);
     }
   }
 }
@@ -40,7 +46,7 @@ void AttentionGateBackward(const AttentionGateBackwardArgs<double>& args) {
     for (int64_t h = 0; h < args.H; ++h) {
       const GateInputs inputs = InputsOf(args, h);
       const double gate = args.gate[n * args.H + h];
-      const double dlogit = args.dgate[n * args.H + h] * gate * (1 - gate);
+      const double dlogit = args.dgate[n * args.H + h] * Slope(gate, args.curve);
       for (int64_t c = 0; c < inputs.features; ++c) {
         const int64_t column = inputs.first + c, weight = inputs.weight_row + c;
         args.dsource[n * args.dsource_stride + column] += dlogit * args.weight[weight];
@@ -52,12 +58,12 @@ void AttentionGateBackward(const AttentionGateBackwardArgs<double>& args) {
 }
 
 void GateSigmoidForward(const GateSigmoidForwardArgs<double>& args) {
-  for (int64_t i = 0; i < args.count; ++i) args.gate[i] = Sigmoid(args.gate[i]);
+  for (int64_t i = 0; i < args.count; ++i) args.gate[i] = Gate(args.gate[i], args.curve);
 }
 
 void GateSigmoidBackward(const GateSigmoidBackwardArgs<double>& args) {
   for (int64_t i = 0; i < args.count; ++i) {
-    args.dlogits[i] = args.dgate[i] * args.gate[i] * (1 - args.gate[i]);
+    args.dlogits[i] = args.dgate[i] * Slope(args.gate[i], args.curve);
   }
 }
 

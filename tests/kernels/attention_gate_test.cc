@@ -1,6 +1,8 @@
 // The gates' kernels against the reference.
 #include "kernels/api/attention_gate.h"
 
+#include <cmath>
+
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "kernels/attention_sameness.h"
@@ -34,7 +36,12 @@ struct GateProblem {
   int64_t source_gap = 0, dsource_gap = 0;  // elements between rows
   int64_t misalignment = 0;                 // elements
   bool per_head_slice = false;
+  double steepness = 1, scale = 1;
 
+  template <typename A>
+  GateCurve<A> curve() const {
+    return {static_cast<A>(steepness), static_cast<A>(scale)};
+  }
   int64_t features() const { return per_head_slice ? C / H : C; }  // that a gate reads
 };
 
@@ -100,7 +107,8 @@ GateResults<T> RunGate(const GateProblem& p, const GateInputs& inputs) {
                                                .C = p.C,
                                                .H = p.H,
                                                .source_stride = p.C + p.source_gap,
-                                               .per_head_slice = p.per_head_slice};
+                                               .per_head_slice = p.per_head_slice,
+                                               .curve = p.curve<A>()};
   const AttentionGateBackwardArgs<T> backward = {.source = source.data(),
                                                  .weight = weight.data(),
                                                  .gate = gate.data(),
@@ -114,7 +122,8 @@ GateResults<T> RunGate(const GateProblem& p, const GateInputs& inputs) {
                                                  .H = p.H,
                                                  .source_stride = p.C + p.source_gap,
                                                  .dsource_stride = p.C + p.dsource_gap,
-                                                 .per_head_slice = p.per_head_slice};
+                                                 .per_head_slice = p.per_head_slice,
+                                                 .curve = p.curve<A>()};
   if constexpr (std::is_same_v<T, double>) {
     reference::AttentionGateForward(forward);
     reference::AttentionGateBackward(backward);
@@ -137,7 +146,8 @@ const char* TypeName() {
 template <typename T>
 void ExpectGateMatchesReference(const GateProblem& p, uint64_t seed) {
   const std::string name = absl::StrCat(TypeName<T>(), " N", p.N, " C", p.C, " H", p.H,
-                                        p.per_head_slice ? " slices" : "", " seed ", seed, " ");
+                                        p.per_head_slice ? " slices" : "", " steepness ",
+                                        p.steepness, " scale ", p.scale, " seed ", seed, " ");
   const GateInputs inputs = GateInputs::Make<T>(p, seed);
   const GateResults<T> actual = RunGate<T>(p, inputs);
   const GateResults<double> expected = RunGate<double>(p, inputs);
@@ -149,17 +159,22 @@ void ExpectGateMatchesReference(const GateProblem& p, uint64_t seed) {
                      .zeros_expected = false,
                      .derivation = why};
   };
-  // All factors are at most 1; a sigmoid's slope at most 1/4.
-  const double logit = (c + 1) * Roundings(c + 1);
+  // All factors are at most 1; a sigmoid's slope at most 1/4, a gate's at most steepness · scale /
+  // 4, and that of its slope, in the gate, at most steepness. A curve's factors round up to four
+  // times.
   const double kept = UnitRoundoff<float>();
+  const double slope = p.steepness * p.scale / 4;
+  const double factors = p.steepness == 1 && p.scale == 1 ? 0 : 4;
+  const double logit = (c + 1) * (Roundings(c + 1) + factors * kept);
   ExpectClose(name + "gate", actual.gate, expected.gate,
-              bound(logit / 4, 8 * kept, "error of the logit · slope + exp and division"));
-  const double dlogit = logit / 4 + 4 * kept;  // |dgate · g (1 - g)| <= 1/4, slope of g (1-g) <= 1
+              bound(slope * logit, (8 + factors) * kept,
+                    "error of the logit · slope + exp and division + factors"));
+  const double dlogit = p.steepness * (slope * logit + p.scale * (4 + factors) * kept);
   ExpectClose(name + "dsource", actual.dsource, expected.dsource,
-              bound(h * dlogit + (h / 4 + 1) * Roundings(h + 1), UnitRoundoff<T>(),
+              bound(h * dlogit + (h * slope + 1) * Roundings(h + 1), UnitRoundoff<T>(),
                     "H · error of the logit's gradient + sum over H"));
   ExpectClose(name + "dweight", actual.dweight, expected.dweight,
-              bound(n * dlogit + (n / 4 + 1) * Roundings(n + 1), kept,
+              bound(n * dlogit + (n * slope + 1) * Roundings(n + 1), kept,
                     "N · error of the logit's gradient + sum over N"));
   ExpectClose(name + "dbias", actual.dbias, expected.dbias,
               bound(n * dlogit + kept, kept, "N · error of the logit's gradient"));
@@ -309,6 +324,68 @@ TEST(AttentionGateTest, SameBitsForAnyThreadsAndBlockOrder) {
   }
 }
 
+// Temperatures on both sides of 1, and gates that go beyond 1.
+TEST(AttentionGateTest, CurvesOfTemperatureAndScale) {
+  testing::OnEachInstructionSet([] {
+    uint64_t seed = 600;
+    for (const double steepness : {0.5, 1.0, 1 / 0.7}) {
+      for (const double scale : {1.0, 4.0, 1 / 0.9}) {
+        for (const bool slices : {false, true}) {
+          ExpectGateMatchesReference({.N = 21,
+                                      .C = 96,
+                                      .H = 3,
+                                      .per_head_slice = slices,
+                                      .steepness = steepness,
+                                      .scale = scale},
+                                     ++seed);
+        }
+      }
+    }
+  });
+}
+
+// A free number a head: no source, no weight, and the same gate for every token.
+TEST(AttentionGateTest, FreeGatesReadNoSource) {
+  uint64_t seed = 700;
+  for (const int64_t N : {1, 2, 70, 2087}) {
+    for (const int64_t H : {1, 3, 12, 33}) {
+      const GateProblem p = {.N = N, .C = 0, .H = H, .steepness = 0.5, .scale = 2};
+      const GateInputs inputs = GateInputs::Make<float>(p, ++seed);
+      const auto actual = RunGate<float>(p, inputs);
+      for (int64_t i = 0; i < N * H; ++i) ASSERT_EQ(actual.gate[i], actual.gate[i % H]);
+      for (int64_t h = 0; h < H; ++h) {
+        const double gate = 2 / (1 + std::exp(-inputs.bias[h] / 2));
+        EXPECT_NEAR(actual.gate[h], gate, 2 * 8 * UnitRoundoff<float>());
+        double dgate = 0;
+        for (int64_t n = 0; n < N; ++n) dgate += inputs.dgate[n * H + h];
+        const double expected = inputs.dbias[h] + dgate * 0.5 * gate * (1 - gate / 2);
+        // Every term is below 1/4 and rounds some ten times; then one sum of N.
+        const auto n = static_cast<double>(N);
+        EXPECT_NEAR(actual.dbias[h], expected, n / 4 * (10 + n) * UnitRoundoff<float>());
+      }
+    }
+  }
+}
+
+// Negative controls: a factor 2 on steepness is one on the logits, and one on the scale one on the
+// gates and on what they give back; powers of two round nothing.
+TEST(AttentionGateTest, ACurveIsAFactorOfLogitsAndOfGates) {
+  const GateProblem plain = {.N = 9, .C = 24, .H = 3};
+  GateProblem curved = plain;
+  curved.steepness = 2;
+  curved.scale = 4;
+  GateInputs inputs = GateInputs::Make<float>(plain, 66);
+  inputs.dbias.assign(3, 0.0);
+  GateInputs doubled = inputs;
+  for (double& weight : doubled.weight) weight *= 2;
+  for (double& bias : doubled.bias) bias *= 2;
+  const auto expected = RunGate<float>(plain, doubled), actual = RunGate<float>(curved, inputs);
+  for (size_t i = 0; i < expected.gate.size(); ++i) {
+    ASSERT_EQ(actual.gate[i], 4 * expected.gate[i]);
+  }
+  for (size_t h = 0; h < 3; ++h) ASSERT_EQ(actual.dbias[h], 8 * expected.dbias[h]);
+}
+
 // Negative control: a weight that is zero outside of each head's slice is a weight of the slices.
 TEST(AttentionGateTest, SlicesAreABlockDiagonalWeight) {
   const GateProblem slices = {.N = 37, .C = 24, .H = 3, .per_head_slice = true};
@@ -330,33 +407,46 @@ TEST(AttentionGateTest, SlicesAreABlockDiagonalWeight) {
 }
 
 template <typename T>
-void ExpectSigmoidMatchesReference(int64_t count, int64_t misalignment, uint64_t seed) {
+void ExpectSigmoidMatchesReference(int64_t count, int64_t misalignment, uint64_t seed,
+                                   const GateCurve<float>& curve = {}) {
+  const GateCurve<double> wide = {curve.steepness, curve.scale};
+  const bool plain = curve.steepness == 1 && curve.scale == 1;
   const auto logits = Widen(Cast<float>(RandomValues(count, seed, -12, 12)));
   const auto dgates = Widen(Cast<float>(RandomValues(count, seed + 1)));
   auto gate = Filled<float>(logits, misalignment);
   const auto dgate = Filled<float>(dgates, misalignment);
   PoisonedBuffer<T> dlogits(count, misalignment * static_cast<int64_t>(sizeof(T)));
   std::vector<double> expected_gate = logits, expected_dlogits(count);
-  ASSERT_TRUE(backend::GateSigmoidForward<T>({.gate = gate.data(), .count = count}).ok());
-  reference::GateSigmoidForward({.gate = expected_gate.data(), .count = count});
+  ASSERT_TRUE(
+      backend::GateSigmoidForward<T>({.gate = gate.data(), .count = count, .curve = curve}).ok());
+  reference::GateSigmoidForward({.gate = expected_gate.data(), .count = count, .curve = wide});
   const std::string name = absl::StrCat(TypeName<T>(), " ", count, " ");
   const double kept = UnitRoundoff<float>();
-  // vector_math.h: relative error below 5e-7.
-  ExpectClose(name + "sigmoid", ValuesOf(gate), expected_gate,
-              Tolerance{.relative = 5e-7, .derivation = "error of the logistic function"});
-  ASSERT_TRUE(
-      backend::GateSigmoidBackward<T>(
-          {.gate = gate.data(), .dgate = dgate.data(), .dlogits = dlogits.data(), .count = count})
-          .ok());
+  // vector_math.h: relative error below 5e-7. A logit of up to 12 · steepness rounds once more with
+  // a curve, and the gate too.
+  const double factors = plain ? 0 : (12.0 * curve.steepness + 1) * kept;
+  ExpectClose(
+      name + "sigmoid", ValuesOf(gate), expected_gate,
+      Tolerance{.relative = 5e-7 + factors, .derivation = "error of the logistic function"});
+  ASSERT_TRUE(backend::GateSigmoidBackward<T>({.gate = gate.data(),
+                                               .dgate = dgate.data(),
+                                               .dlogits = dlogits.data(),
+                                               .count = count,
+                                               .curve = curve})
+                  .ok());
   const auto gates = Widen(ValuesOf(gate));
   reference::GateSigmoidBackward({.gate = gates.data(),
                                   .dgate = dgates.data(),
                                   .dlogits = expected_dlogits.data(),
-                                  .count = count});
+                                  .count = count,
+                                  .curve = wide});
+  // Where a scaled gate is nearly open, 1 - gate / scale keeps an absolute error of three
+  // roundings.
+  const double open = plain ? 0 : 3.0 * kept * curve.scale * curve.steepness;
   ExpectClose(name + "dlogits", ValuesOf(dlogits), expected_dlogits,
-              Tolerance{.absolute = 1e-38 + UnderflowError<T>(),
-                        .relative = UnitRoundoff<T>() + 3 * kept,
-                        .derivation = "three products and one rounding to the result's type"});
+              Tolerance{.absolute = 1e-38 + UnderflowError<T>() + open,
+                        .relative = UnitRoundoff<T>() + (plain ? 3 : 5) * kept,
+                        .derivation = "products and one rounding to the result's type"});
 }
 
 TEST(AttentionGateTest, SigmoidOfEveryLength) {
@@ -370,6 +460,11 @@ TEST(AttentionGateTest, SigmoidOfEveryLength) {
     }
   });
   ExpectSigmoidMatchesReference<float>(20'001, 0, 500);  // several workers
+  for (const GateCurve<float> curve : {GateCurve<float>{0.5f, 1}, {2, 4}, {1 / 0.7f, 1 / 0.9f}}) {
+    ExpectSigmoidMatchesReference<float>(501, 0, 501, curve);
+    ExpectSigmoidMatchesReference<bf16>(501, 1, 502, curve);
+    if constexpr (testing::kOnCuda) ExpectSigmoidMatchesReference<fp16>(501, 1, 503, curve);
+  }
 }
 
 // Negative control: without a weight every gate is one half, exactly.
