@@ -137,6 +137,21 @@ Architecture BigramBackcopy(const ModelConfig& config) {
           .decoder_weight = "unembedding"};
 }
 
+absl::Status ParseGatePredictor(const GateConfig& config, ops::AttentionVariant& variant) {
+  variant.gate_curve = {.steepness = 1 / config.temperature, .scale = GateScale(config)};
+  if (config.predictor == "mlp") {
+    variant.gate_predictor = ops::GatePredictor::kPerceptron;
+    variant.gate_hidden_size = config.predictor_hidden_size;
+    variant.gate_bias = true;
+  } else if (config.predictor == "free_scalar") {
+    variant.gate_predictor = ops::GatePredictor::kFreeScalar;
+  } else if (config.predictor != "linear") {
+    return UsageError("unknown model.attention.gate.predictor", config.predictor,
+                      "known: linear, mlp, free_scalar");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ParseGate(const GateConfig& config, ops::AttentionVariant& variant) {
   variant.gate_bias = config.bias;
   variant.gate_per_head_slice = config.per_head_slice;
@@ -158,7 +173,7 @@ absl::Status ParseGate(const GateConfig& config, ops::AttentionVariant& variant)
     return UsageError("unknown model.attention.gate.granularity", config.granularity,
                       "known: head, channel");
   }
-  return absl::OkStatus();
+  return ParseGatePredictor(config, variant);
 }
 
 ClippedSoftmax ParseClip(const ClippedSoftmaxConfig& config, int64_t length) {
@@ -226,6 +241,11 @@ absl::StatusOr<ops::AttentionVariant> ParseAttentionVariant(const AttentionConfi
     return UsageError("unknown model.attention.variant", config.variant,
                       "known: vanilla, gated, clipped_softmax, learnable_sink, softmax_plus_one");
   }
+  return variant;
+}
+
+ops::AttentionVariant Ungated(ops::AttentionVariant variant) {
+  variant.gate_site = GateSite::kNone;
   return variant;
 }
 

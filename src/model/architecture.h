@@ -78,8 +78,10 @@ struct Architecture {
 absl::StatusOr<Architecture> DescribeArchitecture(const ModelConfig& config);
 
 // The attention variant that a configuration names; `length` is data.sequence_length, the T of
-// clipped softmax's alpha. UsageError lists the known ones.
+// clipped softmax's alpha. UsageError lists the known ones. Of layers that are gated.
 absl::StatusOr<ops::AttentionVariant> ParseAttentionVariant(const AttentionConfig& config,
                                                             int64_t length);
+// The same without its gate.
+ops::AttentionVariant Ungated(ops::AttentionVariant variant);
 
 }  // namespace sluice

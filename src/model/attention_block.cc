@@ -6,8 +6,15 @@
 namespace sluice {
 namespace {
 
-TensorView UngatedOf(const AttentionActivations& saved, const Shape& shape) {
-  return saved.ungated == nullptr ? TensorView() : saved.ungated->Prefix(shape);
+// Layers without gates may share their activations with others that have them.
+TensorView UngatedOf(const AttentionActivations& saved, const ops::AttentionVariant& variant,
+                     const Shape& shape) {
+  if (saved.ungated == nullptr) return {};
+  return (variant.gate_site == GateSite::kQuery ? saved.ungated : saved.attended)->Prefix(shape);
+}
+
+Shape HiddenShape(int64_t N, int64_t H, const ops::AttentionVariant& variant) {
+  return {N, H * variant.gate_hidden_size};
 }
 
 }  // namespace
@@ -25,7 +32,8 @@ AttentionBlock::AttentionBlock(const ModelBuild& build, const LayerNames& names,
                .head_size = C / H,
                .variant = config.variant,
                .initialization = config.projections,
-               .initial_probability = config.gate_initial_probability});
+               .initial_probability = config.gate_initial_probability,
+               .initializer_range = config.gate_initializer_range});
   }
   AddQueryKeyValue(build, names);
   ops::PlanAttention(build.context, {build.max_batch, build.row_length(), H, C / H}, build.train,
@@ -75,6 +83,10 @@ AttentionActivations AttentionBlock::PlanActivations(const ModelBuild& build,
   }
   return {.qkv = build.Activation(name + ".qkv", {N, 3 * C}),
           .gate = config.variant.gated() ? build.Statistic(name + ".gate", {N, G}) : nullptr,
+          .gate_hidden =
+              config.variant.gate_is_perceptron()
+                  ? build.Activation(name + ".gate.hidden", HiddenShape(N, H, config.variant))
+                  : nullptr,
           .log_sum_exp =
               build.Statistic(name + ".log_sum_exp", {build.max_batch, H, build.row_length()}),
           .attended = attended,
@@ -91,6 +103,9 @@ AttentionScratch AttentionBlock::PlanScratch(const ModelBuild& build,
                                 : nullptr;
   return {.dqkv = build.Scratch("dqkv", {N, 3 * C}),
           .dgate = dgate,
+          .dgate_hidden = config.variant.gate_is_perceptron()
+                              ? build.Scratch("dgate.hidden", HiddenShape(N, H, config.variant))
+                              : nullptr,
           .dattended = build.Scratch("dattended", {N, C})};
 }
 
@@ -125,7 +140,11 @@ GateTensors AttentionBlock::TensorsOfGate(const TensorView& x,
               gated_by_input() ? x.Columns(0, C) : saved.qkv->Prefix({N, 3 * C}).Columns(2 * C, C),
           .gate = saved.gate->Prefix({N, config_.variant.GateOutputs(H, C / H)}),
           .dgate = {},
-          .dsource = {}};
+          .dsource = {},
+          .hidden = saved.gate_hidden == nullptr
+                        ? TensorView()
+                        : saved.gate_hidden->Prefix(HiddenShape(N, H, config_.variant)),
+          .dhidden = {}};
 }
 
 absl::Status AttentionBlock::AttentionForward(ExecutionContext& context, const ForwardPass& pass,
@@ -155,7 +174,7 @@ absl::Status AttentionBlock::AttentionForward(ExecutionContext& context, const F
                               .mask = pass.mask,
                               .dropout = MakeDropout(pass, config_.attention_probs_dropout_prob,
                                                      layer_, DropoutSite::kAttentionProbs),
-                              .ungated = UngatedOf(saved, {pass.rows(), C})}));
+                              .ungated = UngatedOf(saved, variant, {pass.rows(), C})}));
   }
   if (look == Look::kNone) return absl::OkStatus();
   return ShowAttention(context, *pass.observer, layer_,
@@ -203,6 +222,9 @@ absl::Status AttentionBlock::GateBackward(ExecutionContext& context,
   const int64_t N = call.x.rows(), C = config_.hidden_size;
   GateTensors tensors = TensorsOfGate(call.x, saved);
   tensors.dgate = scratch.dgate->Prefix(tensors.gate.shape());
+  if (!tensors.hidden.null()) {
+    tensors.dhidden = scratch.dgate_hidden->Prefix(tensors.hidden.shape());
+  }
   tensors.dsource =
       gated_by_input() ? call.dx.Columns(0, C) : scratch.dqkv->Prefix({N, 3 * C}).Columns(2 * C, C);
   return gate_.Backward(context, tensors);
@@ -241,7 +263,7 @@ absl::Status AttentionBlock::AttentionBackward(ExecutionContext& context, const 
                              .mask = pass.mask,
                              .dropout = MakeDropout(pass, config_.attention_probs_dropout_prob,
                                                     layer_, DropoutSite::kAttentionProbs),
-                             .ungated = UngatedOf(saved, {N, C})});
+                             .ungated = UngatedOf(saved, variant, {N, C})});
 }
 
 absl::Status AttentionBlock::Backward(ExecutionContext& context, const ForwardPass& pass,

@@ -1,7 +1,7 @@
 // Self-attention with its projections: QKV, (gate,) attention, output projection.
 //
 //   qkv      = x · W_qkvᵀ [+ b_qkv]          (N, 3C): query, key and value of a token side by side
-//   gate     = σ(source · W_gᵀ [+ b_g])      (N, G): source is the V part of qkv, or x; G = H or C
+//   gate     = gate_layer.h of source        (N, G): source is the V part of qkv, or x; G = H or C
 //   attended = attention(qkv, gate, sinks)   (N, C)
 //   y        = attended · W_oᵀ [+ b_o]       (N, C)
 #pragma once
@@ -23,7 +23,7 @@ struct AttentionBlockConfig {
   double attention_probs_dropout_prob;
   ops::AttentionVariant variant;
   WeightInitialization projections, output;  // gates and sink tokens start as the projections do
-  double gate_initial_probability;           // gate_layer.h
+  double gate_initial_probability, gate_initializer_range;  // gate_layer.h
   bool biases;
 };
 
@@ -31,6 +31,7 @@ struct AttentionBlockConfig {
 struct AttentionActivations {
   const TensorView* qkv;          // (N, 3C)
   const TensorView* gate;         // (N, G), accumulator dtype; null when not gated
+  const TensorView* gate_hidden;  // (N, H · K): a perceptron's units; else null
   const TensorView* log_sum_exp;  // (B, H, T), accumulator dtype
   const TensorView* attended;     // (N, C)
   const TensorView* ungated;      // (N, C): before a query gate; with cuDNN, else null
@@ -38,9 +39,10 @@ struct AttentionActivations {
 
 // Gradients on their way: scratch that all layers share.
 struct AttentionScratch {
-  const TensorView* dqkv;       // (N, 3C)
-  const TensorView* dgate;      // (N, G), accumulator dtype; null when not gated
-  const TensorView* dattended;  // (N, C)
+  const TensorView* dqkv;          // (N, 3C)
+  const TensorView* dgate;         // (N, G), accumulator dtype; null when not gated
+  const TensorView* dgate_hidden;  // (N, H · K); null without a perceptron
+  const TensorView* dattended;     // (N, C)
 };
 
 class AttentionBlock {
@@ -72,7 +74,9 @@ class AttentionBlock {
   void AddQueryKeyValue(const ModelBuild& build, const LayerNames& names);
   ops::AttentionDims Dims(const ForwardPass& pass) const;
   bool gated_by_input() const {
-    return config_.variant.gated() && config_.variant.gate_source == ops::GateSource::kInput;
+    const ops::AttentionVariant& variant = config_.variant;
+    return variant.gated() && !variant.gate_is_free() &&
+           variant.gate_source == ops::GateSource::kInput;
   }
   GateTensors TensorsOfGate(const TensorView& x, const AttentionActivations& saved) const;
   absl::Status AttentionForward(ExecutionContext& context, const ForwardPass& pass,

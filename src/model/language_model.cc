@@ -21,6 +21,7 @@ TransformerBlockConfig BlockConfig(const ModelConfig& config, const Architecture
                         .projections = architecture.attention_projections,
                         .output = architecture.attention_output,
                         .gate_initial_probability = config.attention.gate.initial_probability,
+                        .gate_initializer_range = config.attention.gate.initializer_range,
                         .biases = architecture.projection_biases},
           .feed_forward = {.hidden_size = config.hidden_size,
                            .intermediate_size = config.intermediate_size,
@@ -29,6 +30,16 @@ TransformerBlockConfig BlockConfig(const ModelConfig& config, const Architecture
                            .biases = architecture.projection_biases},
           .hidden_dropout_prob = config.hidden_dropout_prob,
           .layer_norm_eps = static_cast<float>(config.layer_norm_eps)};
+}
+
+// Of a layer that may be without gates.
+TransformerBlockConfig OfLayer(const TransformerBlockConfig& block, const ModelConfig& config,
+                               int layer) {
+  TransformerBlockConfig one = block;
+  if (!IsGated(config.attention, layer)) {
+    one.attention.variant = Ungated(block.attention.variant);
+  }
+  return one;
 }
 
 }  // namespace
@@ -60,7 +71,8 @@ LanguageModel::LanguageModel(const ModelBuild& build, const RunConfig& config,
   const int layers = static_cast<int>(config_.num_hidden_layers);
   blocks_.reserve(layers);
   for (int layer = layers - 1; layer >= 0; --layer) {
-    blocks_.emplace_back(build, architecture.layer_names(layer), layer, block);
+    blocks_.emplace_back(build, architecture.layer_names(layer), layer,
+                         OfLayer(block, config_, layer));
   }
   std::reverse(blocks_.begin(), blocks_.end());
   embedding_ = std::make_unique<InputEmbedding>(build, architecture, config_);
@@ -71,8 +83,10 @@ void LanguageModel::PlanActivations(const ModelBuild& build, const TransformerBl
   const int layers = static_cast<int>(config_.num_hidden_layers);
   const int kept = build.train ? layers : std::min(layers, 2);
   for (int layer = 0; layer < kept; ++layer) {
+    // Without backward layers share them, with gates or without.
+    const TransformerBlockConfig planned = build.train ? OfLayer(block, config_, layer) : block;
     activations_.push_back(
-        TransformerBlock::PlanActivations(build, absl::StrCat("layer.", layer), block));
+        TransformerBlock::PlanActivations(build, absl::StrCat("layer.", layer), planned));
   }
   if (!build.train) return;
   const Shape shape{build.max_rows(), config_.hidden_size};

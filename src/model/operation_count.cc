@@ -25,10 +25,15 @@ OperationsPerToken CountOperations(const ModelConfig& model, int64_t length, dou
   count.projections = rows_a_token * 2 * L * (4 * C * C + 2 * C * I) + (projected ? 2 * C * E : 0);
   count.attention = rows_a_token * (is_bert ? 4 * L * T * C : 2 * L * (T + 1) * C);
   const GateConfig& gate = model.attention.gate;
-  const double gate_outputs = gate.granularity == "channel" ? C : H;
-  const double gate_inputs = gate.per_head_slice ? C / H : C;
-  count.gates =
-      model.attention.variant == "gated" ? rows_a_token * 2 * L * gate_outputs * gate_inputs : 0;
+  double products = (gate.granularity == "channel" ? C : H) * (gate.per_head_slice ? C / H : C);
+  if (gate.predictor == "mlp") {
+    products = (C + H) * static_cast<double>(gate.predictor_hidden_size);
+  } else if (gate.predictor == "free_scalar") {
+    products = 0;
+  }
+  for (int64_t layer = 0; layer < model.num_hidden_layers; ++layer) {
+    if (IsGated(model.attention, layer)) count.gates += rows_a_token * 2 * products;
+  }
   count.head = target_share * 2 * (E * V + (is_bert ? C * C : 0) + (projected ? C * E : 0));
   return count;
 }

@@ -15,8 +15,9 @@ struct OperationsPerToken {
   double projections = 0;  // QKV, attention output, feed-forward: 2 · L · (4 C² + 2 C I); and 2 · C
                            // E where the token table is projected
   double attention = 0;  // Q·Kᵀ and P·V: 4 · L · T · C, causal 2 · L · (T + 1) · C
-  double gates = 0;      // 2 · L · outputs · inputs of the gate
-  double head = 0;       // target share · 2 · (E V, + C² for BERT's transform, + C E projected)
+  double gates = 0;  // a gated layer: 2 · outputs · inputs of the gate; 2 · (C + H) · K of a
+                     // perceptron
+  double head = 0;   // target share · 2 · (E V, + C² for BERT's transform, + C E projected)
   double forward() const { return projections + attention + gates + head; }
   double training() const { return 3 * forward(); }
 };

@@ -1,10 +1,6 @@
 #include "ops/attention_gate.h"
 
-#include <string>
-
-#include "absl/strings/str_cat.h"
 #include "core/status.h"
-#include "kernels/api/attention_gate.h"
 #include "ops/dispatch.h"
 
 namespace sluice::ops {
@@ -21,32 +17,34 @@ int64_t BackwardWorkspaceBytes(const ExecutionContext& context, int64_t N, int64
                            : AttentionGateBackwardWorkspaceBytes(N, C, H);
 }
 
-// Elements [first, first + count) of a vector; null of null.
-TensorView Slice(const TensorView& vector, int64_t first, int64_t count) {
-  if (vector.null()) return {};
-  char* data = static_cast<char*>(vector.data()) + first * SizeOf(vector.dtype());
-  return TensorView(data, vector.dtype(), {count});
+template <typename T>
+GateCurve<Accumulator<T>> CurveOf(const GateCurve<double>& curve) {
+  CHECK(curve.steepness > 0 && curve.scale > 0) << curve.steepness << ", " << curve.scale;
+  return {static_cast<Accumulator<T>>(curve.steepness), static_cast<Accumulator<T>>(curve.scale)};
 }
 
-absl::Status Sigmoid(ExecutionContext& context, DType dtype, const TensorView& gate) {
+absl::Status Sigmoid(ExecutionContext& context, DType dtype, const TensorView& gate,
+                     const GateCurve<double>& curve) {
   return Dispatch(
       context, "channel gate sigmoid", dtype,
       [&]<typename T>() {
         return GateSigmoidForwardArgs<T>{.gate = gate.as<Accumulator<T>>(),
-                                         .count = gate.elements()};
+                                         .count = gate.elements(),
+                                         .curve = CurveOf<T>(curve)};
       },
       SLUICE_KERNELS(GateSigmoidForward));
 }
 
 absl::Status SigmoidBackward(ExecutionContext& context, const ChannelGate::Gradients& call,
-                             const TensorView& dlogits) {
+                             const GateCurve<double>& curve, const TensorView& dlogits) {
   return Dispatch(
       context, "channel gate sigmoid backward", dlogits.dtype(),
       [&]<typename T>() {
         return GateSigmoidBackwardArgs<T>{.gate = call.gate.as<Accumulator<T>>(),
                                           .dgate = call.dgate.as<Accumulator<T>>(),
                                           .dlogits = dlogits.as<T>(),
-                                          .count = dlogits.elements()};
+                                          .count = dlogits.elements(),
+                                          .curve = CurveOf<T>(curve)};
       },
       SLUICE_KERNELS(GateSigmoidBackward));
 }
@@ -68,7 +66,8 @@ absl::Status Run(ExecutionContext& context, const AttentionGateForward& call) {
                                            .C = C,
                                            .H = H,
                                            .source_stride = call.source.row_stride(),
-                                           .per_head_slice = call.per_head_slice};
+                                           .per_head_slice = call.per_head_slice,
+                                           .curve = CurveOf<T>(call.curve)};
       },
       SLUICE_KERNELS(AttentionGateForward));
 }
@@ -96,7 +95,53 @@ absl::Status Run(ExecutionContext& context, const AttentionGateBackward& call) {
             .H = H,
             .source_stride = call.source.row_stride(),
             .dsource_stride = call.dsource.row_stride(),
-            .per_head_slice = call.per_head_slice};
+            .per_head_slice = call.per_head_slice,
+            .curve = CurveOf<T>(call.curve)};
+      },
+      SLUICE_KERNELS(AttentionGateBackward));
+}
+
+absl::Status Run(ExecutionContext& context, const FreeGateForward& call) {
+  const int64_t H = call.logit.elements();
+  CHECK_EQ(call.gate.dim(-1), H);
+  return Dispatch(
+      context, "free gate forward", call.logit.dtype(),
+      [&]<typename T>() {
+        return AttentionGateForwardArgs<T>{.source = nullptr,
+                                           .weight = nullptr,
+                                           .bias = call.logit.as<T>(),
+                                           .gate = call.gate.as<Accumulator<T>>(),
+                                           .N = call.gate.rows(),
+                                           .C = 0,
+                                           .H = H,
+                                           .source_stride = 0,
+                                           .curve = CurveOf<T>(call.curve)};
+      },
+      SLUICE_KERNELS(AttentionGateForward));
+}
+
+absl::Status Run(ExecutionContext& context, const FreeGateBackward& call) {
+  const int64_t N = call.gate.rows(), H = call.logit.elements();
+  CHECK_EQ(call.dgate.elements(), N * H);
+  CHECK_EQ(call.dlogit.elements(), H);
+  return Dispatch(
+      context, "free gate backward", call.logit.dtype(),
+      [&]<typename T>() {
+        return AttentionGateBackwardArgs<T>{
+            .source = nullptr,
+            .weight = nullptr,
+            .gate = call.gate.as<Accumulator<T>>(),
+            .dgate = call.dgate.as<Accumulator<T>>(),
+            .dsource = nullptr,
+            .dweight = nullptr,
+            .dbias = call.dlogit.as<Accumulator<T>>(),
+            .workspace = context.workspace(BackwardWorkspaceBytes(context, N, 0, H)),
+            .N = N,
+            .C = 0,
+            .H = H,
+            .source_stride = 0,
+            .dsource_stride = 0,
+            .curve = CurveOf<T>(call.curve)};
       },
       SLUICE_KERNELS(AttentionGateBackward));
 }
@@ -109,64 +154,31 @@ void ChannelGate::Plan(ExecutionContext& context, Arena& arena, absl::string_vie
                        const Dims& dims, bool train) {
   dims_ = dims;
   const int64_t C = dims.H * dims.D, block = dims.per_head_slice ? dims.D : C;
-  blocks_ = std::vector<Linear>(C / block);
-  for (size_t i = 0; i < blocks_.size(); ++i) {
-    const std::string block_name =
-        dims.per_head_slice ? absl::StrCat(name, ".", i) : std::string(name);
-    blocks_[i].Plan(context, arena, block_name, dtype, {dims.rows, block, block}, train);
-  }
+  projection_.Plan(context, arena, name, dtype, {dims.rows, C / block, block, block}, train);
   if (train) context.NeedWorkspace(dims.rows * C * SizeOf(dtype));  // gradients of the logits
 }
 
-void ChannelGate::Bind(const Linear::Parameters& parameters) {
-  const int64_t block = parameters.weight.dim(1);
-  CHECK_EQ(parameters.weight.dim(0), dims_.H * dims_.D);
-  for (size_t i = 0; i < blocks_.size(); ++i) {
-    const int64_t first = static_cast<int64_t>(i) * block;
-    const TensorView& gradient = parameters.weight_gradient;
-    blocks_[i].Bind(
-        {.weight = parameters.weight.Rows(first, block),
-         .bias = Slice(parameters.bias, first, block),
-         .weight_gradient = gradient.null() ? TensorView() : gradient.Rows(first, block),
-         .bias_gradient = Slice(parameters.bias_gradient, first, block)});
-  }
-}
+void ChannelGate::Bind(const Linear::Parameters& parameters) { projection_.Bind(parameters); }
 
-void ChannelGate::WeightsChanged() {
-  for (Linear& block : blocks_) block.WeightsChanged();
-}
+void ChannelGate::WeightsChanged() { projection_.WeightsChanged(); }
 
 absl::Status ChannelGate::Forward(ExecutionContext& context, const TensorView& source,
                                   const TensorView& gate) {
   CHECK_EQ(source.dim(-1), dims_.H * dims_.D);
   CHECK_EQ(gate.elements(), source.elements());
-  const int64_t block = source.dim(-1) / static_cast<int64_t>(blocks_.size());
-  for (size_t i = 0; i < blocks_.size(); ++i) {
-    const int64_t first = static_cast<int64_t>(i) * block;
-    RETURN_IF_ERROR(blocks_[i].ForwardLogits(context, source.Columns(first, block),
-                                             gate.Columns(first, block)));
-  }
-  return Sigmoid(context, source.dtype(), gate);
+  RETURN_IF_ERROR(projection_.ForwardLogits(context, source, gate));
+  return Sigmoid(context, source.dtype(), gate, dims_.curve);
 }
 
 absl::Status ChannelGate::Backward(ExecutionContext& context, const Gradients& call) {
   const int64_t C = dims_.H * dims_.D, N = call.source.rows();
   CHECK_EQ(call.source.dim(-1), C);
-  CHECK_EQ(call.dsource.shape(), call.source.shape());
   CHECK_EQ(call.gate.elements(), N * C);
   CHECK_EQ(call.dgate.elements(), N * C);
   const DType dtype = call.source.dtype();
   const TensorView dlogits(context.workspace(N * C * SizeOf(dtype)), dtype, {N, C});
-  RETURN_IF_ERROR(SigmoidBackward(context, call, dlogits));
-  const int64_t block = C / static_cast<int64_t>(blocks_.size());
-  for (size_t i = 0; i < blocks_.size(); ++i) {
-    const int64_t first = static_cast<int64_t>(i) * block;
-    const TensorView dblock = dlogits.Columns(first, block);
-    RETURN_IF_ERROR(blocks_[i].BackwardWeight(context, call.source.Columns(first, block), dblock));
-    RETURN_IF_ERROR(blocks_[i].BackwardInput(context, dblock, call.dsource.Columns(first, block),
-                                             /*accumulate=*/true));
-  }
-  return absl::OkStatus();
+  RETURN_IF_ERROR(SigmoidBackward(context, call, dims_.curve, dlogits));
+  return projection_.Backward(context, call.source, dlogits, call.dsource);
 }
 
 }  // namespace sluice::ops

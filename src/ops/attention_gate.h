@@ -2,11 +2,10 @@
 // kernels/api/attention_gate.h.
 #pragma once
 
-#include <vector>
-
 #include "absl/status/status.h"
+#include "kernels/api/attention_gate.h"
+#include "ops/block_linear.h"
 #include "ops/execution_context.h"
-#include "ops/linear.h"
 
 namespace sluice::ops {
 
@@ -16,6 +15,7 @@ struct AttentionGateForward {
   TensorView weight, bias;      // (H, C), or (H, C / H) with per_head_slice; (H) or null
   TensorView gate;              // (N, H), accumulator dtype, overwritten
   bool per_head_slice = false;  // the gate of head h reads its own C / H features only
+  GateCurve<double> curve = {};
 };
 absl::Status Run(ExecutionContext& context, const AttentionGateForward& call);
 
@@ -25,21 +25,39 @@ struct AttentionGateBackward {
   TensorView dsource;         // (N, C), ADDED to
   TensorView dweight, dbias;  // as weight; (H) or null; ADDED to
   bool per_head_slice = false;
+  GateCurve<double> curve = {};
 };
 absl::Status Run(ExecutionContext& context, const AttentionGateBackward& call);
 
-// Planning: scratch for a backward of this size.
+// One gate a head that no source makes: a learned logit, the same for every token.
+struct FreeGateForward {
+  TensorView logit;  // (H)
+  TensorView gate;   // (N, H), accumulator dtype, overwritten
+  GateCurve<double> curve = {};
+};
+absl::Status Run(ExecutionContext& context, const FreeGateForward& call);
+
+struct FreeGateBackward {
+  TensorView logit;        // as in forward
+  TensorView gate, dgate;  // (N, H)
+  TensorView dlogit;       // (H), accumulator dtype, ADDED to
+  GateCurve<double> curve = {};
+};
+absl::Status Run(ExecutionContext& context, const FreeGateBackward& call);
+
+// Planning: scratch for a backward of this size; C = 0 without a source.
 void PlanAttentionGate(ExecutionContext& context, int64_t N, int64_t C, int64_t H);
 
-// One gate a channel, with its projection: gate = σ(source · weightᵀ + bias). weight (C, C); with
-// per_head_slice (C, D): row c reads the D features of its own head, a block-diagonal product, one
-// block a head. Made when the model is built, as Linear is.
+// One gate a channel, with its projection, of the logits source · weightᵀ + bias. weight (C, C);
+// with per_head_slice (C, D): row c reads the D features of its own head, a block-diagonal product,
+// one block a head. Made when the model is built, as Linear is.
 class ChannelGate {
  public:
   struct Dims {
     int64_t rows;  // that a call usually has; also the most
     int64_t H, D;
     bool per_head_slice;
+    GateCurve<double> curve = {};
   };
   // `train`: backward will be called.
   void Plan(ExecutionContext& context, Arena& arena, absl::string_view name, DType dtype,
@@ -62,7 +80,7 @@ class ChannelGate {
 
  private:
   Dims dims_ = {};
-  std::vector<Linear> blocks_;  // one, or one a head with per_head_slice
+  BlockLinear projection_;  // one block, or one a head with per_head_slice
 };
 
 }  // namespace sluice::ops

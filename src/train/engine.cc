@@ -95,9 +95,13 @@ absl::Status Engine::PlanCudnn() {
   ASSIGN_OR_RETURN(const ops::AttentionVariant variant,
                    ParseAttentionVariant(model.attention, config_.data.sequence_length));
   const int64_t H = model.num_attention_heads;
-  return ops::PlanCudnnAttention(context_,
-                                 {options_.max_batch, options_.length, H, model.hidden_size / H},
-                                 options_.dtype, variant, architecture.causal, options_.train);
+  const ops::AttentionDims dims = {options_.max_batch, options_.length, H, model.hidden_size / H};
+  const auto plan = [&](const ops::AttentionVariant& of_layer) {
+    return ops::PlanCudnnAttention(context_, dims, options_.dtype, of_layer, architecture.causal,
+                                   options_.train);
+  };
+  if (!model.attention.gate.layers.empty()) RETURN_IF_ERROR(plan(Ungated(variant)));
+  return plan(variant);
 }
 
 absl::Status Engine::Allocate(ArenaFill fill) {

@@ -32,8 +32,9 @@ int IndexOf(const ParameterStore& parameters, const std::string& name) {
 std::vector<SmoothingGroup> GroupsOf(Engine& engine) {
   const Architecture& architecture = engine.model().architecture();
   const ModelConfig& config = engine.config().model;
-  const bool gate_reads_input =
-      config.attention.variant == "gated" && config.attention.gate.source == "input";
+  const GateConfig& gate = config.attention.gate;
+  const bool gates_read_input = gate.source == "input" && gate.predictor != "free_scalar";
+  const char* gate_weight = gate.predictor == "mlp" ? ".gate.hidden.weight" : ".gate.weight";
   const auto index = [&](const std::string& name, const char* kind) {
     return IndexOf(engine.parameters(), name + kind);
   };
@@ -50,7 +51,9 @@ std::vector<SmoothingGroup> GroupsOf(Engine& engine) {
     const LayerNames names = architecture.layer_names(layer);
     std::vector<int> readers = {index(names.query, ".weight"), index(names.key, ".weight"),
                                 index(names.value, ".weight")};
-    if (gate_reads_input) readers.push_back(index(names.attention, ".gate.weight"));
+    if (gates_read_input && IsGated(config.attention, layer)) {
+      readers.push_back(index(names.attention, gate_weight));
+    }
     if (layer == 0) {
       add(-1, observed::kEmbeddingNorm, architecture.input_norm, readers);
     } else {

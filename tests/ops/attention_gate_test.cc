@@ -22,6 +22,7 @@ using testing::UnitRoundoff;
 struct ChannelGateProblem {
   int64_t N, H, D;
   bool per_head_slice, bias;
+  GateCurve<double> curve = {};
 
   int64_t C() const { return H * D; }
   int64_t features() const { return per_head_slice ? D : C(); }  // that a gate reads
@@ -66,7 +67,7 @@ void RunChannelGate(const ChannelGateProblem& p, ChannelGateValues& values) {
   const TensorView* gate = reserve(kept, {N, C});
   const TensorView* dgate = reserve(kept, {N, C});
   ops::ChannelGate channel_gate;
-  channel_gate.Plan(context, arena, "gate", dtype, {N, p.H, p.D, p.per_head_slice},
+  channel_gate.Plan(context, arena, "gate", dtype, {N, p.H, p.D, p.per_head_slice, p.curve},
                     /*train=*/true);
   context.ReserveWorkspace(arena);
   ASSERT_TRUE(arena.Allocate(ArenaFill::kPoison, *device).ok());
@@ -100,8 +101,12 @@ std::vector<double> Minus(std::vector<double> values, double start) {
 
 TEST(ChannelGateTest, GradientsAreTheDerivatives) {
   for (const bool per_head_slice : {false, true}) {
-    const ChannelGateProblem p = {
-        .N = 3, .H = 2, .D = 3, .per_head_slice = per_head_slice, .bias = true};
+    const ChannelGateProblem p = {.N = 3,
+                                  .H = 2,
+                                  .D = 3,
+                                  .per_head_slice = per_head_slice,
+                                  .bias = true,
+                                  .curve = {.steepness = 2, .scale = per_head_slice ? 1.5 : 1}};
     ChannelGateValues values = RandomInputs(p, 1);
     RunChannelGate<double>(p, values);
     const ChannelGateValues results = values;

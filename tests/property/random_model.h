@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "config/dump.h"
 #include "config/load.h"
@@ -15,14 +16,37 @@ namespace sluice::testing {
 // compares two roundings of one model keeps away from both.
 enum class Kinks { kAllowed, kAvoided };
 
-inline GateConfig DrawGate(Draw& draw) {
+// Of every layer, or of some.
+inline std::vector<int64_t> DrawLayers(Draw& draw, int64_t count) {
+  std::vector<int64_t> layers;
+  if (draw.Coin()) return layers;
+  for (int64_t layer = 0; layer < count; ++layer) {
+    if (draw.Coin()) layers.push_back(layer);
+  }
+  return layers;
+}
+
+inline GateConfig DrawGate(Draw& draw, Kinks kinks, int64_t layers) {
   GateConfig gate;
-  gate.source = draw.OneOf({"value", "input"});
   gate.site = draw.OneOf({"query", "key"});
-  gate.bias = draw.Coin();
-  gate.granularity = draw.OneOf({"head", "channel"});
-  gate.per_head_slice = draw.Coin();
-  if (gate.bias && draw.Coin()) gate.initial_probability = draw.Real(0.1, 0.9);
+  gate.predictor = draw.OneOf({"linear", "linear", "free_scalar"});
+  if (kinks == Kinks::kAllowed && draw.Integer(0, 3) == 0) gate.predictor = "mlp";
+  if (gate.predictor != "free_scalar") gate.source = draw.OneOf({"value", "input"});
+  if (gate.predictor == "mlp") gate.predictor_hidden_size = draw.Integer(1, 9);
+  if (gate.predictor == "linear") {
+    gate.bias = draw.Coin();
+    gate.granularity = draw.OneOf({"head", "channel"});
+    gate.per_head_slice = draw.Coin();
+  }
+  const bool can_start = gate.predictor != "linear" || gate.bias;
+  if (can_start && draw.Coin()) gate.initial_probability = draw.Real(0.1, 0.9);
+  if (draw.Coin()) gate.temperature = draw.Real(0.5, 2);
+  if (GateStart(gate) > 0 && draw.Coin()) {
+    gate.scale = "one_at_start";
+  } else if (draw.Coin()) {
+    gate.scale = draw.OneOf({"0.5", "1.7"});
+  }
+  gate.layers = DrawLayers(draw, layers);
   return gate;
 }
 
@@ -37,7 +61,7 @@ inline ClippedSoftmaxConfig DrawClip(Draw& draw) {
   return clip;
 }
 
-inline AttentionConfig DrawAttention(Draw& draw, Kinks kinks) {
+inline AttentionConfig DrawAttention(Draw& draw, Kinks kinks, int64_t layers) {
   AttentionConfig attention;
   const int64_t last = kinks == Kinks::kAllowed ? 5 : 4;
   switch (draw.Integer(0, last)) {
@@ -46,7 +70,7 @@ inline AttentionConfig DrawAttention(Draw& draw, Kinks kinks) {
     case 1:
     case 2:  // the variant with the most settings, twice as often
       attention.variant = "gated";
-      attention.gate = DrawGate(draw);
+      attention.gate = DrawGate(draw, kinks, layers);
       break;
     case 3:
       attention.variant = "learnable_sink";
@@ -79,7 +103,7 @@ inline ModelConfig DrawModel(Draw& draw, Kinks kinks) {
   model.attention_probs_dropout_prob = draw.Coin() ? draw.Real(0.05, 0.3) : 0;
   model.initialization = draw.OneOf({"paper_code", "paper_text"});
   model.initializer_range = draw.Real(0.1, 0.35);  // large enough that every layer matters
-  model.attention = DrawAttention(draw, kinks);
+  model.attention = DrawAttention(draw, kinks, model.num_hidden_layers);
   return model;
 }
 
