@@ -86,6 +86,14 @@ absl::StatusOr<GateStatistics> ReadCheckpointGates(const std::string& folder) {
   return checkpoint_internal::ReadGateFile(path);
 }
 
+absl::StatusOr<std::vector<std::string>> ReadCheckpointModelNames(const std::string& folder) {
+  ASSIGN_OR_RETURN(const ArrayFileReader file,
+                   ArrayFileReader::Open(absl::StrCat(folder, "/", kModelFile), kModelKind));
+  std::vector<std::string> names;
+  for (const ArrayEntry& entry : file.entries()) names.push_back(entry.name);
+  return names;
+}
+
 absl::Status ReadCheckpointModel(const std::string& folder,
                                  std::span<const TensorDestination> tensors) {
   return ReadTensors(absl::StrCat(folder, "/", kModelFile), kModelKind, tensors);

@@ -4,6 +4,7 @@
 
 #include <span>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -15,6 +16,9 @@ absl::StatusOr<CheckpointState> ReadCheckpointState(const std::string& folder);
 absl::StatusOr<std::string> ReadCheckpointConfig(const std::string& folder);  // config.yaml's text
 // Empty statistics when the checkpoint has no gates.
 absl::StatusOr<GateStatistics> ReadCheckpointGates(const std::string& folder);
+
+// The names of the model's tensors.
+absl::StatusOr<std::vector<std::string>> ReadCheckpointModelNames(const std::string& folder);
 
 // Fill every destination by name. Nothing is written to them unless the file has exactly these
 // names and shapes; else the error names what is missing, what is too many and which shapes differ.

@@ -31,6 +31,15 @@ std::vector<LayerAndHead> HeadsWhere(const GateStatistics& gates, const Conditio
   return heads;
 }
 
+// Layers in which anything was counted: the others have no gates.
+int64_t GatedLayers(const GateStatistics& gates) {
+  int64_t layers = 0;
+  for (int64_t layer = 0; layer < gates.layers; ++layer) {
+    if (gates.cell(layer, 0).count > 0) ++layers;
+  }
+  return layers;
+}
+
 std::string NamesText(const char* title, const std::vector<LayerAndHead>& heads, int64_t of) {
   std::string text = absl::StrCat(title, ": ", heads.size(), " of ", of, "\n");
   for (size_t i = 0; i < heads.size(); ++i) {
@@ -48,7 +57,7 @@ std::string HeadTable(const GateStatistics& gates) {
       const GateCell& cell = gates.cell(layer, head);
       absl::StrAppendFormat(&text, "%-8s", Name({layer, head}));
       if (cell.count == 0) {
-        text += "nothing counted\n";
+        text += "no gates counted\n";
         continue;
       }
       absl::StrAppendFormat(&text, "%7.4f %7.4f %7.4f %7.4f %6.1f%% %6.1f%%  %s\n", cell.mean,
@@ -127,10 +136,11 @@ std::string DrawHistogram(const std::array<int64_t, kGateHistogramBins>& histogr
 
 std::string GateReportText(const GateStatistics& gates) {
   if (gates.empty()) return "no gates were looked at\n";
-  const int64_t heads = gates.layers * gates.heads;
+  const int64_t layers = GatedLayers(gates), heads = layers * gates.heads;
+  const std::string of_all = layers < gates.layers ? absl::StrCat(" of ", gates.layers) : "";
   std::string text =
-      absl::StrFormat("gates of %d layers of %d heads over %d micro-batches, mean %.4f\n",
-                      gates.layers, gates.heads, gates.batches, gates.OverallMean());
+      absl::StrFormat("gates of %d%s layers of %d heads over %d micro-batches, mean %.4f\n", layers,
+                      of_all, gates.heads, gates.batches, gates.OverallMean());
   if (gates.rejected > 0) {
     absl::StrAppend(&text, "REJECTED: ", gates.rejected, " gates were NaN or outside of [0, 1]\n");
   }

@@ -39,12 +39,13 @@ GateTelemetry::GateTelemetry(const RunConfig& config, const TokenizerIdentity& t
   }
   layers_ = config.model.num_hidden_layers;
   heads_ = config.model.num_attention_heads;
+  scale_ = static_cast<float>(GateScale(config.model.attention.gate));
   class_count_ = std::ssize(names);
   accumulator_ = std::make_unique<GateAccumulator>(layers_, heads_, std::move(names));
 }
 
 void GateTelemetry::Plan(Arena& arena, Device& device, int64_t most_sequences, int64_t length) {
-  if (!enabled() || !device.is_cuda()) return;
+  if (!enabled() || !device.is_cuda() || scale_ != 1) return;
   on_device_ = std::make_unique<DeviceGateSums>(
       arena, device, DeviceGateSums::Sizes{layers_, heads_, class_count_},
       most_sequences * (registers_ + length));
@@ -81,8 +82,20 @@ absl::StatusOr<bool> GateTelemetry::ObserveInPlace(ExecutionContext& context, in
 void GateTelemetry::Observe(int layer, absl::string_view tensor, const TensorView& view) {
   if (tensor != observed::kGate) return;
   CHECK_EQ(view.rows(), static_cast<int64_t>(class_of_row_.size()));
-  accumulator_->Add(layer, view.as<float>(), view.row_stride(), view.dim(-1) / heads_,
-                    class_of_row_);
+  const int64_t gates_per_head = view.dim(-1) / heads_;
+  if (scale_ == 1) {
+    accumulator_->Add(layer, view.as<float>(), view.row_stride(), gates_per_head, class_of_row_);
+    return;
+  }
+  CHECK(view.contiguous());
+  const float* gates = view.as<float>();
+  openings_.resize(view.elements());
+  // The quotient of an open gate may round to just above 1; anything further is none of rounding.
+  for (size_t i = 0; i < openings_.size(); ++i) {
+    const float opening = gates[i] / scale_;
+    openings_[i] = opening > 1 && opening < 1 + 0x1p-22f ? 1 : opening;
+  }
+  accumulator_->Add(layer, openings_.data(), view.dim(-1), gates_per_head, class_of_row_);
 }
 
 absl::Status GateTelemetry::Collect() {

@@ -36,7 +36,8 @@ class GateTelemetry : public Observer {
   bool enabled() const { return accumulator_ != nullptr; }
 
   // Where the model is on a GPU, before its arena is made: memory there, for batches of so many
-  // tokens. Start behind it, and before the first batch.
+  // tokens. Start behind it, and before the first batch. Gates with a scale are counted on the
+  // host.
   void Plan(Arena& arena, Device& device, int64_t most_sequences, int64_t length);
   absl::Status Start();
 
@@ -63,6 +64,8 @@ class GateTelemetry : public Observer {
   std::unique_ptr<TokenClasses> classes_;
   std::unique_ptr<DeviceGateSums> on_device_;  // null: gates are on the host
   bool uncollected_ = false;
+  float scale_ = 1;              // of the gates: what is counted is gate / scale
+  std::vector<float> openings_;  // (N, G): gate / scale
   int64_t layers_ = 0, heads_ = 0, registers_ = 0, class_count_ = 0;
   uint8_t register_class_ = 0;           // with registers: behind the classes of tokens
   std::vector<uint8_t> class_of_token_;  // (B·T) of the batch

@@ -41,6 +41,7 @@ std::vector<EventHistogram> EventHistograms(const GateStatistics& gates) {
   for (int64_t layer = 0; layer < gates.layers; ++layer) {
     for (int64_t head = 0; head < gates.heads; ++head) {
       const GateCell& cell = gates.cell(layer, head);
+      if (cell.count == 0) continue;  // of a layer without gates
       const auto count = static_cast<double>(cell.count);
       EventHistogram histogram = {.tag = absl::StrFormat("gates/layer_%02d/head_%02d", layer, head),
                                   .minimum = cell.minimum,

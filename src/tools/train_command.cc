@@ -17,12 +17,16 @@ struct TrainArguments {
   bool dry_run = false;
   std::string resume = "auto";
   std::string run_folder;
+  std::string initial_weights;
 };
 
 absl::Status RunTrain(const TrainArguments& arguments, Communicator& communicator,
                       bool& failed_alone) {
   absl::StatusOr<RunConfig> config = LoadRunConfig(arguments.config, arguments.overrides);
   RETURN_IF_ERROR(communicator.Agree(config.status()));
+  if (!arguments.initial_weights.empty()) {
+    config->training.initial_weights = arguments.initial_weights;
+  }
   ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer,
                    Trainer::Create({.config = *std::move(config),
                                     .run_folder = arguments.run_folder,
@@ -56,6 +60,10 @@ void AddTrainCommand(CLI::App& program, ChosenCommand& chosen) {
                    "auto: go on from the run folder's newest checkpoint, if any; none: start anew; "
                    "or a checkpoint's folder")
       ->capture_default_str();
+  command->add_option(
+      "--init-from", arguments->initial_weights,
+      "Start a new run from the weights of a checkpoint, a run folder or a Hugging Face folder "
+      "(training.initial_weights); what they lack, such as gates, is drawn");
   command->add_option("--run-folder", arguments->run_folder,
                       "Where the run is written (default: runs/NAME)");
   command->footer(

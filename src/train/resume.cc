@@ -35,19 +35,12 @@ bool MayChange(const std::string& key) {
   for (const char* free :
        {"name", "training.steps", "training.evaluate_every", "training.evaluation_batches",
         "training.log_every", "training.gradient_accumulation_steps", "checkpoint.", "telemetry.",
-        "training.precision", "training.loss_scale.", "runtime.", "schedule.",
-        "data.prefetch_batches", "data.validation", "data.train"}) {
+        "training.precision", "training.loss_scale.", "training.initial_weights", "runtime.",
+        "schedule.", "data.prefetch_batches", "data.validation", "data.train"}) {
     if (absl::StartsWith(key, free))
       return true;  // the data itself is compared by its vocabulary, not by its path
   }
   return false;
-}
-
-// What imported weights say of a configuration: the function that they compute, not how they came
-// to be or how they will be trained.
-bool ImportKnows(const std::string& key) {
-  return absl::StartsWith(key, "model.") && !absl::StartsWith(key, "model.initializ") &&
-         !absl::EndsWith(key, "dropout_prob");
 }
 
 absl::Status CheckSameRun(const std::string& folder, const CheckpointState& state,
@@ -61,7 +54,7 @@ absl::Status CheckSameRun(const std::string& folder, const CheckpointState& stat
                               difference.a, ", is ", difference.b));
     }
     if (MayChange(difference.key)) continue;
-    if (state.imported_from.has_value() && !ImportKnows(difference.key)) continue;
+    if (state.imported_from.has_value() && !DecidesTheFunction(difference.key)) continue;
     absl::StrAppend(&differences, differences.empty() ? "" : "; ", difference.key, " was ",
                     difference.a, ", is ", difference.b);
   }
@@ -141,6 +134,11 @@ void SaveLossScale(const LossScale& scale, CheckpointState& state) {
 }
 
 }  // namespace
+
+bool DecidesTheFunction(const std::string& key) {
+  return absl::StartsWith(key, "model.") && !absl::StartsWith(key, "model.initializ") &&
+         !absl::EndsWith(key, "dropout_prob") && !absl::EndsWith(key, "gate.initializer_range");
+}
 
 absl::Status CheckSameVocabulary(const std::string& folder, const TokenizerIdentity& tokenizer) {
   if (tokenizer.vocabulary_sha256.empty()) return absl::OkStatus();

@@ -43,6 +43,10 @@ absl::StatusOr<TrainingState> LoadTraining(const std::string& folder, const RunC
 // what a vocabulary says. Not asked when `tokenizer` has none.
 absl::Status CheckSameVocabulary(const std::string& folder, const TokenizerIdentity& tokenizer);
 
+// Whether a model's function depends on the key: not on how weights came to be, or how they are
+// trained.
+bool DecidesTheFunction(const std::string& key);
+
 // Writes checkpoints_folder/step_NNNNNNNN, marks it as the best if it is, and deletes what
 // config.checkpoint does not keep. One rank only.
 struct TrainingSnapshot {

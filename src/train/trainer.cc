@@ -20,6 +20,7 @@
 #include "optim/learning_rate.h"
 #include "train/bigram_backcopy_evaluation.h"
 #include "train/compute_threads.h"
+#include "train/initial_weights.h"
 #include "train/matmul_rate.h"
 
 namespace sluice {
@@ -125,7 +126,13 @@ absl::Status Trainer::OpenFolder() {
 absl::Status Trainer::Resume() {
   ASSIGN_OR_RETURN(const std::string from,
                    FindCheckpointToResume(options_.resume, folder_.checkpoints()));
-  if (from.empty()) return absl::OkStatus();
+  if (from.empty()) {
+    if (config_.training.initial_weights.empty()) return absl::OkStatus();
+    ASSIGN_OR_RETURN(const InitialWeights weights,
+                     ReadInitialWeights(config_, train_data_->tokenizer(), *engine_));
+    LogInfo(DescribeInitialWeights(weights));
+    return absl::OkStatus();
+  }
   ASSIGN_OR_RETURN(state_, LoadTraining(from, config_, train_data_->tokenizer(), *engine_));
   saved_step_ = state_.step;
   if (state_.step > config_.training.steps) {

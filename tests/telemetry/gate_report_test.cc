@@ -47,6 +47,20 @@ TEST(GateReportTest, NamesClosedAndOpenHeads) {
   EXPECT_TRUE(absl::StrContains(text, "never acts (mean > 0.95): 1 of 144\n   0.7\n")) << text;
 }
 
+// Where only some layers have gates, only their heads count.
+TEST(GateReportTest, SaysWhichLayersHaveGates) {
+  GateAccumulator accumulator(3, 2, {"word"});
+  accumulator.BeginBatch();
+  const std::vector<float> gates(4, 0.01f);
+  accumulator.Add(1, gates.data(), 2, 1, std::vector<uint8_t>(2, 0));
+  const GateStatistics statistics = accumulator.Statistics();
+  EXPECT_EQ(ClosedHeads(statistics), (std::vector<LayerAndHead>{{1, 0}, {1, 1}}));
+  const std::string text = GateReportText(statistics);
+  EXPECT_TRUE(absl::StrContains(text, "gates of 1 of 3 layers of 2 heads")) << text;
+  EXPECT_TRUE(absl::StrContains(text, "closed heads (mean < 0.05): 2 of 2")) << text;
+  EXPECT_TRUE(absl::StrContains(text, "0.1     no gates counted")) << text;
+}
+
 TEST(GateReportTest, TextFitsATerminal) {
   const std::string text = GateReportText(MakeStatistics());
   for (const absl::string_view line : absl::StrSplit(text, '\n')) {

@@ -94,6 +94,30 @@ TEST_F(GateTelemetryTest, ObservesGatesByTokenClass) {
   EXPECT_TRUE(gates.statistics().empty());
 }
 
+// Gates with a scale are counted by how far open they are: gate / scale, also where the quotient
+// rounds.
+TEST_F(GateTelemetryTest, CountsScaledGatesByTheirOpening) {
+  config_.model.attention.gate.bias = true;
+  config_.model.attention.gate.initial_probability = 0.3;
+  config_.model.attention.gate.scale = "one_at_start";
+  GateTelemetry gates(config_, manifest_.tokenizer, &manifest_);
+  const auto scale = static_cast<float>(1 / 0.3);
+  std::vector<float> values(14, scale);  // open
+  values[0] = 0.03f * scale;
+  ASSERT_TRUE(gates.BeginBatch(batch_).ok());
+  gates.Observe(0, "gate", TensorView::Of(values.data(), Shape{14, 1}));
+  const GateStatistics statistics = gates.statistics();
+  EXPECT_EQ(statistics.rejected, 0);
+  EXPECT_EQ(statistics.cell(0, 0).count, 12);
+  EXPECT_EQ(statistics.cell(0, 0).maximum, 1);
+  EXPECT_EQ(statistics.cell(0, 0).count_above, 11);
+  EXPECT_EQ(statistics.cell(0, 0).count_below, 1);
+  values[1] = 1.001f * scale;  // beyond the scale is no gate
+  ASSERT_TRUE(gates.BeginBatch(batch_).ok());
+  gates.Observe(0, "gate", TensorView::Of(values.data(), Shape{14, 1}));
+  EXPECT_EQ(gates.statistics().rejected, 1);
+}
+
 TEST_F(GateTelemetryTest, WithoutAVocabularyAllAreWords) {
   manifest_.vocabulary_files = {"nothing.txt"};
   GateTelemetry gates(config_, manifest_.tokenizer, &manifest_);
