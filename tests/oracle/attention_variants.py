@@ -38,22 +38,52 @@ def vanilla(module, settings, tensors):
     return Parts()
 
 
+def linear_logits(gate, settings, source):
+    """(B, T, H or H D) of source (B, T, H, D)."""
+    H, D = source.shape[2:]
+    bias = getattr(gate, "bias", 0)
+    if settings.get("per_head_slice", False):  # weight (H or H D, D): a head reads its own features
+        return torch.einsum("bthe,hge->bthg", source, gate.weight.view(H, -1, D)).flatten(2) + bias
+    return source.flatten(2) @ gate.weight.T + bias
+
+
+def mlp_logits(gate, settings, source):
+    """Of each head's own features, K hidden units a head."""
+    H, D = source.shape[2:]
+    hidden = torch.relu(torch.einsum("bthe,hke->bthk", source, gate.hidden.weight.view(H, -1, D)) + gate.hidden.bias.view(H, -1))
+    return torch.einsum("bthk,hk->bth", hidden, gate.weight) + gate.bias
+
+
+def free_logits(gate, settings, source):
+    return gate.logit.expand(*source.shape[:3])
+
+
+LOGITS = {"linear": linear_logits, "mlp": mlp_logits, "free_scalar": free_logits}
+
+
+def gate_scale(settings):
+    scale = settings.get("scale", "1")
+    return 1 / (settings.get("initial_probability", 0) or 0.5) if scale == "one_at_start" else float(scale)
+
+
 def gated(module, settings, tensors):
-    """sigma(source W^T + b) of a head or a channel, on the output of its own position (query site) or on the value (key site)."""
-    module.gate = Own(tensors, "gate.")
+    """scale * sigma(logit / temperature) of a head or a channel, on the output of its own position (query site) or on the value
+    (key site)."""
     settings = settings["gate"]
+    if settings.get("layers") and not any(name.startswith("gate.") for name in tensors):
+        return Parts()  # a layer without gates
+    module.gate = Own({name: tensor for name, tensor in tensors.items() if not name.startswith("gate.hidden.")}, "gate.")
+    if any(name.startswith("gate.hidden.") for name in tensors):
+        module.gate.hidden = Own(tensors, "gate.hidden.")
+    logits, scale = LOGITS[settings.get("predictor", "linear")], gate_scale(settings)
     per_channel = settings.get("granularity", "head") == "channel"
 
     def gate(hidden, value):
         """(B, H, T, 1 or D)"""
         B, H, T, D = value.shape
-        source = value.transpose(1, 2) if settings["source"] == "value" else hidden.view(B, T, H, D)
-        weight, bias = module.gate.weight, getattr(module.gate, "bias", 0)
-        if settings.get("per_head_slice", False):  # weight (H or H D, D): a head reads its own features
-            logits = torch.einsum("bthe,hge->bthg", source, weight.view(H, -1, D)).flatten(2) + bias
-        else:
-            logits = source.flatten(2) @ weight.T + bias
-        return torch.sigmoid(logits).view(B, T, H, D if per_channel else 1).transpose(1, 2)
+        source = value.transpose(1, 2) if settings.get("source", "value") == "value" else hidden.view(B, T, H, D)
+        gates = scale * torch.sigmoid(logits(module.gate, settings, source) / settings.get("temperature", 1))
+        return gates.view(B, T, H, D if per_channel else 1).transpose(1, 2)
 
     if settings["site"] == "query":
         return Parts(output=lambda hidden, value, output: output * gate(hidden, value))

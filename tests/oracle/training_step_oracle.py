@@ -53,6 +53,16 @@ CASES = (
     | {f"{name}_channel": gate(*which, "true", granularity="channel") for name, which in GATES.items()}
     | {f"{name}_channel_slice": gate(*which, granularity="channel", per_head_slice="true") for name, which in GATES.items()}
     | {
+        "mlp_query": variant("gated", gate__source="input", gate__predictor="mlp", gate__predictor_hidden_size=4),
+        "mlp_key": variant("gated", gate__site="key", gate__predictor="mlp"),
+        "free_scalar": variant("gated", gate__predictor="free_scalar"),
+        "free_scalar_key": variant("gated", gate__predictor="free_scalar", gate__site="key", gate__initial_probability=0.9,
+                                   gate__scale="one_at_start"),
+        "temperature": variant("gated", gate__temperature=0.5),
+        "temperature_channel": variant("gated", gate__temperature=2, gate__granularity="channel", gate__site="key"),
+        "scale": gate("value", "query", "true", initial_probability=0.25, scale="one_at_start", initializer_range=0.01),
+        "first_layer": variant("gated", gate__layers="[0]"),
+        "last_layer_mlp": variant("gated", gate__layers="[1]", gate__predictor="mlp"),
         # A row's probabilities are about 1/64: gamma below clips many of them to 0.
         "clipped_softmax": variant("clipped_softmax", clipped_softmax__gamma=-0.015, clipped_softmax__zeta=1.05),
         "clipped_softmax_alpha": variant("clipped_softmax", clipped_softmax__alpha=0.5),
@@ -139,7 +149,7 @@ def check(case, overrides, programs, folder):
     assert not info["missing_keys"] and not info["mismatched_keys"], info
     assert own == set(info["unexpected_keys"]) == set(report["own_parameters"]), (info, report)
     losses, gradients = train(model, load_file(batches))
-    has_relu = model.config.to_dict().get("activation_function") == "relu"
+    has_relu = model.config.to_dict().get("activation_function") == "relu" or any("predictor=mlp" in key for key in overrides)
     shares = compare(load_file(out), losses, gradients, RELU_CURVE_TOLERANCE if has_relu else CURVE_TOLERANCE)
     good = all(share <= 1 for share in shares.values())
     print(f"{case}: {'agrees' if good else 'DIFFERS'}, loss {losses[0]:.4f} to {losses[-1]:.4f}, own tensors {len(own)}; of the "
