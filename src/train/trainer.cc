@@ -130,7 +130,7 @@ absl::Status Trainer::Resume() {
     if (config_.training.initial_weights.empty()) return absl::OkStatus();
     ASSIGN_OR_RETURN(const InitialWeights weights,
                      ReadInitialWeights(config_, train_data_->tokenizer(), *engine_));
-    LogInfo(DescribeInitialWeights(weights));
+    initial_weights_ = DescribeInitialWeights(weights);
     return absl::OkStatus();
   }
   ASSIGN_OR_RETURN(state_, LoadTraining(from, config_, train_data_->tokenizer(), *engine_));
@@ -187,6 +187,7 @@ void Trainer::LogStart() const {
   LogInfo(absl::StrFormat("model: %s, %s attention, %d parameters, %s", config_.model.architecture,
                           config_.model.attention.variant, engine_->parameters().parameter_count(),
                           config_.training.precision));
+  if (!initial_weights_.empty()) LogInfo(initial_weights_);
   if (engine_->device().is_cuda()) LogInfo(ops::DescribeAttention(engine_->attention()));
   LogInfo(absl::StrFormat(
       "%d ranks (%s) x %d threads on %s, %.0f GFLOP/s measured matmul rate, %.0f MiB planned a "

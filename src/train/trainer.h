@@ -106,7 +106,8 @@ class Trainer {
   std::unique_ptr<Prefetcher> prefetcher_;  // after what its thread uses
 
   TrainingState state_;
-  double matmul_flops_ = 0;  // measured, all ranks together, operations a second
+  std::string initial_weights_;  // what came of training.initial_weights, for the log
+  double matmul_flops_ = 0;      // measured, all ranks together, operations a second
   int64_t saved_step_ = -1;
   int64_t evaluated_step_ = -1;
   bool stop_agreed_ = false;

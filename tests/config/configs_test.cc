@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -65,6 +66,45 @@ TEST(ConfigsTest, VariantsDifferInTheirAttentionOnly) {
             << difference.key;
       }
     }
+  }
+}
+
+// One question a file: it differs from the baseline in its gate alone, and every key of the gate is
+// asked about.
+TEST(ConfigsTest, AblationsDifferInTheirGatesOnly) {
+  const std::string gate = "model.attention.gate.";
+  const RunConfig baseline = Load("configs/ablations/baseline.yaml");
+  std::set<std::string> asked;
+  for (const auto& entry : std::filesystem::directory_iterator("configs/ablations")) {
+    const std::string file = entry.path().filename().string();
+    if (file == "baseline.yaml" || file == "finetune_vga.yaml") continue;
+    SCOPED_TRACE(file);
+    int differences = 0;
+    for (const KeyDifference& difference :
+         ConfigDifference(baseline, Load(entry.path().string()))) {
+      if (difference.key == "name") continue;
+      ++differences;
+      asked.insert(difference.key);
+      EXPECT_TRUE(absl::StartsWith(difference.key, gate)) << difference.key;
+    }
+    EXPECT_GE(differences, 1);
+  }
+  for (const char* key : {"source", "site", "bias", "granularity", "per_head_slice",
+                          "initial_probability", "predictor", "temperature", "layers"}) {
+    EXPECT_TRUE(asked.contains(gate + key)) << key;
+  }
+  EXPECT_EQ(baseline.model.attention.gate, Load("configs/opt_mini/vga.yaml").model.attention.gate);
+}
+
+TEST(ConfigsTest, FineTuningStartsAsTheVanillaModel) {
+  const RunConfig vanilla = Load("configs/opt_mini/vanilla.yaml");
+  const RunConfig tuned = Load("configs/ablations/finetune_vga.yaml");
+  EXPECT_EQ(tuned.training.initial_weights, "runs/" + vanilla.name);
+  EXPECT_EQ(GateScale(tuned.model.attention.gate), 4);
+  for (const KeyDifference& difference : ConfigDifference(vanilla, tuned)) {
+    EXPECT_TRUE(!absl::StartsWith(difference.key, "model.") ||
+                absl::StartsWith(difference.key, "model.attention."))
+        << difference.key;
   }
 }
 

@@ -57,6 +57,55 @@ TEST(ValidateRunConfigTest, HalfPrecisionIsForGpus) {
               HasSubstr("the loss scale would start below its minimum"));
 }
 
+TEST(GateConfigTest, StartsAndScales) {
+  EXPECT_EQ(GateStart({}), 0.5);
+  EXPECT_EQ(GateStart({.bias = true}), 0);
+  EXPECT_EQ(GateStart({.bias = true, .initial_probability = 0.25}), 0.25);
+  EXPECT_EQ(GateStart({.predictor = "mlp"}), 0);
+  EXPECT_EQ(GateStart({.predictor = "free_scalar"}), 0.5);
+  EXPECT_EQ(GateScale({}), 1);
+  EXPECT_EQ(GateScale({.scale = "2.5"}), 2.5);
+  EXPECT_EQ(GateScale({.scale = "one_at_start"}), 2);
+  EXPECT_EQ(GateScale({.initial_probability = 0.25, .predictor = "mlp", .scale = "one_at_start"}),
+            4);
+  EXPECT_EQ(GateScale({.predictor = "mlp", .scale = "one_at_start"}), 0);
+  EXPECT_EQ(GateScale({.scale = "four"}), 0);
+}
+
+TEST(GateConfigTest, LayersAreGatedWhereNamedOrAll) {
+  AttentionConfig attention;
+  EXPECT_FALSE(IsGated(attention, 0));
+  attention.variant = "gated";
+  EXPECT_TRUE(IsGated(attention, 0) && IsGated(attention, 7));
+  attention.gate.layers = {1, 3};
+  EXPECT_TRUE(!IsGated(attention, 0) && IsGated(attention, 1) && !IsGated(attention, 2));
+  attention.variant = "vanilla";
+  EXPECT_FALSE(IsGated(attention, 1));
+}
+
+// What a configuration made in code may say wrongly; of files tests/tools has the rest.
+TEST(GateConfigTest, RefusesStartsAndLayersThatAreNone) {
+  RunConfig config = Valid();
+  config.model.attention.variant = "gated";
+  GateConfig& gate = config.model.attention.gate;
+  gate.layers = {0, 11};
+  gate.scale = "one_at_start";
+  EXPECT_TRUE(ValidateRunConfig(config).ok()) << ValidateRunConfig(config);
+  gate.layers = {-1, 3, 12};
+  EXPECT_THAT(std::string(ValidateRunConfig(config).message()), HasSubstr("no such layer"));
+  gate.layers = {};
+  gate.predictor = "mlp";
+  EXPECT_THAT(std::string(ValidateRunConfig(config).message()),
+              HasSubstr("the gate starts at no known value: model.attention.gate.scale "
+                        "one_at_start, model.attention.gate.initial_probability 0.0, set "));
+  gate.initial_probability = 0.25;
+  EXPECT_TRUE(ValidateRunConfig(config).ok()) << ValidateRunConfig(config);
+  gate.scale = "inf";
+  EXPECT_FALSE(ValidateRunConfig(config).ok());
+  config.model.attention.variant = "vanilla";  // where nothing of the gate is read
+  EXPECT_TRUE(ValidateRunConfig(config).ok()) << ValidateRunConfig(config);
+}
+
 TEST(ValidateRunConfigTest, EdgesOfTheRulesAreAllowed) {
   RunConfig config = Valid();
   config.model.hidden_size = 256;

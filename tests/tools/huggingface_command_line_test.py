@@ -152,6 +152,43 @@ class HuggingFace(unittest.TestCase):
             self.fails(1, change.split("=")[0] + " was", "train", self.config, "--resume", self.imported, "--run-folder",
                        self.folder / "refused", change)
 
+    def test_training_begins_with_weights_of_another(self):
+        vanilla, exported = self.folder / "vanilla", self.folder / "vanilla_exported"
+        config = self.folder / "vanilla.yaml"
+        config.write_text(self.config.read_text().replace("variant: gated", "variant: vanilla").replace(
+            "    gate: {source: input, site: key, bias: true}\n", ""))
+        self.check("train", config, "--run-folder", vanilla)
+        self.check("export-hf", vanilla, exported)
+        gates = ("model.attention.gate.initial_probability=0.25", "model.attention.gate.scale=one_at_start",
+                 "model.attention.gate.initializer_range=1e-30", "schedule.warmup_steps=1", "training.steps=1")
+        data = ("--data", self.folder / "data", "--batches", 2, "--json")
+        loss = json.loads(self.check("evaluate", vanilla, *data))["loss"]
+        for number, source in enumerate((vanilla, exported)):
+            tuned = self.folder / f"tuned_{number}"
+            self.check("train", self.config, "--init-from", source, "--run-folder", tuned, *gates)
+            self.assertIn("drawn anew: bert.encoder.layer.1.attention.self.gate.weight", (tuned / "log.txt").read_text())
+            # The first update's rate is 0: gates of 1 leave the loss what it was, to roundings of fp32.
+            self.assertAlmostEqual(json.loads(self.check("evaluate", tuned, *data))["loss"], loss, delta=1e-5)
+            state = json.loads(self.check("inspect", tuned, "--json"))["state"]
+            self.assertEqual((state["step"], state["next_sample"]), (1, 8))
+            self.assertIn(f"initial_weights: {source}", (tuned / "config.yaml").read_text())
+            # As an export the scale goes along.
+            self.check("export-hf", tuned, self.folder / f"tuned_exported_{number}")
+            self.check("import-hf", self.folder / f"tuned_exported_{number}", self.folder / f"tuned_imported_{number}")
+            again = json.loads(self.check("evaluate", self.folder / f"tuned_imported_{number}", *data))["loss"]
+            self.assertAlmostEqual(again, loss, delta=1e-5)
+        self.fails(1, "model.attention.variant is gated there, vanilla here", "train", config, "--init-from", self.run_folder,
+                   "--run-folder", self.folder / "refused")
+        self.fails(3, "the data has another", "train", self.config, "--init-from", self.changed_vocabulary(exported), "--run-folder",
+                   self.folder / "refused")
+
+    def changed_vocabulary(self, exported):
+        folder = pathlib.Path(shutil.copytree(exported, self.folder / "another_vocabulary"))
+        text = (folder / "vocab.txt").read_text()
+        (folder / "vocab.txt").write_text(text.replace("\nclo\n", "\nclu\n"))
+        self.assertNotEqual(text, (folder / "vocab.txt").read_text())
+        return folder
+
     def test_nothing_is_overwritten(self):
         self.fails(1, "exists already", "export-hf", self.run_folder, self.exported)
         self.fails(1, "exists already", "import-hf", self.exported, self.imported)

@@ -89,6 +89,29 @@ TEST_F(HuggingFaceConfigTest, EveryKeyOfAModelComesBack) {
   }
 }
 
+TEST_F(HuggingFaceConfigTest, EveryGateComesBack) {
+  RunConfig config = Gated();
+  GateConfig& gate = config.model.attention.gate;
+  gate.temperature = 0.7;
+  gate.layers = {0, 2};
+  gate.initial_probability = 0.9;
+  for (const char* predictor : {"linear", "mlp", "free_scalar"}) {
+    for (const char* scale : {"1", "2.5", "one_at_start"}) {
+      gate.predictor = predictor;
+      gate.scale = scale;
+      gate.bias = gate.predictor == "linear";
+      gate.source = gate.predictor == "free_scalar" ? "value" : "input";
+      gate.predictor_hidden_size = gate.predictor == "mlp" ? 4 : GateConfig().predictor_hidden_size;
+      const Json file = ConfigToHuggingFace(config, {.pad = 0}).value();
+      EXPECT_EQ(file["sluice"]["attention"]["gate"]["layers"], (std::vector<int>{0, 2}));
+      EXPECT_EQ(file["sluice"]["attention"]["gate"]["scale"], scale);
+      const auto read = Read(file);
+      ASSERT_TRUE(read.ok()) << read.status();
+      EXPECT_EQ(read->model, config.model);
+    }
+  }
+}
+
 TEST_F(HuggingFaceConfigTest, WritesWhatTransformersReads) {
   const Json file = ConfigToHuggingFace(Gated(), {.pad = 0}).value();
   EXPECT_EQ(file["architectures"], Json::array({"BertForMaskedLM"}));
