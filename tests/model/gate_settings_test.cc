@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/check.h"
 #include "gmock/gmock.h"
+#include "model/operation_count.h"
 #include "small_model.h"
 #include "support/compute_threads.h"
 
@@ -203,6 +204,20 @@ TEST(GateSettingsTest, LayersWithoutGatesShowNone) {
     ASSERT_TRUE(engine->Evaluate(RandomBatch({}, 5), losses, &layers).ok());
   }
   EXPECT_THAT(layers.seen, ::testing::ElementsAre(1, 1));
+}
+
+// Multiply and add of the gates' products, a token: two layers of 24 features and 3 heads.
+TEST(GateSettingsTest, OperationsOfEveryPredictor) {
+  const auto count = [](const GateConfig& gate) {
+    return CountOperations(With(gate).model, 7, 1).gates;
+  };
+  EXPECT_EQ(count({}), 2 * 2 * 24 * 3);
+  EXPECT_EQ(count({.per_head_slice = true}), 2 * 2 * 24);
+  EXPECT_EQ(count({.granularity = "channel"}), 2 * 2 * 24 * 24);
+  EXPECT_EQ(count({.layers = {1}}), 2 * 24 * 3);
+  EXPECT_EQ(count({.predictor = "mlp", .predictor_hidden_size = 5}), 2 * 2 * 5 * (24 + 3));
+  EXPECT_EQ(count({.predictor = "free_scalar"}), 0);
+  EXPECT_EQ(CountOperations(Vanilla().model, 7, 1).gates, 0);
 }
 
 // With weights of zero a scaled gate is 1, and the model what it is without gates.

@@ -69,6 +69,13 @@ std::vector<Model> Models() {
       attention.variant = "gated";
       attention.gate.granularity = "channel";
     });
+    add("scaled gate in a layer", [](AttentionConfig& attention) {
+      attention.variant = "gated";
+      attention.gate = {
+          .initial_probability = 0.25, .predictor = "mlp", .predictor_hidden_size = 3};
+      attention.gate.scale = "one_at_start";
+      attention.gate.layers = {1};
+    });
     add("clipped", [](AttentionConfig& attention) { attention.variant = "clipped_softmax"; });
     add("plus one", [](AttentionConfig& attention) { attention.variant = "softmax_plus_one"; });
     for (const char* sink : {"logit", "token"}) {

@@ -43,6 +43,14 @@ std::vector<RunConfig> Models() {
       models.push_back(config);
     }
   }
+  for (const char* predictor : {"mlp", "free_scalar"}) {
+    RunConfig config = SmallDecoderConfig("opt", "gated");
+    config.model.attention.gate.source = "input";
+    config.model.attention.gate.predictor = predictor;
+    config.model.attention.gate.predictor_hidden_size = 5;
+    config.model.attention.gate.layers = {1};
+    models.push_back(config);
+  }
   return models;
 }
 
