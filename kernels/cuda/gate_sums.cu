@@ -3,6 +3,7 @@
 // shared memory: no order of them changes a bit. Blocks share nothing but the totals.
 #include "kernels/api/gate_sums.h"
 
+#include "kernels/api/gate_entropy.h"
 #include "kernels/cuda/launch.cuh"
 
 namespace sluice::cuda {
@@ -20,6 +21,13 @@ __device__ __forceinline__ void AtomicMax(int64_t* to, int64_t value) {
 __device__ __forceinline__ int64_t ToUnits(double value) {
   return static_cast<int64_t>(value * kGateUnits + 0.5);
 }
+
+// The compiler fuses what is written with + and *.
+struct DeviceArithmetic {
+  static __device__ double Sum(double a, double b) { return __dadd_rn(a, b); }
+  static __device__ double Product(double a, double b) { return __dmul_rn(a, b); }
+  static __device__ double Quotient(double a, double b) { return __ddiv_rn(a, b); }
+};
 
 __global__ void __launch_bounds__(kThreads) GateSumsKernel(const GateSumsArgs args) {
   __shared__ int64_t sums[kGateSums];
@@ -44,11 +52,14 @@ __global__ void __launch_bounds__(kThreads) GateSumsKernel(const GateSumsArgs ar
     }
     const double value = gate;
     const int64_t units = ToUnits(value), square = ToUnits(value * value);
+    const int64_t entropy = ToUnits(GateEntropy<DeviceArithmetic>(value));
     own[kGateCount] += 1;
     own[kGateValueHigh] += units >> kGateHalfBits;
     own[kGateValueLow] += units & kHalfMask;
     own[kGateSquareHigh] += square >> kGateHalfBits;
     own[kGateSquareLow] += square & kHalfMask;
+    own[kGateEntropyHigh] += entropy >> kGateHalfBits;
+    own[kGateEntropyLow] += entropy & kHalfMask;
     own[kGatesBelow] += value < args.below ? 1 : 0;
     own[kGatesAbove] += value > args.above ? 1 : 0;
     AtomicAdd(&sums[kGateHistogram + min(static_cast<int>(gate * kGateBins), kGateBins - 1)], 1);
