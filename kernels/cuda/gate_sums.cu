@@ -22,13 +22,6 @@ __device__ __forceinline__ int64_t ToUnits(double value) {
   return static_cast<int64_t>(value * kGateUnits + 0.5);
 }
 
-// The compiler fuses what is written with + and *.
-struct DeviceArithmetic {
-  static __device__ double Sum(double a, double b) { return __dadd_rn(a, b); }
-  static __device__ double Product(double a, double b) { return __dmul_rn(a, b); }
-  static __device__ double Quotient(double a, double b) { return __ddiv_rn(a, b); }
-};
-
 __global__ void __launch_bounds__(kThreads) GateSumsKernel(const GateSumsArgs args) {
   __shared__ int64_t sums[kGateSums];
   __shared__ int64_t extremes[2], rejected;
@@ -52,7 +45,7 @@ __global__ void __launch_bounds__(kThreads) GateSumsKernel(const GateSumsArgs ar
     }
     const double value = gate;
     const int64_t units = ToUnits(value), square = ToUnits(value * value);
-    const int64_t entropy = ToUnits(GateEntropy<DeviceArithmetic>(value));
+    const int64_t entropy = ToUnits(GateEntropy(value));
     own[kGateCount] += 1;
     own[kGateValueHigh] += units >> kGateHalfBits;
     own[kGateValueLow] += units & kHalfMask;
