@@ -13,8 +13,10 @@ namespace sluice {
 
 absl::StatusOr<CheckpointState> ReadCheckpointState(const std::string& folder);
 absl::StatusOr<std::string> ReadCheckpointConfig(const std::string& folder);  // config.yaml's text
-// Empty statistics when the checkpoint has no gates.
+// Empty where the checkpoint has none.
 absl::StatusOr<GateStatistics> ReadCheckpointGates(const std::string& folder);
+absl::StatusOr<AttentionStatistics> ReadCheckpointAttention(const std::string& folder);
+absl::StatusOr<TelemetryState> ReadCheckpointTelemetry(const std::string& folder);
 
 // Fill every destination by name. Nothing is written to them unless the file has exactly these
 // names and shapes; else the error names what is missing, what is too many and which shapes differ.

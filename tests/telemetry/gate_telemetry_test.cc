@@ -2,6 +2,7 @@
 
 #include <fstream>
 
+#include "comm/single_communicator.h"
 #include "support/compare.h"
 
 namespace sluice {
@@ -26,6 +27,12 @@ class GateTelemetryTest : public ::testing::Test {
     batch_.tokens = {2, 7, 6, 5,  4, 3, 0,   // [CLS] walk ##ing . [MASK] [SEP] [PAD]
                      8, 8, 9, 10, 1, 7, 7};  // ... ... ## # [UNK] walk | padding
     batch_.lengths = {7, 6};
+  }
+
+  static GateStatistics Gathered(GateTelemetry& gates) {
+    SingleCommunicator alone;
+    EXPECT_TRUE(gates.Merge(alone).ok());
+    return gates.statistics(GateTelemetry::Since::kCheckpoint);
   }
 
   TemporaryFolder folder_;
@@ -76,7 +83,7 @@ TEST_F(GateTelemetryTest, ObservesGatesByTokenClass) {
   GateTelemetry gates(config_, manifest_.tokenizer, &manifest_);
   ASSERT_TRUE(gates.enabled());
   EXPECT_LT(gates.last_mean(), 0);
-  EXPECT_TRUE(gates.statistics().empty());
+  EXPECT_TRUE(Gathered(gates).empty());
   std::vector<float> values(14, 0.5f);
   values[0] = 0.125f;  // [CLS]
   values[6] = 1.0f;    // padding
@@ -84,14 +91,14 @@ TEST_F(GateTelemetryTest, ObservesGatesByTokenClass) {
   gates.Observe(0, "something else", TensorView::Of(values.data(), Shape{14, 1}));
   gates.Observe(0, "gate", TensorView::Of(values.data(), Shape{14, 1}));
   EXPECT_EQ(gates.last_mean(), (0.125 + 11 * 0.5) / 12);
-  const GateStatistics statistics = gates.statistics();
+  const GateStatistics statistics = Gathered(gates);
   EXPECT_EQ(statistics.cell(0, 0).count, 12);
   EXPECT_EQ(statistics.cell(0, 0).maximum, 0.5);
   EXPECT_EQ(statistics.token_classes[1], "[CLS]");
   EXPECT_EQ(statistics.cell(0, 0, 1).count, 1);
   EXPECT_EQ(statistics.cell(0, 0, 1).mean, 0.125);
-  gates.Reset();
-  EXPECT_TRUE(gates.statistics().empty());
+  gates.Reset(GateTelemetry::Since::kCheckpoint);
+  EXPECT_TRUE(Gathered(gates).empty());
 }
 
 TEST_F(GateTelemetryTest, WithoutAVocabularyAllAreWords) {
@@ -100,7 +107,7 @@ TEST_F(GateTelemetryTest, WithoutAVocabularyAllAreWords) {
   std::vector<float> values(14, 0.5f);
   ASSERT_TRUE(gates.BeginBatch(batch_).ok());
   gates.Observe(0, "gate", TensorView::Of(values.data(), Shape{14, 1}));
-  const GateStatistics statistics = gates.statistics();
+  const GateStatistics statistics = Gathered(gates);
   const auto word = std::ranges::find(statistics.token_classes, "word");
   EXPECT_EQ(statistics.cell(0, 0, word - statistics.token_classes.begin()).count, 8);
 }
@@ -113,8 +120,8 @@ TEST_F(GateTelemetryTest, IsOffWithoutGatesOrWhenNotWanted) {
   GateTelemetry gates(config_, manifest_.tokenizer, &manifest_);
   EXPECT_FALSE(gates.enabled());
   EXPECT_LT(gates.last_mean(), 0);
-  EXPECT_TRUE(gates.statistics().empty());
-  gates.Reset();
+  EXPECT_TRUE(Gathered(gates).empty());
+  gates.Reset(GateTelemetry::Since::kCheckpoint);
 }
 
 }  // namespace
