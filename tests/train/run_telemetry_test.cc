@@ -75,8 +75,8 @@ TEST_F(RunTelemetryTest, StoppedAndResumedIsStraight) {
     const std::string straight = absl::StrCat("straight", ranks);
     const std::string resumed = absl::StrCat("resumed", ranks);
     ASSERT_TRUE(Train(Config(12), straight, ranks).ok());
-    // Between two records, and twice between two checkpoints.
-    for (const int64_t steps : {5, 7, 11, 12}) {
+    // Between two records, and twice between two checkpoints that are due.
+    for (const int64_t steps : {5, 7, 12}) {
       ASSERT_TRUE(Train(Config(steps), resumed, ranks).ok());
     }
     EXPECT_EQ(Records(resumed), Records(straight));
