@@ -1,5 +1,5 @@
 // What the gates of a layer do, summed for each head and class of token: their number, sum, sum of
-// squares, binary entropies (gate_entropy.h), how many are closed and open, a histogram, the
+// squares, binary entropies (core/binary_entropy.h), how many are closed and open, a histogram, the
 // smallest and the largest. All in whole numbers, so that no order of additions, and no device,
 // changes a bit.
 //

@@ -8,7 +8,7 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
 // After highway.h:
-#include "kernels/api/gate_entropy.h"
+#include "core/binary_entropy.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace sluice {
@@ -19,10 +19,10 @@ namespace hn = hwy::HWY_NAMESPACE;
 #if HWY_TARGET == HWY_SCALAR
 // Whose vectors have no fused operations.
 void GateEntropies(const double* gates, int64_t count, double* entropies) {
-  for (int64_t i = 0; i < count; ++i) entropies[i] = GateEntropy(gates[i]);
+  for (int64_t i = 0; i < count; ++i) entropies[i] = BinaryEntropy(gates[i]);
 }
 #else
-// What is in gate_entropy.h, operation by operation.
+// What is in core/binary_entropy.h, operation by operation.
 template <class D>
 HWY_INLINE hn::Vec<D> LogarithmOfVector(D d, hn::Vec<D> x) {
   const hn::RebindToUnsigned<D> du;

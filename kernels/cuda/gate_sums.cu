@@ -3,7 +3,7 @@
 // shared memory: no order of them changes a bit. Blocks share nothing but the totals.
 #include "kernels/api/gate_sums.h"
 
-#include "kernels/api/gate_entropy.h"
+#include "core/binary_entropy.h"
 #include "kernels/cuda/launch.cuh"
 
 namespace sluice::cuda {
@@ -45,7 +45,7 @@ __global__ void __launch_bounds__(kThreads) GateSumsKernel(const GateSumsArgs ar
     }
     const double value = gate;
     const int64_t units = ToUnits(value), square = ToUnits(value * value);
-    const int64_t entropy = ToUnits(GateEntropy(value));
+    const int64_t entropy = ToUnits(BinaryEntropy(value));
     own[kGateCount] += 1;
     own[kGateValueHigh] += units >> kGateHalfBits;
     own[kGateValueLow] += units & kHalfMask;

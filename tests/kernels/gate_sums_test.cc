@@ -5,8 +5,8 @@
 #include <limits>
 #include <vector>
 
+#include "core/binary_entropy.h"
 #include "gtest/gtest.h"
-#include "kernels/api/gate_entropy.h"
 #include "support/backend.h"
 #include "support/compare.h"
 #include "support/instruction_sets.h"
@@ -143,9 +143,9 @@ TEST(GateSumsTest, SameNumbersAsTheReference) {
 
 TEST(GateSumsTest, EntropyIsExactToUnitsOf48Bits) {
   const auto expect_near = [](float gate, double entropy) {
-    EXPECT_NEAR(GateEntropy<double>(gate), entropy, 0x1p-48) << gate;
+    EXPECT_NEAR(BinaryEntropy<double>(gate), entropy, 0x1p-48) << gate;
   };
-  for (const float gate : {0.0f, 1.0f}) EXPECT_EQ(GateEntropy<double>(gate), 0);
+  for (const float gate : {0.0f, 1.0f}) EXPECT_EQ(BinaryEntropy<double>(gate), 0);
   expect_near(0.5f, std::log(2));
   std::vector<double> gates = RandomValues(2000, 5, 0, 1);
   for (size_t i = 0; i < 1000; ++i) gates[i] = std::pow(gates[i], 1 + static_cast<double>(i % 60));
@@ -165,7 +165,7 @@ TEST(GateSumsTest, EntropiesHaveTheSameBitsEverywhere) {
   const BackendVector<uint8_t> classes(c.N, 0);
   std::vector<int64_t> units(c.H);
   for (int64_t i = 0; i < c.N * c.H; ++i) {
-    units[i % c.H] += static_cast<int64_t>(GateEntropy<double>(gates[i]) * kGateUnits + 0.5);
+    units[i % c.H] += static_cast<int64_t>(BinaryEntropy<double>(gates[i]) * kGateUnits + 0.5);
   }
   testing::OnEachInstructionSet([&] {
     Record record(c);

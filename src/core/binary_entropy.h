@@ -1,4 +1,4 @@
-// The binary entropy of a gate g in nats, h(g) = -g ln g - (1-g) ln(1-g), as one sequence of
+// The binary entropy of g in nats, h(g) = -g ln g - (1-g) ln(1-g), as one sequence of
 // operations on doubles, each rounded to nearest. Every product that is added to something is
 // written as a fused operation, so that no compiler has a choice: every device gives the same bits.
 // Within 2^-48 of the exact value.
@@ -43,7 +43,7 @@ constexpr Number NaturalLogarithm(Number x) {
 
 // g in [0, 1], the value of a float.
 template <typename Number>
-constexpr Number GateEntropy(Number g) {
+constexpr Number BinaryEntropy(Number g) {
   constexpr Number kTiny = 0x1p-200;  // 0 ln 0 is 0
   const Number rest = 1 - g;
   const Number shut = rest * NaturalLogarithm(rest > kTiny ? rest : kTiny);
