@@ -1,10 +1,11 @@
 // What the gates of a layer do, summed for each head and class of token: their number, sum, sum of
-// squares, how many are closed and open, a histogram, the smallest and the largest. All in whole
-// numbers, so that no order of additions, and no device, changes a bit.
+// squares, binary entropies (core/binary_entropy.h), how many are closed and open, a histogram, the
+// smallest and the largest. All in whole numbers, so that no order of additions, and no device,
+// changes a bit.
 //
-// A gate g becomes v = round(g · 2^48), kept as v = high · 2^24 + low, and its square likewise:
-// both sums have room for 2^39 gates. A gate that is NaN or outside of [0, 1] is counted as
-// rejected and in nothing else.
+// A gate g becomes v = round(g · 2^48), kept as v = high · 2^24 + low, and its square and entropy
+// likewise: these sums have room for 2^39 gates. A gate that is NaN or outside of [0, 1] is counted
+// as rejected and in nothing else.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +24,8 @@ enum GateSum {
   kGateValueLow,
   kGateSquareHigh,
   kGateSquareLow,
+  kGateEntropyHigh,
+  kGateEntropyLow,
   kGatesBelow,
   kGatesAbove,
   kGateHistogram,

@@ -3,6 +3,7 @@
 // shared memory: no order of them changes a bit. Blocks share nothing but the totals.
 #include "kernels/api/gate_sums.h"
 
+#include "core/binary_entropy.h"
 #include "kernels/cuda/launch.cuh"
 
 namespace sluice::cuda {
@@ -44,11 +45,14 @@ __global__ void __launch_bounds__(kThreads) GateSumsKernel(const GateSumsArgs ar
     }
     const double value = gate;
     const int64_t units = ToUnits(value), square = ToUnits(value * value);
+    const int64_t entropy = ToUnits(BinaryEntropy(value));
     own[kGateCount] += 1;
     own[kGateValueHigh] += units >> kGateHalfBits;
     own[kGateValueLow] += units & kHalfMask;
     own[kGateSquareHigh] += square >> kGateHalfBits;
     own[kGateSquareLow] += square & kHalfMask;
+    own[kGateEntropyHigh] += entropy >> kGateHalfBits;
+    own[kGateEntropyLow] += entropy & kHalfMask;
     own[kGatesBelow] += value < args.below ? 1 : 0;
     own[kGatesAbove] += value > args.above ? 1 : 0;
     AtomicAdd(&sums[kGateHistogram + min(static_cast<int>(gate * kGateBins), kGateBins - 1)], 1);

@@ -13,6 +13,11 @@ void AddInHalves(double value, int64_t& high, int64_t& low) {
   low += units % (1 << 24);
 }
 
+double Entropy(double gate) {
+  if (gate == 0 || gate == 1) return 0;
+  return -gate * std::log(gate) - (1 - gate) * std::log1p(-gate);
+}
+
 }  // namespace
 
 void GateSums(const GateSumsArgs& args) {
@@ -33,6 +38,7 @@ void GateSums(const GateSumsArgs& args) {
         AddInHalves(gate, sums[kGateValueHigh], sums[kGateValueLow]);
         AddInHalves(gate, args.totals[kTotalValueHigh], args.totals[kTotalValueLow]);
         AddInHalves(gate * gate, sums[kGateSquareHigh], sums[kGateSquareLow]);
+        AddInHalves(Entropy(gate), sums[kGateEntropyHigh], sums[kGateEntropyLow]);
         if (gate < args.below) ++sums[kGatesBelow];
         if (gate > args.above) ++sums[kGatesAbove];
         ++sums[kGateHistogram + (gate == 1 ? kGateBins - 1 : static_cast<int>(gate * kGateBins))];

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "checkpoint/gate_record.h"
+#include "checkpoint/telemetry_record.h"
 #include "runtime/shape.h"
 
 namespace sluice {
@@ -50,7 +51,10 @@ struct CheckpointState {
 struct CheckpointContents {
   std::vector<NamedTensor> model;
   std::vector<NamedTensor> optimizer;
-  GateStatistics gates;     // empty: no gates.h5
+  // In gates.h5, which is left out where all three are empty.
+  GateStatistics gates;
+  AttentionStatistics attention;
+  TelemetryState telemetry;
   CheckpointState state;    // state.step names the folder
   std::string config_yaml;  // the resolved configuration
   // Copied under their own names, so that a checkpoint can be used alone: the vocabulary.

@@ -13,7 +13,7 @@ inline constexpr char kCheckpointFormatName[] = "sluice checkpoint";
 
 inline constexpr char kModelFile[] = "model.h5";          // fp32 master weights by name
 inline constexpr char kOptimizerFile[] = "optimizer.h5";  // "m/NAME" and "v/NAME"
-inline constexpr char kGatesFile[] = "gates.h5";          // only when attention is gated
+inline constexpr char kGatesFile[] = "gates.h5";          // what gates and attention did
 inline constexpr char kStateFile[] = "state.yaml";
 inline constexpr char kConfigFile[] = "config.yaml";
 inline constexpr char kManifestFile[] = "manifest.yaml";  // written last

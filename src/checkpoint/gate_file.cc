@@ -1,10 +1,12 @@
 #include "checkpoint/gate_file.h"
 
 #include <cmath>
+#include <limits>
 #include <span>
 
 #include "absl/strings/str_cat.h"
 #include "checkpoint/array_file.h"
+#include "checkpoint/attention_file.h"
 #include "checkpoint/checkpoint_format.h"
 #include "core/check.h"
 #include "core/error.h"
@@ -18,6 +20,7 @@ constexpr char kTokenClasses[] = "token_classes";
 constexpr char kRejected[] = "rejected";
 constexpr char kBatches[] = "batches";
 constexpr char kCount[] = "count";
+constexpr char kEntropy[] = "entropy";
 constexpr char kShareBelow[] = "share_below_0.05";
 constexpr char kShareAbove[] = "share_above_0.95";
 
@@ -28,7 +31,8 @@ struct RealStatistic {
 constexpr RealStatistic kRealStatistics[] = {{"mean", &GateCell::mean},
                                              {"variance", &GateCell::variance},
                                              {"minimum", &GateCell::minimum},
-                                             {"maximum", &GateCell::maximum}};
+                                             {"maximum", &GateCell::maximum},
+                                             {kEntropy, &GateCell::entropy}};
 
 template <typename T, typename Get>
 std::vector<T> Column(const GateStatistics& gates, Get get) {
@@ -58,7 +62,11 @@ absl::Status ReadCells(const ArrayFileReader& file, GateStatistics& gates) {
   for (size_t i = 0; i < integers.size(); ++i) gates.cells[i].count = integers[i];
   std::vector<double> reals(gates.cells.size());
   for (const RealStatistic& statistic : kRealStatistics) {
-    RETURN_IF_ERROR(file.Read(statistic.name, reals));
+    if (statistic.name == kEntropy && file.Find(kEntropy) == nullptr) {
+      reals.assign(reals.size(), std::numeric_limits<double>::quiet_NaN());
+    } else {
+      RETURN_IF_ERROR(file.Read(statistic.name, reals));
+    }
     for (size_t i = 0; i < reals.size(); ++i) gates.cells[i].*statistic.member = reals[i];
   }
   RETURN_IF_ERROR(ReadShare(file, kShareBelow, &GateCell::count_below, gates));
@@ -71,11 +79,8 @@ absl::Status ReadCells(const ArrayFileReader& file, GateStatistics& gates) {
   return absl::OkStatus();
 }
 
-}  // namespace
-
-absl::Status WriteGateFile(const std::string& path, const GateStatistics& gates) {
+absl::Status WriteGates(ArrayFileWriter& file, const GateStatistics& gates) {
   CHECK_EQ(static_cast<int64_t>(gates.cells.size()), gates.layers * gates.heads * gates.classes());
-  ASSIGN_OR_RETURN(ArrayFileWriter file, ArrayFileWriter::Create(path, kGatesKind));
   RETURN_IF_ERROR(file.WriteTexts(kTokenClasses, gates.token_classes));
   RETURN_IF_ERROR(file.Write(kRejected, {1}, std::span(&gates.rejected, 1)));
   RETURN_IF_ERROR(file.Write(kBatches, {1}, std::span(&gates.batches, 1)));
@@ -97,22 +102,21 @@ absl::Status WriteGateFile(const std::string& path, const GateStatistics& gates)
   for (const GateCell& cell : gates.cells) {
     histogram.insert(histogram.end(), cell.histogram.begin(), cell.histogram.end());
   }
-  RETURN_IF_ERROR(file.Write(kHistogram,
-                             {gates.layers, gates.heads, gates.classes(), kGateHistogramBins},
-                             std::span<const int64_t>(histogram)));
-  return file.Close();
+  return file.Write(kHistogram, {gates.layers, gates.heads, gates.classes(), kGateHistogramBins},
+                    std::span<const int64_t>(histogram));
 }
 
-absl::StatusOr<GateStatistics> ReadGateFile(const std::string& path) {
-  ASSIGN_OR_RETURN(const ArrayFileReader file, ArrayFileReader::Open(path, kGatesKind));
+absl::StatusOr<GateStatistics> ReadGates(const ArrayFileReader& file) {
   GateStatistics gates;
+  if (file.Find(kTokenClasses) == nullptr) return gates;
   ASSIGN_OR_RETURN(gates.token_classes, file.ReadTexts(kTokenClasses));
   RETURN_IF_ERROR(file.Read(kRejected, std::span(&gates.rejected, 1)));
   RETURN_IF_ERROR(file.Read(kBatches, std::span(&gates.batches, 1)));
   const ArrayEntry* count = file.Find(kCount);
   if (count == nullptr || count->dims.size() != 3 || count->dims[2] != gates.classes() ||
       count->elements() > (int64_t{1} << 24)) {
-    return CheckpointError("array is missing or has another shape", absl::StrCat(path, "/", kCount),
+    return CheckpointError("array is missing or has another shape",
+                           absl::StrCat(file.path(), "/", kCount),
                            count == nullptr ? "" : count->ShapeText());
   }
   gates.layers = count->dims[0];
@@ -120,6 +124,26 @@ absl::StatusOr<GateStatistics> ReadGateFile(const std::string& path) {
   gates.cells.resize(count->elements());
   RETURN_IF_ERROR(ReadCells(file, gates));
   return gates;
+}
+
+}  // namespace
+
+absl::Status WriteGateFile(const std::string& path, const GateStatistics& gates,
+                           const AttentionStatistics& attention, const TelemetryState& state) {
+  ASSIGN_OR_RETURN(ArrayFileWriter file, ArrayFileWriter::Create(path, kGatesKind));
+  if (!gates.empty()) RETURN_IF_ERROR(WriteGates(file, gates));
+  RETURN_IF_ERROR(WriteAttention(file, attention));
+  RETURN_IF_ERROR(WriteTelemetryState(file, state));
+  return file.Close();
+}
+
+absl::StatusOr<GateFile> ReadGateFile(const std::string& path) {
+  ASSIGN_OR_RETURN(const ArrayFileReader file, ArrayFileReader::Open(path, kGatesKind));
+  GateFile contents;
+  ASSIGN_OR_RETURN(contents.gates, ReadGates(file));
+  ASSIGN_OR_RETURN(contents.attention, ReadAttention(file));
+  ASSIGN_OR_RETURN(contents.state, ReadTelemetryState(file));
+  return contents;
 }
 
 }  // namespace sluice::checkpoint_internal

@@ -1,4 +1,5 @@
-// GateStatistics as gates.h5: one array a statistic. Internal to checkpoint.
+// gates.h5: one array a statistic of the gates, and what else telemetry keeps (attention_file.h).
+// Internal to checkpoint.
 #pragma once
 
 #include <string>
@@ -6,10 +7,20 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "checkpoint/gate_record.h"
+#include "checkpoint/telemetry_record.h"
 
 namespace sluice::checkpoint_internal {
 
-absl::Status WriteGateFile(const std::string& path, const GateStatistics& gates);
-absl::StatusOr<GateStatistics> ReadGateFile(const std::string& path);
+struct GateFile {
+  GateStatistics gates;
+  AttentionStatistics attention;
+  TelemetryState state;
+};
+
+// What is empty is left out.
+absl::Status WriteGateFile(const std::string& path, const GateStatistics& gates,
+                           const AttentionStatistics& attention, const TelemetryState& state);
+// What is left out is empty.
+absl::StatusOr<GateFile> ReadGateFile(const std::string& path);
 
 }  // namespace sluice::checkpoint_internal

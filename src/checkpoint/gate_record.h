@@ -20,6 +20,7 @@ struct GateCell {
   double variance = 0;  // divisor: count
   double minimum = 0;
   double maximum = 0;
+  double entropy = 0;       // mean binary entropy in nats; NaN: in a file from before there was one
   int64_t count_below = 0;  // gates < 0.05
   int64_t count_above = 0;  // gates > 0.95
   std::array<int64_t, kGateHistogramBins> histogram{};
@@ -33,7 +34,7 @@ struct GateCell {
 struct GateStatistics {
   int64_t layers = 0;
   int64_t heads = 0;
-  // Names of the token classes; the first is always "all" and covers the others.
+  // Names of the token classes; the first is always "all" and covers the others, which may overlap.
   std::vector<std::string> token_classes;
   std::vector<GateCell> cells;  // (layers, heads, token classes)
   int64_t rejected = 0;         // gates that were NaN or outside of [0, 1]; in no cell

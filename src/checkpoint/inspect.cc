@@ -87,6 +87,7 @@ absl::StatusOr<CheckpointSummary> InspectCheckpoint(const std::string& folder) {
       ArrayFileReader::Open(absl::StrCat(folder, "/", kOptimizerFile), kOptimizerKind));
   summary.optimizer_tensors = static_cast<int64_t>(optimizer.entries().size());
   ASSIGN_OR_RETURN(summary.gates, ReadCheckpointGates(folder));
+  ASSIGN_OR_RETURN(summary.attention, ReadCheckpointAttention(folder));
   return summary;
 }
 

@@ -28,8 +28,9 @@ struct CheckpointSummary {
   int64_t parameter_count = 0;
   double parameter_norm = 0;  // L2 over all of them
   int64_t optimizer_tensors = 0;
-  int64_t bytes_on_disk = 0;  // of the files that the manifest names
-  GateStatistics gates;       // empty when the model has none
+  int64_t bytes_on_disk = 0;      // of the files that the manifest names
+  GateStatistics gates;           // empty when the model has none
+  AttentionStatistics attention;  // empty when no step was looked at
 };
 
 // Reads weights, so it takes as long as loading them. CheckpointError when anything of it cannot be

@@ -45,6 +45,13 @@ std::string GatesText(const GateStatistics& gates) {
                          gates.layers, gates.heads, gates.OverallMean(), gates.batches);
 }
 
+std::string AttentionText(const AttentionStatistics& attention) {
+  if (attention.empty()) return "";
+  return absl::StrFormat("%-16s%d layers of %d heads, %d statistics over %d sequences\n",
+                         "attention", attention.layers, attention.heads, attention.names.size(),
+                         attention.sequences);
+}
+
 // Keeps the end of a long name: that is where names differ.
 std::string Shortened(const std::string& name, size_t width) {
   if (name.size() <= width) return name;
@@ -99,10 +106,20 @@ Json GatesJson(const GateStatistics& gates) {
           {"rejected", gates.rejected}};
 }
 
+Json AttentionJson(const AttentionStatistics& attention) {
+  if (attention.empty()) return nullptr;
+  return {{"layers", attention.layers},
+          {"heads", attention.heads},
+          {"looks", attention.looks},
+          {"sequences", attention.sequences},
+          {"statistics", attention.names}};
+}
+
 }  // namespace
 
 std::string InspectText(const CheckpointSummary& summary) {
-  std::string text = absl::StrCat(StateText(summary), GatesText(summary.gates));
+  std::string text =
+      absl::StrCat(StateText(summary), GatesText(summary.gates), AttentionText(summary.attention));
   for (const auto& [key, value] : summary.config) {
     if (absl::StartsWith(key, "model.")) absl::StrAppend(&text, "  ", key, ": ", value, "\n");
   }
@@ -118,6 +135,7 @@ std::string InspectJson(const CheckpointSummary& summary) {
                {"optimizer_tensors", summary.optimizer_tensors},
                {"bytes_on_disk", summary.bytes_on_disk},
                {"gates", GatesJson(summary.gates)},
+               {"attention", AttentionJson(summary.attention)},
                {"tensors", Json::array()}};
   for (const auto& [key, value] : summary.config) json["config"][key] = value;
   for (const TensorSummary& tensor : summary.model) {

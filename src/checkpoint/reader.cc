@@ -67,6 +67,13 @@ absl::Status ReadTensors(const std::string& path, const char* kind,
   return absl::OkStatus();
 }
 
+absl::StatusOr<checkpoint_internal::GateFile> ReadGateFileIn(const std::string& folder) {
+  const std::string path = absl::StrCat(folder, "/", kGatesFile);
+  std::error_code error;
+  if (!std::filesystem::exists(path, error)) return checkpoint_internal::GateFile();
+  return checkpoint_internal::ReadGateFile(path);
+}
+
 }  // namespace
 
 absl::StatusOr<CheckpointState> ReadCheckpointState(const std::string& folder) {
@@ -80,10 +87,18 @@ absl::StatusOr<std::string> ReadCheckpointConfig(const std::string& folder) {
 }
 
 absl::StatusOr<GateStatistics> ReadCheckpointGates(const std::string& folder) {
-  const std::string path = absl::StrCat(folder, "/", kGatesFile);
-  std::error_code error;
-  if (!std::filesystem::exists(path, error)) return GateStatistics();
-  return checkpoint_internal::ReadGateFile(path);
+  ASSIGN_OR_RETURN(checkpoint_internal::GateFile file, ReadGateFileIn(folder));
+  return std::move(file.gates);
+}
+
+absl::StatusOr<AttentionStatistics> ReadCheckpointAttention(const std::string& folder) {
+  ASSIGN_OR_RETURN(checkpoint_internal::GateFile file, ReadGateFileIn(folder));
+  return std::move(file.attention);
+}
+
+absl::StatusOr<TelemetryState> ReadCheckpointTelemetry(const std::string& folder) {
+  ASSIGN_OR_RETURN(checkpoint_internal::GateFile file, ReadGateFileIn(folder));
+  return std::move(file.state);
 }
 
 absl::StatusOr<std::vector<std::string>> ReadCheckpointModelNames(const std::string& folder) {

@@ -14,8 +14,10 @@ namespace sluice {
 
 absl::StatusOr<CheckpointState> ReadCheckpointState(const std::string& folder);
 absl::StatusOr<std::string> ReadCheckpointConfig(const std::string& folder);  // config.yaml's text
-// Empty statistics when the checkpoint has no gates.
+// Empty where the checkpoint has none.
 absl::StatusOr<GateStatistics> ReadCheckpointGates(const std::string& folder);
+absl::StatusOr<AttentionStatistics> ReadCheckpointAttention(const std::string& folder);
+absl::StatusOr<TelemetryState> ReadCheckpointTelemetry(const std::string& folder);
 
 // The names of the model's tensors.
 absl::StatusOr<std::vector<std::string>> ReadCheckpointModelNames(const std::string& folder);

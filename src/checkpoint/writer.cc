@@ -75,8 +75,9 @@ class FolderWriter {
     Done(kModelFile);
     RETURN_IF_ERROR(WriteTensors(PathOf(kOptimizerFile), kOptimizerKind, contents_.optimizer));
     Done(kOptimizerFile);
-    if (!contents_.gates.empty()) {
-      RETURN_IF_ERROR(checkpoint_internal::WriteGateFile(PathOf(kGatesFile), contents_.gates));
+    if (!contents_.gates.empty() || !contents_.attention.empty() || !contents_.telemetry.empty()) {
+      RETURN_IF_ERROR(checkpoint_internal::WriteGateFile(PathOf(kGatesFile), contents_.gates,
+                                                         contents_.attention, contents_.telemetry));
       RETURN_IF_ERROR(SyncFile(PathOf(kGatesFile)));
       Done(kGatesFile);
     }

@@ -184,7 +184,11 @@ struct CheckpointConfig {
 
 struct TelemetryConfig {
   int64_t gate_statistics_every = 10;  // steps between two looks at the gates; 0: never
-  bool tensorboard = true;             // event files beside metrics.jsonl
+  // Updates between two looks at attention, each of which makes a record, one of gates too; 0:
+  // never. Of such an update the first sequences are looked at.
+  int64_t attention_statistics_every = 100;
+  int64_t statistics_sequences = 2;
+  bool tensorboard = true;  // event files beside metrics.jsonl
   // The metrics of docs/bigram_backcopy.md, steps between two: early on, and behind
   // bigram_backcopy_early_steps; 0: never.
   int64_t bigram_backcopy_every_early = 0;

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "core/check.h"
 #include "core/status.h"
 #include "runtime/host_tensor.h"
 
@@ -16,11 +17,44 @@ absl::StatusOr<HostTensor> ReadMask(ExecutionContext& context, const int32_t* va
       values == nullptr ? TensorView() : TensorView::Of(const_cast<int32_t*>(values), shape));
 }
 
+ObservedAttention FirstSequences(const ObservedAttention& pass, int64_t count) {
+  CHECK_LE(count, pass.B);
+  const auto rows = [&](const TensorView& view) { return view.Rows(0, count * pass.T); };
+  return {.B = count,
+          .T = pass.T,
+          .H = pass.H,
+          .D = pass.D,
+          .qkv = rows(pass.qkv),
+          .gate = rows(pass.gate),
+          .sink_logit = pass.sink_logit,
+          .sink_key = pass.sink_key,
+          .sink_value = pass.sink_value,
+          .variant = pass.variant,
+          .mask = pass.mask,
+          .context = rows(pass.context)};
+}
+
 }  // namespace
 
+absl::StatusOr<bool> ObserverChain::ObserveInPlace(ExecutionContext& context, int layer,
+                                                   absl::string_view tensor,
+                                                   const TensorView& view) {
+  first_done_ = !first_.Wants(tensor);
+  if (!first_done_) {
+    ASSIGN_OR_RETURN(first_done_, first_.ObserveInPlace(context, layer, tensor, view));
+  }
+  second_done_ = !second_.Wants(tensor);
+  // What the first still has to change is not there for the second to see.
+  if (!second_done_ && (first_done_ || !first_.changes_values())) {
+    ASSIGN_OR_RETURN(second_done_, second_.ObserveInPlace(context, layer, tensor, view));
+  }
+  return first_done_ && second_done_;
+}
+
 void ObserverChain::Observe(int layer, absl::string_view tensor, const TensorView& view) {
-  if (first_.Wants(tensor)) first_.Observe(layer, tensor, view);
-  if (second_.Wants(tensor)) second_.Observe(layer, tensor, view);
+  if (!first_done_ && first_.Wants(tensor)) first_.Observe(layer, tensor, view);
+  if (!second_done_ && second_.Wants(tensor)) second_.Observe(layer, tensor, view);
+  first_done_ = second_done_ = false;
 }
 
 absl::Status Show(ExecutionContext& context, Observer* observer, int layer, absl::string_view name,
@@ -36,8 +70,9 @@ absl::Status Show(ExecutionContext& context, Observer* observer, int layer, absl
 }
 
 absl::Status ShowAttention(ExecutionContext& context, Observer& observer, int layer,
-                           const ObservedAttention& attention) {
+                           const ObservedAttention& pass) {
   Device& device = context.device();
+  const ObservedAttention attention = FirstSequences(pass, observer.attention_sequences(pass.B));
   ASSIGN_OR_RETURN(const HostTensor qkv, HostTensor::Read(device, attention.qkv));
   ASSIGN_OR_RETURN(const HostTensor gate, HostTensor::Read(device, attention.gate));
   ASSIGN_OR_RETURN(const HostTensor sink_logit, HostTensor::Read(device, attention.sink_logit));

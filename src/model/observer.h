@@ -62,7 +62,7 @@ inline constexpr absl::string_view kFeedForwardNorm = "feed_forward.norm";
 // One layer's attention, for observers that need scores and probabilities, which no kernel keeps.
 // All in memory of the host.
 struct ObservedAttention {
-  int64_t B, T, H, D;                           // T with registers
+  int64_t B, T, H, D;                           // sequences that are shown; T with registers
   TensorView qkv;                               // (N, 3C)
   TensorView gate;                              // as above; null: not gated
   TensorView sink_logit, sink_key, sink_value;  // (H), (H, D), (H, D) or null
@@ -94,6 +94,9 @@ class Observer {
   // left to the observer, who has to write `context`.
   enum class AttentionLook { kNone, kObserve, kReplace };
   virtual AttentionLook attention_look() const { return AttentionLook::kNone; }
+  // Of the pass's B sequences, how many of the first ObserveAttention is to be shown: a GPU copies
+  // only these. All of them with kReplace.
+  virtual int64_t attention_sequences(int64_t B) const { return B; }
   virtual absl::Status ObserveAttention(int /*layer*/, const ObservedAttention& /*attention*/) {
     return absl::OkStatus();
   }
@@ -108,11 +111,15 @@ class ObserverChain : public Observer {
   bool Wants(absl::string_view tensor) const override {
     return first_.Wants(tensor) || second_.Wants(tensor);
   }
+  // Done where both have done what they want.
+  absl::StatusOr<bool> ObserveInPlace(ExecutionContext& context, int layer,
+                                      absl::string_view tensor, const TensorView& view) override;
   void Observe(int layer, absl::string_view tensor, const TensorView& view) override;
   bool changes_values() const override {
     return first_.changes_values() || second_.changes_values();
   }
   AttentionLook attention_look() const override { return first_.attention_look(); }
+  int64_t attention_sequences(int64_t B) const override { return first_.attention_sequences(B); }
   absl::Status ObserveAttention(int layer, const ObservedAttention& attention) override {
     return first_.ObserveAttention(layer, attention);
   }
@@ -120,6 +127,7 @@ class ObserverChain : public Observer {
  private:
   Observer& first_;
   Observer& second_;
+  bool first_done_ = false, second_done_ = false;  // in place, with the tensor at hand
 };
 
 // Shows `tensor` (null: not there) to `observer` (may be null).

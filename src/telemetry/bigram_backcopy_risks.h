@@ -15,25 +15,9 @@
 #include "data/batch.h"
 #include "data/bigram_backcopy.h"
 #include "runtime/tensor.h"
+#include "telemetry/sequence_sums.h"
 
 namespace sluice {
-
-// Sums of each sequence apart, so that totals have one order whatever rank did which sequence.
-class SequenceSums {
- public:
-  SequenceSums(int64_t sequences, int64_t width)
-      : width_(width), sums_(static_cast<size_t>(sequences * width)) {}
-
-  double* Of(int64_t sequence) { return sums_.data() + sequence * width_; }
-  // Puts in what the other ranks have; collective.
-  absl::Status Merge(Communicator& communicator);
-  // (width) over all sequences, first to last.
-  std::vector<double> Totals() const;
-
- private:
-  int64_t width_;
-  std::vector<double> sums_;  // (sequences, width)
-};
 
 struct BigramBackcopyRiskValues {
   // Nats. Mean over trigger positions of -ln p̂(the token before the trigger).

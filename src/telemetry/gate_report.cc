@@ -1,6 +1,7 @@
 #include "telemetry/gate_report.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -50,8 +51,8 @@ std::string NamesText(const char* title, const std::vector<LayerAndHead>& heads,
 }
 
 std::string HeadTable(const GateStatistics& gates) {
-  std::string text = absl::StrFormat("%-8s%7s %7s %7s %7s %7s %7s  %-16s%16s\n", "head", "mean",
-                                     "dev", "min", "max", "<0.05", ">0.95", "|0", "1|");
+  std::string text = absl::StrFormat("%-8s%7s %7s %7s %7s %7s %7s %7s  %-16s%16s\n", "head", "mean",
+                                     "dev", "min", "max", "<0.05", ">0.95", "entropy", "|0", "1|");
   for (int64_t layer = 0; layer < gates.layers; ++layer) {
     for (int64_t head = 0; head < gates.heads; ++head) {
       const GateCell& cell = gates.cell(layer, head);
@@ -60,9 +61,11 @@ std::string HeadTable(const GateStatistics& gates) {
         text += "no gates counted\n";
         continue;
       }
-      absl::StrAppendFormat(&text, "%7.4f %7.4f %7.4f %7.4f %6.1f%% %6.1f%%  %s\n", cell.mean,
+      const std::string entropy =
+          std::isnan(cell.entropy) ? "-" : absl::StrFormat("%.4f", cell.entropy);
+      absl::StrAppendFormat(&text, "%7.4f %7.4f %7.4f %7.4f %6.1f%% %6.1f%% %7s  %s\n", cell.mean,
                             cell.deviation(), cell.minimum, cell.maximum, 100 * cell.share_below(),
-                            100 * cell.share_above(),
+                            100 * cell.share_above(), entropy,
                             DrawHistogram(cell.histogram, kHistogramColumns));
     }
   }
@@ -94,6 +97,7 @@ std::string ClassTable(const GateStatistics& gates, int64_t begin, int64_t end) 
 
 Json CellJson(const GateCell& cell) {
   return {{"count", cell.count},
+          {"entropy", std::isnan(cell.entropy) ? Json(nullptr) : Json(cell.entropy)},
           {"mean", cell.mean},
           {"deviation", cell.deviation()},
           {"minimum", cell.minimum},

@@ -2,8 +2,9 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 #include <limits>
+#include <numeric>
+#include <utility>
 
 #include "core/check.h"
 #include "core/status.h"
@@ -20,13 +21,35 @@ long double FromUnits(int64_t high, int64_t low) {
   return (static_cast<long double>(high) * 0x1p24L + static_cast<long double>(low)) * 0x1p-48L;
 }
 
+std::vector<GateGroup> EachClass(std::vector<std::string> token_classes) {
+  std::vector<GateGroup> groups;
+  for (std::string& name : token_classes) {
+    groups.push_back({std::move(name), {static_cast<uint8_t>(groups.size())}});
+  }
+  return groups;
+}
+
+std::vector<GateGroup> WithAll(int64_t classes, std::vector<GateGroup> groups) {
+  std::vector<uint8_t> all(static_cast<size_t>(classes));
+  std::iota(all.begin(), all.end(), uint8_t{0});
+  groups.insert(groups.begin(), {"all", std::move(all)});
+  return groups;
+}
+
 }  // namespace
 
 GateAccumulator::GateAccumulator(int64_t layers, int64_t heads,
                                  std::vector<std::string> token_classes)
-    : layers_(layers), heads_(heads), token_classes_(std::move(token_classes)) {
-  CHECK_GE(classes(), 1);
-  CHECK_LT(classes(), kUncountedToken);
+    : GateAccumulator(layers, heads, std::ssize(token_classes), EachClass(token_classes)) {}
+
+GateAccumulator::GateAccumulator(int64_t layers, int64_t heads, int64_t classes,
+                                 std::vector<GateGroup> groups)
+    : layers_(layers),
+      heads_(heads),
+      classes_(classes),
+      groups_(WithAll(classes, std::move(groups))) {
+  CHECK_GE(classes, 1);
+  CHECK_LT(classes, kUncountedToken);
   static_assert(kGateBins == kGateHistogramBins);
   Reset();
 }
@@ -76,6 +99,15 @@ void GateAccumulator::AddSums(std::span<const int64_t> sums, std::span<const int
   std::ranges::copy(totals, batch_.begin());
 }
 
+void GateAccumulator::AddSums(const GateAccumulator& other) {
+  CHECK(!merged_);
+  CHECK_EQ(other.sums_.size(), sums_.size());
+  for (size_t i = 0; i < sums_.size(); ++i) sums_[i] += other.sums_[i];
+  for (size_t i = 0; i < extremes_.size(); ++i) {
+    extremes_[i] = std::max(extremes_[i], other.extremes_[i]);
+  }
+}
+
 double GateAccumulator::BatchMean() const {
   if (batch_[kTotalCount] == 0) return -1;
   return static_cast<double>(FromUnits(batch_[kTotalValueHigh], batch_[kTotalValueLow]) /
@@ -89,7 +121,15 @@ absl::Status GateAccumulator::Merge(Communicator& communicator) {
   return communicator.AllReduceMax(std::span<int64_t>(extremes_));
 }
 
-GateCell GateAccumulator::MakeCell(const int64_t* sums, const int64_t* extremes) const {
+GateCell GateAccumulator::MakeCell(int64_t head, const GateGroup& group) const {
+  std::array<int64_t, kGateSums> sums{};
+  int64_t largest = kNoExtreme, smallest = kNoExtreme;
+  for (const uint8_t token_class : group.classes) {
+    const int64_t at = head * classes() + token_class;
+    for (int64_t i = 0; i < kGateSums; ++i) sums[i] += sums_[at * kGateSums + i];
+    largest = std::max(largest, extremes_[at * 2]);
+    smallest = std::max(smallest, extremes_[at * 2 + 1]);
+  }
   GateCell cell;
   cell.count = sums[kGateCount];
   if (cell.count == 0) return cell;
@@ -99,11 +139,12 @@ GateCell GateAccumulator::MakeCell(const int64_t* sums, const int64_t* extremes)
   cell.mean = static_cast<double>(mean);
   // Sums are exact to 2^-49 a gate, so what cancels here leaves the variance right to 2^-47.
   cell.variance = static_cast<double>(std::max(0.0L, mean_square - mean * mean));
-  cell.maximum = std::bit_cast<float>(static_cast<int32_t>(extremes[0]));
-  cell.minimum = std::bit_cast<float>(static_cast<int32_t>(-extremes[1]));
+  cell.entropy = static_cast<double>(FromUnits(sums[kGateEntropyHigh], sums[kGateEntropyLow]) / n);
+  cell.maximum = std::bit_cast<float>(static_cast<int32_t>(largest));
+  cell.minimum = std::bit_cast<float>(static_cast<int32_t>(-smallest));
   cell.count_below = sums[kGatesBelow];
   cell.count_above = sums[kGatesAbove];
-  std::copy_n(sums + kGateHistogram, kGateHistogramBins, cell.histogram.begin());
+  std::copy_n(sums.begin() + kGateHistogram, kGateHistogramBins, cell.histogram.begin());
   return cell;
 }
 
@@ -114,25 +155,24 @@ GateStatistics GateAccumulator::Statistics() const {
   if (statistics.batches == 0) return {};
   statistics.layers = layers_;
   statistics.heads = heads_;
-  statistics.token_classes = {"all"};
-  statistics.token_classes.insert(statistics.token_classes.end(), token_classes_.begin(),
-                                  token_classes_.end());
+  for (const GateGroup& group : groups_) statistics.token_classes.push_back(group.name);
   for (int64_t head = 0; head < layers_ * heads_; ++head) {
-    std::vector<int64_t> all(kGateSums, 0);
-    int64_t all_extremes[2] = {kNoExtreme, kNoExtreme};
-    const int64_t first = head * classes();
-    for (int64_t cell = first; cell < first + classes(); ++cell) {
-      for (int i = 0; i < kGateSums; ++i) all[i] += sums_[cell * kGateSums + i];
-      for (int i = 0; i < 2; ++i) {
-        all_extremes[i] = std::max(all_extremes[i], extremes_[cell * 2 + i]);
-      }
-    }
-    statistics.cells.push_back(MakeCell(all.data(), all_extremes));
-    for (int64_t cell = first; cell < first + classes(); ++cell) {
-      statistics.cells.push_back(MakeCell(&sums_[cell * kGateSums], &extremes_[cell * 2]));
-    }
+    for (const GateGroup& group : groups_) statistics.cells.push_back(MakeCell(head, group));
   }
   return statistics;
+}
+
+std::vector<int64_t> GateAccumulator::State() const {
+  std::vector<int64_t> state = sums_;
+  state.insert(state.end(), extremes_.begin(), extremes_.end());
+  return state;
+}
+
+bool GateAccumulator::Restore(std::span<const int64_t> state) {
+  if (state.size() != sums_.size() + extremes_.size()) return false;
+  std::ranges::copy(state.first(sums_.size()), sums_.begin());
+  std::ranges::copy(state.subspan(sums_.size()), extremes_.begin());
+  return true;
 }
 
 }  // namespace sluice

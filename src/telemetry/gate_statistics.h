@@ -5,8 +5,9 @@
 //   GateAccumulator gates(layers, heads, {"[CLS]", "other"});
 //   gates.BeginBatch();
 //   gates.Add(layer, values, /*row_stride=*/heads, /*gates_per_head=*/1, token_class);
-//   RETURN_IF_ERROR(gates.Merge(comm));
-//   contents.gates = gates.Statistics();
+//   RETURN_IF_ERROR(gates.Merge(comm));          all ranks have the sums of all
+//   since_checkpoint.AddSums(gates);             which longer stretches gather
+//   contents.gates = since_checkpoint.Statistics();
 #pragma once
 
 #include <array>
@@ -22,10 +23,18 @@
 
 namespace sluice {
 
+// What a record has a cell for: the tokens of these classes together.
+struct GateGroup {
+  std::string name;
+  std::vector<uint8_t> classes;
+};
+
 class GateAccumulator {
  public:
-  // `token_classes`: names of the classes 0, 1, …; a class "all" is put before them.
+  // Each class of tokens, 0, 1, …, is a group by itself; a group "all" is put before them.
   GateAccumulator(int64_t layers, int64_t heads, std::vector<std::string> token_classes);
+  // Groups may overlap, and leave classes out; "all" has all of `classes`.
+  GateAccumulator(int64_t layers, int64_t heads, int64_t classes, std::vector<GateGroup> groups);
 
   void BeginBatch();
   // gates (N, H · gates_per_head), the gates of a head side by side, rows row_stride apart;
@@ -40,6 +49,9 @@ class GateAccumulator {
   void AddSums(std::span<const int64_t> sums, std::span<const int64_t> extremes,
                std::span<const int64_t> totals);
 
+  // Everything that `other`, of the same layers, heads and classes, has summed.
+  void AddSums(const GateAccumulator& other);
+
   // Mean over what the last batch added; -1 when that was nothing.
   double BatchMean() const;
 
@@ -47,16 +59,23 @@ class GateAccumulator {
   absl::Status Merge(Communicator& communicator);
   // Empty when there was no batch.
   GateStatistics Statistics() const;
+  bool empty() const { return sums_.back() == 0; }
   void Reset();
 
+  // All sums, and back: false, and nothing changes, where `state` is of other layers, heads or
+  // classes.
+  std::vector<int64_t> State() const;
+  bool Restore(std::span<const int64_t> state);
+
  private:
-  int64_t classes() const { return static_cast<int64_t>(token_classes_.size()); }
+  int64_t classes() const { return classes_; }
   int64_t cell_count() const { return layers_ * heads_ * classes(); }
-  GateCell MakeCell(const int64_t* sums, const int64_t* extremes) const;
+  GateCell MakeCell(int64_t head, const GateGroup& group) const;
 
   const int64_t layers_;
   const int64_t heads_;
-  const std::vector<std::string> token_classes_;  // without "all"
+  const int64_t classes_;
+  const std::vector<GateGroup> groups_;  // "all" first
   std::vector<int64_t> sums_;      // (layers, heads, classes, kGateSums), then rejected and batches
   std::vector<int64_t> extremes_;  // (layers, heads, classes, 2): bits of the largest value, and
                                    // minus those of the smallest

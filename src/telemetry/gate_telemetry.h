@@ -7,14 +7,20 @@
 //   }
 //
 // On a GPU sums are made and kept there (device_gate_sums.h); Collect brings them over.
+//
+// Groups of tokens in its records, besides those of TokenClasses and "register": "special" (all
+// special tokens), "other" (words and continuations) and "first_position" (whatever stands first in
+// a row). The last overlaps with the others.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "checkpoint/gate_record.h"
+#include "checkpoint/telemetry_record.h"
 #include "comm/communicator.h"
 #include "config/run_config.h"
 #include "data/batch.h"
@@ -28,6 +34,10 @@ namespace sluice {
 
 class GateTelemetry : public Observer {
  public:
+  // What a record is about: everything since the last checkpoint, or since the last record of a
+  // run's metrics.
+  enum class Since { kCheckpoint, kRecord };
+
   // `data`: whose vocabulary file says which tokens are words, continuations and punctuation; all
   // of them count as words when there is none, or, with a warning, when it cannot be read.
   GateTelemetry(const RunConfig& config, const TokenizerIdentity& tokenizer, const Manifest* data);
@@ -54,20 +64,33 @@ class GateTelemetry : public Observer {
   // Of the last batch on this rank, as collected; negative when there was none.
   double last_mean() const { return enabled() ? accumulator_->BatchMean() : -1; }
 
-  // Adds up all ranks, on every rank; collective. Then statistics, then Reset.
+  // Puts together what all ranks have looked at since the last time, on every rank; collective.
+  // Only that is in statistics and state.
   absl::Status Merge(Communicator&);
-  GateStatistics statistics() const;  // empty without gates, or when nothing was looked at
-  void Reset();
+  GateStatistics statistics(Since since) const;  // empty without gates, or without a look
+  void Reset(Since since);
+
+  // Sums that the statistics are of, the same on every rank whatever the number of ranks is: those
+  // since the last record, and if asked those since the last checkpoint.
+  void SaveState(TelemetryState& state, bool since_checkpoint) const;
+  // What is of another model is left, with a warning.
+  void RestoreState(const TelemetryState& state);
 
  private:
-  std::unique_ptr<GateAccumulator> accumulator_;  // null: not enabled
+  static std::vector<GateGroup> Groups(const TokenClasses& classes, bool registers);
+  const GateAccumulator& Of(Since since) const { return *merged_[static_cast<size_t>(since)]; }
+
+  std::unique_ptr<GateAccumulator> accumulator_;  // since the last Merge; null: not enabled
+  std::array<std::unique_ptr<GateAccumulator>, 2> merged_;  // by Since
   std::unique_ptr<TokenClasses> classes_;
   std::unique_ptr<DeviceGateSums> on_device_;  // null: gates are on the host
   bool uncollected_ = false;
   float scale_ = 1;              // of the gates: what is counted is gate / scale
   std::vector<float> openings_;  // (N, G): gate / scale
+  bool records_ = false;  // whether somebody takes records
   int64_t layers_ = 0, heads_ = 0, registers_ = 0, class_count_ = 0;
-  uint8_t register_class_ = 0;           // with registers: behind the classes of tokens
+  // Behind the classes of tokens: special tokens that stand first, then registers.
+  uint8_t special_classes_ = 0, first_special_class_ = 0, register_class_ = 0;
   std::vector<uint8_t> class_of_token_;  // (B·T) of the batch
   std::vector<uint8_t> class_of_row_;    // (B·(R + T)): what the model's rows are
 };

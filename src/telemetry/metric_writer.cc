@@ -22,6 +22,18 @@ std::string KeptLines(const std::string& path, int64_t last_step) {
   return kept;
 }
 
+nlohmann::ordered_json ToJson(double number) {
+  if (std::isfinite(number)) return number;
+  return std::isnan(number) ? "nan" : number > 0 ? "inf" : "-inf";
+}
+nlohmann::ordered_json ToJson(int64_t number) { return number; }
+nlohmann::ordered_json ToJson(const std::string& text) { return text; }
+nlohmann::ordered_json ToJson(const std::vector<double>& numbers) {
+  auto json = nlohmann::ordered_json::array();
+  for (const double number : numbers) json.push_back(ToJson(number));
+  return json;
+}
+
 }  // namespace
 
 absl::Status MetricWriter::Open(const std::string& path, int64_t resumed_step) {
@@ -46,17 +58,7 @@ absl::Status MetricWriter::Write(absl::string_view event, const MetricFields& fi
   nlohmann::ordered_json json;
   json["event"] = std::string(event);
   for (const auto& [name, value] : fields) {
-    if (const auto* number = std::get_if<double>(&value); number != nullptr) {
-      if (std::isfinite(*number)) {
-        json[name] = *number;
-      } else {
-        json[name] = std::isnan(*number) ? "nan" : *number > 0 ? "inf" : "-inf";
-      }
-    } else if (const auto* integer = std::get_if<int64_t>(&value); integer != nullptr) {
-      json[name] = *integer;
-    } else {
-      json[name] = std::get<std::string>(value);
-    }
+    json[name] = std::visit([](const auto& held) { return ToJson(held); }, value);
   }
   stream_ << json.dump() << std::endl;
   if (!stream_) return DeviceError("cannot write metrics (is the disk full?)", path_);

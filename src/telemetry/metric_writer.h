@@ -4,6 +4,8 @@
 //   MetricWriter writer; RETURN_IF_ERROR(writer.Open("runs/toy/metrics.jsonl"));
 //   RETURN_IF_ERROR(writer.Write("train", {{"step", 10}, {"loss", 6.2}}));
 //   → {"event":"train","step":10,"loss":6.2}
+//
+// An array of numbers is a JSON array.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +20,7 @@
 
 namespace sluice {
 
-using MetricValue = std::variant<int64_t, double, std::string>;
+using MetricValue = std::variant<int64_t, double, std::string, std::vector<double>>;
 using MetricFields = std::vector<std::pair<std::string, MetricValue>>;
 
 class MetricWriter {

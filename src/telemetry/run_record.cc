@@ -30,6 +30,10 @@ std::vector<EventScalar> EventScalars(absl::string_view event, const MetricField
       scalars.push_back({prefix + name, *number});
     } else if (const auto* integer = std::get_if<int64_t>(&value); integer != nullptr) {
       scalars.push_back({prefix + name, static_cast<double>(*integer)});
+    } else if (const auto* numbers = std::get_if<std::vector<double>>(&value); numbers != nullptr) {
+      for (size_t head = 0; head < numbers->size(); ++head) {
+        scalars.push_back({absl::StrFormat("%s%s/%02d", prefix, name, head), (*numbers)[head]});
+      }
     }
   }
   return scalars;

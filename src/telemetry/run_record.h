@@ -4,8 +4,9 @@
 //   RunRecord record; RETURN_IF_ERROR(record.Open({"runs/toy", resumed_step,
 //   /*tensorboard=*/true})); RETURN_IF_ERROR(record.Write("train", {{"step", 10}, {"loss", 6.2}}));
 //
-// Numbers become scalars named EVENT/FIELD, or EVENT/DATA/FIELD where there is a field `data`;
-// gates become histograms named gates/layer_LL/head_HH.
+// Numbers become scalars named EVENT/FIELD, or EVENT/DATA/FIELD where there is a field `data`; of
+// an array each becomes one, EVENT/FIELD/00 and on: fields of arrays are by head. Gates become
+// histograms named gates/layer_LL/head_HH.
 #pragma once
 
 #include <string>

@@ -22,6 +22,9 @@ class TokenClasses {
   // token is a word when it begins with white space, and punctuation with or without that.
   const std::vector<std::string>& names() const { return names_; }
 
+  // How many classes are of special tokens; they come first.
+  int64_t special_classes() const { return first_; }
+
   // Fills `classes` (B·T) for the batch's input ids (masks applied). Padding is kUncountedToken.
   // A row's first position is its own class unless a special token stands there.
   void Classify(const Batch& batch, std::vector<uint8_t>& classes) const;

@@ -31,7 +31,7 @@ struct BenchArguments {
   std::string precision, variant;
   std::string device = "cpu";                        // all-reduce
   std::vector<double> mebibytes = {1, 16, 64, 256};  // all-reduce; gradients' buckets have 16
-  bool causal = false, json = false;
+  bool causal = false, telemetry = false, json = false;
 };
 
 // The file, if one is named, else BERT-base with VGA; then overrides and flags.
@@ -195,6 +195,13 @@ Json StepJson(const BenchArguments& arguments, const RunConfig& config,
       {"matmul_share", result.matmul_share},
       {"planned_mib", static_cast<double>(result.planned_bytes) / (1 << 20)},
       {"peak_resident_mib", static_cast<double>(result.peak_resident_bytes) / (1 << 20)}};
+  if (arguments.telemetry) {
+    report["telemetry"] = {{"gates_s", result.telemetry.gates_s},
+                           {"gates_every", result.telemetry.gates_every},
+                           {"attention_s", result.telemetry.attention_s},
+                           {"attention_every", result.telemetry.attention_every},
+                           {"share", result.telemetry_share}};
+  }
   for (const OpTimes::Entry& op : result.ops) {
     report["ops"].push_back(
         {{"op", std::string(op.op)}, {"seconds", op.seconds}, {"calls", op.calls}});
@@ -216,6 +223,13 @@ void PrintStep(const Json& report) {
               number("matmul_gflops"));
   std::printf("memory: planned %.0f MiB, peak resident %.0f MiB\n", number("planned_mib"),
               number("peak_resident_mib"));
+  if (report.contains("telemetry")) {
+    const Json& cost = report["telemetry"];
+    std::printf("telemetry: gates %.1f ms every %ld steps, attention %.1f ms every %ld: %.3f %%\n",
+                1e3 * cost["gates_s"].get<double>(), cost["gates_every"].get<long>(),
+                1e3 * cost["attention_s"].get<double>(), cost["attention_every"].get<long>(),
+                100 * cost["share"].get<double>());
+  }
   std::printf("%-26s %10s %7s %7s\n", "op", "ms a step", "share", "calls");
   double accounted = 0;
   for (const Json& op : report["ops"]) {
@@ -232,7 +246,8 @@ absl::Status BenchStep(const BenchArguments& arguments, const RunConfig& config)
   ASSIGN_OR_RETURN(const StepBenchmark result, BenchmarkStep({.config = config,
                                                               .batch = arguments.batch,
                                                               .length = arguments.length,
-                                                              .steps = arguments.steps}));
+                                                              .steps = arguments.steps,
+                                                              .telemetry = arguments.telemetry}));
   const Json report = StepJson(arguments, config, result);
   if (arguments.json) {
     std::printf("%s\n", report.dump().c_str());
@@ -332,6 +347,8 @@ void AddBenchCommand(CLI::App& program, ChosenCommand& chosen) {
       ->delimiter(',')
       ->check(CLI::Range(1e-5, 1048576.0))
       ->capture_default_str();
+  command->add_flag("--telemetry", arguments->telemetry,
+                    "step: also what looking at gates and attention costs, at its intervals");
   command->add_flag("--json", arguments->json, "One JSON object a line");
   command->footer("Example: sluice bench step configs/bert_small/vga.yaml --precision bf16 --json");
   command->callback([arguments, &chosen] {

@@ -202,7 +202,8 @@ absl::StatusOr<TrainingState> LoadTraining(const std::string& folder, const RunC
 }
 
 absl::Status SaveTraining(const std::string& checkpoints_folder, const TrainingSnapshot& run) {
-  const auto& [config, state, world_size, engine, gates, data, sequences_per_epoch] = run;
+  const auto& [config, state, world_size, engine, gates, attention, telemetry, data,
+               sequences_per_epoch] = run;
   CheckpointContents contents;
   Device& device = engine.device();
   ASSIGN_OR_RETURN(const HostTensor master,
@@ -215,6 +216,8 @@ absl::Status SaveTraining(const std::string& checkpoints_folder, const TrainingS
   contents.model = AsNamed(WeightDestinations(engine.parameters(), master.view()));
   contents.optimizer = AsNamed(OptimizerDestinations(engine, moments));
   contents.gates = gates;
+  contents.attention = attention;
+  contents.telemetry = telemetry;
   contents.state.sluice_version = kVersion;
   contents.state.step = state.step;
   contents.state.next_sample = state.next_sample;

@@ -54,7 +54,10 @@ struct TrainingSnapshot {
   const TrainingState& state;
   int world_size;
   const Engine& engine;
-  GateStatistics gates;         // since the last checkpoint
+  // Of gates.h5: since the last checkpoint, and what telemetry goes on with.
+  GateStatistics gates;
+  AttentionStatistics attention;
+  TelemetryState telemetry;
   const Manifest* data;         // whose vocabulary goes along; null: none does
   int64_t sequences_per_epoch;  // 0: no end
 };

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "checkpoint/reader.h"
 #include "checkpoint/retention.h"
 #include "comm/nccl_communicator.h"
 #include "config/dump.h"
@@ -75,9 +76,9 @@ absl::Status Trainer::PlanEngine() {
                                             .device = config_.runtime.device,
                                             .local_rank = comm_.local_rank(),
                                             .attention_kernel = config_.runtime.attention_kernel}));
-  gates_ =
-      std::make_unique<GateTelemetry>(config_, train_data_->tokenizer(), train_data_->manifest());
-  gates_->Plan(engine_->arena(), engine_->device(), micro_batch, config_.data.sequence_length);
+  telemetry_ =
+      std::make_unique<RunTelemetry>(config_, train_data_->tokenizer(), train_data_->manifest());
+  telemetry_->Plan(engine_->arena(), engine_->device(), micro_batch, config_.data.sequence_length);
   return absl::OkStatus();
 }
 
@@ -95,7 +96,7 @@ std::string Trainer::Describe() const {
 
 absl::Status Trainer::Prepare() {
   RETURN_IF_ERROR(comm_.Agree(engine_->Allocate()));
-  RETURN_IF_ERROR(comm_.Agree(gates_->Start()));
+  RETURN_IF_ERROR(comm_.Agree(telemetry_->Start()));
   RETURN_IF_ERROR(comm_.Agree(Resume()));
   RETURN_IF_ERROR(comm_.Agree(comm_.rank() == 0 ? OpenFolder() : absl::OkStatus()));
   const TensorView gradient = engine_->parameters().flat_gradient();  // memory of the device
@@ -134,6 +135,8 @@ absl::Status Trainer::Resume() {
     return absl::OkStatus();
   }
   ASSIGN_OR_RETURN(state_, LoadTraining(from, config_, train_data_->tokenizer(), *engine_));
+  ASSIGN_OR_RETURN(const TelemetryState telemetry, ReadCheckpointTelemetry(from));
+  telemetry_->Restore(telemetry);
   saved_step_ = state_.step;
   if (state_.step > config_.training.steps) {
     return UsageError("the checkpoint is past training.steps", from,
@@ -226,6 +229,7 @@ absl::Status Trainer::Step() {
 
 absl::Status Trainer::RunMicroBatches() {
   language_model_ = next_sentence_ = LossSums();
+  telemetry_->BeginUpdate(state_.step + 1);
   const int64_t parts = config_.training.gradient_accumulation_steps;
   for (int64_t part = 0; part < parts; ++part) {
     const absl::StatusOr<const Batch*> batch = prefetcher_->Next();
@@ -233,7 +237,7 @@ absl::Status Trainer::RunMicroBatches() {
     CHECK(*batch != nullptr);
     language_model_.targets += std::ssize((*batch)->targets);
     // From here on ranks meet in the buckets' reductions only.
-    absl::Status status = ForwardBackward(**batch, part + 1 == parts);
+    absl::Status status = ForwardBackward(**batch, part);
     // What is ready of the data is copied meanwhile; a disk is not waited for here.
     const Batch* next = prefetcher_->Peek();
     if (status.ok() && next != nullptr) status = engine_->Prefetch(*next);
@@ -243,11 +247,13 @@ absl::Status Trainer::RunMicroBatches() {
   return absl::OkStatus();
 }
 
-absl::Status Trainer::ForwardBackward(const Batch& batch, bool last) {
-  const bool look = gates_->enabled() && state_.step % config_.telemetry.gate_statistics_every == 0;
-  if (look) RETURN_IF_ERROR(gates_->BeginBatch(batch));
+absl::Status Trainer::ForwardBackward(const Batch& batch, int64_t part) {
+  const int64_t parts = config_.training.gradient_accumulation_steps;
+  ASSIGN_OR_RETURN(
+      Observer* const observer,
+      telemetry_->BeginBatch(batch, (comm_.rank() * parts + part) * engine_->options().max_batch));
   LanguageModel::GradientReady ready;
-  if (last) {
+  if (part + 1 == parts) {
     ready = [this](int64_t begin, int64_t end) { return buckets_->MarkReady(begin, end); };
   }
   // A row has mlm_probability * T targets on average, so both losses' means weigh alike; the weight
@@ -258,7 +264,7 @@ absl::Status Trainer::ForwardBackward(const Batch& batch, bool last) {
                                   {.train = true,
                                    .seed = config_.training.seed,
                                    .next_sentence_weight = next_sentence_weight,
-                                   .observer = look ? gates_.get() : nullptr},
+                                   .observer = observer},
                                   ready);
 }
 
@@ -334,10 +340,11 @@ absl::Status Trainer::NotApplied(const UpdateOutcome& outcome) const {
 }
 
 absl::Status Trainer::Record() {
+  RETURN_IF_ERROR(telemetry_->Record(state_.step, comm_, folder_.record()));
   const bool report =
       state_.step % config_.training.log_every == 0 || state_.step == config_.training.steps;
   if (!report) return absl::OkStatus();
-  RETURN_IF_ERROR(comm_.Agree(gates_->Collect()));
+  RETURN_IF_ERROR(comm_.Agree(telemetry_->CollectGates()));
   const auto now = std::chrono::steady_clock::now();
   const double seconds = std::chrono::duration<double>(now - report_time_).count();
   const auto steps = static_cast<double>(state_.step - report_step_);
@@ -360,7 +367,7 @@ absl::Status Trainer::Record() {
              .tokens_per_s = tokens * steps / seconds,
              .matmul_share = matmul_flops_ > 0 ? operations / matmul_flops_ : 0,
              .data_wait_s = prefetcher_->waited_seconds() - report_wait_,
-             .gate_mean = gates_->last_mean(),
+             .gate_mean = telemetry_->last_gate_mean(),
              .loss_scale = engine_->loss_scale().dynamic() ? loss_scale_ : 0,
              .skipped_updates = engine_->loss_scale().state().skipped_updates,
              .eta_s = static_cast<double>(config_.training.steps - state_.step) * seconds / steps};
@@ -437,17 +444,18 @@ absl::Status Trainer::SaveIfDue(bool at_end) {
 }
 
 absl::Status Trainer::Save() {
-  RETURN_IF_ERROR(gates_->Merge(comm_));
+  RETURN_IF_ERROR(telemetry_->Gather(comm_));
   absl::Status status;
   if (comm_.rank() == 0) {
-    const GateStatistics gates = gates_->statistics();
+    const GateStatistics gates = telemetry_->gates();
     status = SaveTraining(folder_.checkpoints(),
                           {config_, state_, comm_.world_size(), *engine_, gates,
+                           telemetry_->attention(), telemetry_->StateAt(state_.step),
                            train_data_->manifest(), train_data_->sequences_per_epoch()});
     if (status.ok()) status = folder_.record().WriteGates(state_.step, gates);
   }
   RETURN_IF_ERROR(comm_.Agree(status));
-  gates_->Reset();
+  telemetry_->CheckpointWritten(state_.step);
   saved_step_ = state_.step;
   LogInfo(absl::StrCat("checkpoint: ", folder_.checkpoint(state_.step)));
   return absl::OkStatus();

@@ -19,12 +19,12 @@
 #include "config/run_config.h"
 #include "data/batch_source.h"
 #include "data/prefetcher.h"
-#include "telemetry/gate_telemetry.h"
 #include "train/dry_run.h"
 #include "train/engine.h"
 #include "train/evaluation.h"
 #include "train/resume.h"
 #include "train/run_folder.h"
+#include "train/run_telemetry.h"
 #include "train/step_report.h"
 #include "train/stop_signal.h"
 
@@ -77,7 +77,7 @@ class Trainer {
 
   // Parts of a step.
   absl::Status RunMicroBatches();
-  absl::Status ForwardBackward(const Batch& batch, bool last);
+  absl::Status ForwardBackward(const Batch& batch, int64_t part);
   absl::Status Reduce();
   absl::Status ApplyUpdate();
   absl::Status NotApplied(const UpdateOutcome& outcome) const;
@@ -101,7 +101,7 @@ class Trainer {
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Communicator> gpu_comm_;  // of ranks with a GPU each: sums gradients; else null
   std::unique_ptr<GradientBuckets> buckets_;
-  std::unique_ptr<GateTelemetry> gates_;
+  std::unique_ptr<RunTelemetry> telemetry_;
   std::unique_ptr<StopSignal> stop_signal_;
   std::unique_ptr<Prefetcher> prefetcher_;  // after what its thread uses
 

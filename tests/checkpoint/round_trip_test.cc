@@ -1,5 +1,7 @@
 #include "absl/strings/str_cat.h"
+#include "checkpoint/array_file.h"
 #include "checkpoint/checkpoint_format.h"
+#include "checkpoint/gate_file.h"
 #include "checkpoint/reader.h"
 #include "checkpoint/verify.h"
 #include "checkpoint/writer.h"
@@ -99,6 +101,72 @@ TEST_F(RoundTripTest, WithoutGatesThereIsNoGateFile) {
   EXPECT_FALSE(std::filesystem::exists(folder + "/gates.h5"));
   EXPECT_TRUE(ReadCheckpointGates(folder).value().empty());
   EXPECT_TRUE(VerifyCheckpoint(folder).ok());
+}
+
+TEST_F(RoundTripTest, AttentionAndStateWithOrWithoutGates) {
+  AttentionStatistics& attention = sample_.contents.attention;
+  attention = {.layers = 2,
+               .heads = 3,
+               .looks = 4,
+               .sequences = 8,
+               .names = {"mass_on_first", "entropy"},
+               .values = std::vector<double>(12)};
+  for (size_t i = 0; i < 12; ++i) attention.values[i] = 1.0 / static_cast<double>(3 + i);
+  sample_.contents.telemetry.counts["counts"] = {1, -2, int64_t{1} << 60};
+  sample_.contents.telemetry.sums["sums"] = {1.0 / 3, -0.0};
+  for (const int64_t step : {2000, 3000}) {
+    if (step == 3000) sample_.contents.gates = {};
+    sample_.contents.state.step = step;
+    ASSERT_TRUE(WriteCheckpoint(checkpoints_, sample_.Contents()).ok());
+    const std::string folder = absl::StrCat(checkpoints_, "/step_0000", step);
+    EXPECT_EQ(ReadCheckpointGates(folder).value(), sample_.contents.gates);
+    const AttentionStatistics read = ReadCheckpointAttention(folder).value();
+    EXPECT_EQ(read.layers, 2);
+    EXPECT_EQ(read.heads, 3);
+    EXPECT_EQ(read.looks, 4);
+    EXPECT_EQ(read.sequences, 8);
+    EXPECT_EQ(read.names, attention.names);
+    EXPECT_EQ(read.values, attention.values);
+    EXPECT_EQ(ReadCheckpointTelemetry(folder).value(), sample_.contents.telemetry);
+  }
+  EXPECT_TRUE(ReadCheckpointAttention(written_).value().empty());
+  EXPECT_TRUE(ReadCheckpointTelemetry(written_).value().empty());
+}
+
+// Of before there were entropies.
+TEST_F(RoundTripTest, OldGateFilesAreRead) {
+  using checkpoint_internal::ReadGateFile;
+  const std::string old = folder_.path() + "/old_gates.h5";
+  const auto now = ArrayFileReader::Open(written_ + "/gates.h5", kGatesKind);
+  ASSERT_TRUE(now.ok());
+  auto file = ArrayFileWriter::Create(old, kGatesKind);
+  ASSERT_TRUE(file.ok());
+  for (const ArrayEntry& entry : now->entries()) {
+    if (entry.name == "entropy") continue;
+    const auto elements = static_cast<size_t>(entry.elements());
+    if (entry.type == ArrayEntry::Type::kText) {
+      ASSERT_TRUE(file->WriteTexts(entry.name, now->ReadTexts(entry.name).value()).ok());
+    } else if (entry.type == ArrayEntry::Type::kInt64) {
+      std::vector<int64_t> values(elements);
+      ASSERT_TRUE(now->Read(entry.name, std::span(values)).ok());
+      ASSERT_TRUE(file->Write(entry.name, entry.dims, std::span<const int64_t>(values)).ok());
+    } else {
+      std::vector<double> values(elements);
+      ASSERT_TRUE(now->Read(entry.name, std::span(values)).ok());
+      ASSERT_TRUE(file->Write(entry.name, entry.dims, std::span<const double>(values)).ok());
+    }
+  }
+  ASSERT_TRUE(file->Close().ok());
+  const auto read = ReadGateFile(old);
+  ASSERT_TRUE(read.ok()) << read.status();
+  GateStatistics gates = read->gates;
+  for (GateCell& cell : gates.cells) {
+    EXPECT_TRUE(std::isnan(cell.entropy));
+    cell.entropy = 0;
+  }
+  GateStatistics expected = sample_.contents.gates;
+  for (GateCell& cell : expected.cells) cell.entropy = 0;
+  EXPECT_EQ(gates, expected);
 }
 
 TEST_F(RoundTripTest, ACheckpointOfTheSameStepIsReplaced) {

@@ -94,7 +94,8 @@ const BadInput kKeys[] = {
      "telemetry:\n",
      {},
      "not a section: run.yaml:2: telemetry: nothing, expected a mapping with keys of: "
-     "telemetry.gate_statistics_every, telemetry.tensorboard, "
+     "telemetry.gate_statistics_every, telemetry.attention_statistics_every, "
+     "telemetry.statistics_sequences, telemetry.tensorboard, "
      "telemetry.bigram_backcopy_every_early, telemetry.bigram_backcopy_early_steps, "
      "telemetry.bigram_backcopy_every"},
     {"KeyIsASection",
@@ -329,7 +330,8 @@ const BadInput kOverrides[] = {
      "",
      {"telemetry=5"},
      "not a key but a section: override 1: telemetry, its keys are: "
-     "telemetry.gate_statistics_every, telemetry.tensorboard, "
+     "telemetry.gate_statistics_every, telemetry.attention_statistics_every, "
+     "telemetry.statistics_sequences, telemetry.tensorboard, "
      "telemetry.bigram_backcopy_every_early, telemetry.bigram_backcopy_early_steps, "
      "telemetry.bigram_backcopy_every"},
     {"OverrideExtends",

@@ -5,6 +5,7 @@
 #include <limits>
 #include <vector>
 
+#include "core/binary_entropy.h"
 #include "gtest/gtest.h"
 #include "support/backend.h"
 #include "support/compare.h"
@@ -21,6 +22,11 @@ using ::sluice::testing::RandomValues;
 struct Case {
   int64_t N, H, gates_per_head, classes, further;  // columns between rows
 };
+
+double EntropyOf(const int64_t* sums) {
+  return static_cast<double>(sums[kGateEntropyHigh]) * 0x1p-24 +
+         static_cast<double>(sums[kGateEntropyLow]) * 0x1p-48;
+}
 
 // What is summed into, not empty: everything is added to.
 struct Record {
@@ -97,6 +103,9 @@ TEST(GateSumsTest, ByHand) {
   EXPECT_EQ(cell[kGateValueHigh], 3 + (3 << 22));   // 0.75 · 2^24
   EXPECT_EQ(cell[kGateSquareHigh], 3 + (5 << 20));  // 0.3125 · 2^24
   EXPECT_EQ(cell[kGateValueLow], 3);
+  // h(1/4) + h(1/2) = (2 ln 2 - 3/4 ln 3) + ln 2
+  const double entropy = 3 * std::log(2) - 0.75 * std::log(3);
+  EXPECT_NEAR(EntropyOf(cell) - EntropyOf(record.sums.data()), entropy, 2 * 0x1p-48);
   EXPECT_EQ(cell[kGateHistogram + 16], 3 + 1);
   EXPECT_EQ(cell[kGateHistogram + 32], 3 + 1);
   EXPECT_EQ(record.extremes[2], std::bit_cast<int32_t>(0.5f));
@@ -118,9 +127,53 @@ TEST(GateSumsTest, SameNumbersAsTheReference) {
         ASSERT_TRUE(RunOnBackend(Arguments(c, gates, classes, actual)).ok());
         reference::GateSums(Arguments(c, gates, classes, expected));
       }
+      // The reference's logarithm is another one.
+      for (int64_t cell = 0; cell < c.H * c.classes; ++cell) {
+        int64_t *got = &actual.sums[cell * kGateSums], *want = &expected.sums[cell * kGateSums];
+        const auto gates_of_cell = static_cast<double>(want[kGateCount] - 3);
+        EXPECT_NEAR(EntropyOf(got), EntropyOf(want), gates_of_cell * 3 * 0x1p-48) << cell;
+        for (const int k : {kGateEntropyHigh, kGateEntropyLow}) got[k] = want[k] = 0;
+      }
       EXPECT_EQ(actual.sums, expected.sums);
       EXPECT_EQ(actual.extremes, expected.extremes);
       EXPECT_EQ(actual.totals, expected.totals);
+    }
+  });
+}
+
+TEST(GateSumsTest, EntropyIsExactToUnitsOf48Bits) {
+  const auto expect_near = [](float gate, double entropy) {
+    EXPECT_NEAR(BinaryEntropy<double>(gate), entropy, 0x1p-48) << gate;
+  };
+  for (const float gate : {0.0f, 1.0f}) EXPECT_EQ(BinaryEntropy<double>(gate), 0);
+  expect_near(0.5f, std::log(2));
+  std::vector<double> gates = RandomValues(2000, 5, 0, 1);
+  for (size_t i = 0; i < 1000; ++i) gates[i] = std::pow(gates[i], 1 + static_cast<double>(i % 60));
+  for (const double value : gates) {
+    const auto gate = static_cast<float>(value);
+    const long double g = gate;
+    if (gate <= 0 || gate >= 1) continue;
+    expect_near(gate, static_cast<double>(-g * std::log(g) - (1 - g) * std::log1p(-g)));
+  }
+}
+
+// Whatever the device and its vectors: the function of the header, to the bit.
+TEST(GateSumsTest, EntropiesHaveTheSameBitsEverywhere) {
+  const Case c = {.N = 700, .H = 3, .gates_per_head = 1, .classes = 1, .further = 0};
+  const auto random = Cast<float>(RandomValues(c.N * c.H, 13, 0, 1));
+  const BackendVector<float> gates(random.begin(), random.end());
+  const BackendVector<uint8_t> classes(c.N, 0);
+  std::vector<int64_t> units(c.H);
+  for (int64_t i = 0; i < c.N * c.H; ++i) {
+    units[i % c.H] += static_cast<int64_t>(BinaryEntropy<double>(gates[i]) * kGateUnits + 0.5);
+  }
+  testing::OnEachInstructionSet([&] {
+    Record record(c);
+    ASSERT_TRUE(RunOnBackend(Arguments(c, gates, classes, record)).ok());
+    for (int64_t h = 0; h < c.H; ++h) {
+      const int64_t* sums = &record.sums[h * kGateSums];
+      EXPECT_EQ(((sums[kGateEntropyHigh] - 3) << kGateHalfBits) + sums[kGateEntropyLow] - 3,
+                units[h]);
     }
   });
 }

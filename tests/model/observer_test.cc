@@ -235,5 +235,68 @@ TEST(ObserverTest, AttentionIsWatchedOrReplaced) {
   }
 }
 
+// Works on gates where they lie, or not.
+struct InPlace : Recorder {
+  explicit InPlace(bool in_place) : works_in_place(in_place) {}
+  bool Wants(absl::string_view tensor) const override { return tensor == observed::kGate; }
+  absl::StatusOr<bool> ObserveInPlace(ExecutionContext&, int, absl::string_view tensor,
+                                      const TensorView&) override {
+    EXPECT_EQ(tensor, observed::kGate);
+    if (works_in_place) ++done;
+    return works_in_place;
+  }
+  bool works_in_place;
+  int done = 0;
+};
+
+TEST(ObserverTest, EachOfAChainWorksInPlaceOrIsShown) {
+  for (const auto& [first_in_place, second_in_place] :
+       {std::pair{true, true}, {true, false}, {false, true}, {false, false}}) {
+    auto engine = MakeEngine(SmallBertConfig("gated"), DType::kFloat64, 3, 7);
+    InPlace first(first_in_place), second(second_in_place);
+    ObserverChain both(first, second);
+    Loss(*engine, RandomBatch({}, 5), &both);
+    for (const auto& [observer, in_place] :
+         {std::pair{&first, first_in_place}, {&second, second_in_place}}) {
+      EXPECT_EQ(observer->done, in_place ? 2 : 0);
+      EXPECT_EQ(observer->order.size(), in_place ? 0u : 2u);
+    }
+  }
+}
+
+TEST(ObserverTest, AttentionIsShownOfAsManySequencesAsWanted) {
+  struct Look : Recorder {
+    explicit Look(int64_t sequences) : wanted(sequences) {}
+    bool Wants(absl::string_view) const override { return false; }
+    AttentionLook attention_look() const override { return AttentionLook::kObserve; }
+    int64_t attention_sequences(int64_t B) const override {
+      EXPECT_EQ(B, 3);
+      return wanted;
+    }
+    absl::Status ObserveAttention(int layer, const ObservedAttention& attention) override {
+      EXPECT_EQ(attention.B, wanted);
+      for (const TensorView* view : {&attention.qkv, &attention.gate, &attention.context}) {
+        EXPECT_EQ(view->rows(), wanted * 7);
+      }
+      Observe(layer, observed::kQueryKeyValue, attention.qkv);
+      lengths.assign(attention.mask.lengths, attention.mask.lengths + wanted);
+      return absl::OkStatus();
+    }
+    int64_t wanted;
+    std::vector<int32_t> lengths;
+  };
+  auto engine = MakeEngine(SmallBertConfig("gated"), DType::kFloat64, 3, 7);
+  const Batch batch = RandomBatch({.lengths = true}, 5);
+  Look all(3), two(2);
+  Loss(*engine, batch, &all);
+  Loss(*engine, batch, &two);
+  EXPECT_EQ(two.lengths, std::vector<int32_t>(batch.lengths.begin(), batch.lengths.begin() + 2));
+  for (const int layer : {0, 1}) {
+    std::vector<double> begin = all.At(layer, observed::kQueryKeyValue);
+    begin.resize(begin.size() * 2 / 3);
+    EXPECT_EQ(two.At(layer, observed::kQueryKeyValue), begin);
+  }
+}
+
 }  // namespace
 }  // namespace sluice

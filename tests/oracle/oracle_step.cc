@@ -1,10 +1,11 @@
 // What the engine computes, for programs that compare it with others' models:
 //
 //   oracle_step batches DATA OUT --rows B --length T --count S --probability P [--causal]
-//           [--documents]
+//           [--documents] [--training-seed SEED] [--first F]
 //       S batches of the data set's own rows, masked or causal: tokens, labels (S, B, T) int64; a
 //       label is the id asked for at its position, or -100. With --documents attention stays within
-//       a document: also their numbers, documents (S, B, T)
+//       a document: also their numbers, documents (S, B, T). From sample F on, in the order and
+//       with the masks of a training run with the seed, or else of an evaluation
 //   oracle_step run CHECKPOINT BATCHES OUT --steps N --learning-rate R
 //       from the checkpoint's weights in fp32 without dropout, fresh moments, step i on batch
 //       i mod S: losses (N), means over targets, and gradient/NAME of the first step, before
@@ -12,6 +13,7 @@
 //
 // All files are safetensors.
 #include <cstdio>
+#include <optional>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
@@ -32,7 +34,8 @@ constexpr int64_t kNoTarget = -100;
 
 struct Arguments {
   std::string input, batches, output;
-  int64_t rows = 4, length = 64, count = 4, steps = 1;
+  int64_t rows = 4, length = 64, count = 4, steps = 1, first = 0;
+  std::optional<uint64_t> training_seed;
   double probability = 0.15, learning_rate = 1e-3;
   bool causal = false, documents = false;
 };
@@ -45,11 +48,12 @@ absl::Status WriteBatches(const Arguments& arguments) {
                             .attention_across_documents = !arguments.documents,
                             .objective = arguments.causal ? Objective::kCausal : Objective::kMasked,
                             .mlm_probability = arguments.probability,
-                            .evaluation = true}));
+                            .evaluation = !arguments.training_seed.has_value(),
+                            .seed = arguments.training_seed.value_or(0)}));
   std::vector<int64_t> tokens, labels, documents;
   Batch batch;
   for (int64_t i = 0; i < arguments.count; ++i) {
-    RETURN_IF_ERROR(source->Fill(i * arguments.rows, arguments.rows, &batch));
+    RETURN_IF_ERROR(source->Fill(arguments.first + i * arguments.rows, arguments.rows, &batch));
     const size_t begin = labels.size();
     tokens.insert(tokens.end(), batch.tokens.begin(), batch.tokens.end());
     documents.insert(documents.end(), batch.documents.begin(), batch.documents.end());
@@ -188,6 +192,8 @@ int Main(int argc, char** argv) {
   batches->add_option("--probability", arguments.probability);
   batches->add_flag("--causal", arguments.causal);
   batches->add_flag("--documents", arguments.documents);
+  batches->add_option("--training-seed", arguments.training_seed);
+  batches->add_option("--first", arguments.first);
   CLI::App* run = program.add_subcommand("run", "Train on batches");
   run->add_option("checkpoint", arguments.input)->required();
   run->add_option("batches", arguments.batches)->required();

@@ -57,6 +57,7 @@ inline GateStatistics SampleGates() {
     cell.variance = 1.0 / static_cast<double>(3 + n);
     cell.minimum = 1e-9 * static_cast<double>(n);
     cell.maximum = 1 - 1e-9 * static_cast<double>(n);
+    cell.entropy = 0.69 / static_cast<double>(1 + n);
     cell.count_below = 333331 + n;
     cell.count_above = 77 * n;
     for (int bin = 0; bin < kGateHistogramBins; ++bin) cell.histogram[bin] = 100 * n + bin;

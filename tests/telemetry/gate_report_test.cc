@@ -71,7 +71,7 @@ TEST(GateReportTest, TextFitsATerminal) {
 TEST(GateReportTest, AHeadsLineAndItsClasses) {
   const std::string text = GateReportText(MakeStatistics());
   EXPECT_TRUE(absl::StrContains(text,
-                                "5.0      0.4922  0.2886  0.0000  0.9844    6.2%    4.7%  "
+                                "5.0      0.4922  0.2886  0.0000  0.9844    6.2%    4.7%  0.4997  "
                                 "████████████████████████████████\n"))
       << text;
   EXPECT_TRUE(absl::StrContains(

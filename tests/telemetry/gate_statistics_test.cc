@@ -49,6 +49,10 @@ GateCell NaiveCell(const Gates& gates, int64_t layer, int64_t head, int token_cl
   for (const double value : values) cell.mean += value / static_cast<double>(cell.count);
   for (const double value : values) {
     cell.variance += (value - cell.mean) * (value - cell.mean) / static_cast<double>(cell.count);
+    if (value > 0 && value < 1) {
+      cell.entropy -= (value * std::log(value) + (1 - value) * std::log1p(-value)) /
+                      static_cast<double>(cell.count);
+    }
     cell.count_below += value < 0.05;
     cell.count_above += value > 0.95;
     for (int bin = 0; bin < kGateHistogramBins; ++bin) {
@@ -89,6 +93,7 @@ TEST(GateStatisticsTest, IsTheNaiveDefinition) {
         EXPECT_EQ(cell.count_below, naive.count_below);
         EXPECT_EQ(cell.count_above, naive.count_above);
         EXPECT_EQ(cell.histogram, naive.histogram);
+        EXPECT_NEAR(cell.entropy, naive.entropy, 0x1p-47 + 500 * 0x1p-53);
         means.push_back(cell.mean);
         naive_means.push_back(naive.mean);
         variances.push_back(cell.variance);

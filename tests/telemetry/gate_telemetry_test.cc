@@ -1,7 +1,9 @@
 #include "telemetry/gate_telemetry.h"
 
+#include <cmath>
 #include <fstream>
 
+#include "comm/single_communicator.h"
 #include "support/compare.h"
 
 namespace sluice {
@@ -26,6 +28,12 @@ class GateTelemetryTest : public ::testing::Test {
     batch_.tokens = {2, 7, 6, 5,  4, 3, 0,   // [CLS] walk ##ing . [MASK] [SEP] [PAD]
                      8, 8, 9, 10, 1, 7, 7};  // ... ... ## # [UNK] walk | padding
     batch_.lengths = {7, 6};
+  }
+
+  static GateStatistics Gathered(GateTelemetry& gates) {
+    SingleCommunicator alone;
+    EXPECT_TRUE(gates.Merge(alone).ok());
+    return gates.statistics(GateTelemetry::Since::kCheckpoint);
   }
 
   TemporaryFolder folder_;
@@ -76,7 +84,7 @@ TEST_F(GateTelemetryTest, ObservesGatesByTokenClass) {
   GateTelemetry gates(config_, manifest_.tokenizer, &manifest_);
   ASSERT_TRUE(gates.enabled());
   EXPECT_LT(gates.last_mean(), 0);
-  EXPECT_TRUE(gates.statistics().empty());
+  EXPECT_TRUE(Gathered(gates).empty());
   std::vector<float> values(14, 0.5f);
   values[0] = 0.125f;  // [CLS]
   values[6] = 1.0f;    // padding
@@ -84,14 +92,87 @@ TEST_F(GateTelemetryTest, ObservesGatesByTokenClass) {
   gates.Observe(0, "something else", TensorView::Of(values.data(), Shape{14, 1}));
   gates.Observe(0, "gate", TensorView::Of(values.data(), Shape{14, 1}));
   EXPECT_EQ(gates.last_mean(), (0.125 + 11 * 0.5) / 12);
-  const GateStatistics statistics = gates.statistics();
+  const GateStatistics statistics = Gathered(gates);
   EXPECT_EQ(statistics.cell(0, 0).count, 12);
   EXPECT_EQ(statistics.cell(0, 0).maximum, 0.5);
   EXPECT_EQ(statistics.token_classes[1], "[CLS]");
   EXPECT_EQ(statistics.cell(0, 0, 1).count, 1);
   EXPECT_EQ(statistics.cell(0, 0, 1).mean, 0.125);
-  gates.Reset();
-  EXPECT_TRUE(gates.statistics().empty());
+  gates.Reset(GateTelemetry::Since::kCheckpoint);
+  EXPECT_TRUE(Gathered(gates).empty());
+}
+
+TEST_F(GateTelemetryTest, GroupsOfClassesMayOverlap) {
+  config_.model.attention.register_tokens = 1;
+  GateTelemetry gates(config_, manifest_.tokenizer, &manifest_);
+  // Row r of the 16 that the model has stands at r / 32.
+  std::vector<float> values(16);
+  for (size_t row = 0; row < values.size(); ++row) values[row] = static_cast<float>(row) / 32;
+  ASSERT_TRUE(gates.BeginBatch(batch_).ok());
+  gates.Observe(0, "gate", TensorView::Of(values.data(), Shape{16, 1}));
+  const GateStatistics statistics = Gathered(gates);
+  EXPECT_EQ(
+      statistics.token_classes,
+      (std::vector<std::string>{"all", "[CLS]", "[SEP]", "[MASK]", "first", "punctuation", "word",
+                                "continuation", "register", "special", "other", "first_position"}));
+  const auto expect = [&](const char* name, std::vector<double> rows) {
+    const auto at = std::ranges::find(statistics.token_classes, name);
+    const GateCell& cell = statistics.cell(0, 0, at - statistics.token_classes.begin());
+    EXPECT_EQ(cell.count, std::ssize(rows)) << name;
+    double sum = 0, entropy = 0;
+    for (const double row : rows) {
+      const double g = row / 32;
+      sum += g;
+      entropy -= g > 0 ? g * std::log(g) + (1 - g) * std::log(1 - g) : 0;
+    }
+    EXPECT_NEAR(cell.mean, sum / static_cast<double>(rows.size()), 1e-14) << name;
+    EXPECT_NEAR(cell.entropy, entropy / static_cast<double>(rows.size()), 1e-13) << name;
+  };
+  // Register, [CLS] walk ##ing . [MASK] [SEP] [PAD]; register, ... ... ## # [UNK] walk, padding.
+  expect("all", {0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14});
+  expect("register", {0, 8});
+  expect("[CLS]", {1});
+  expect("special", {1, 5, 6});
+  expect("first", {9});
+  expect("first_position", {1, 9});
+  expect("punctuation", {4, 10, 11, 12});
+  expect("other", {2, 3, 13, 14});
+}
+
+// What is since the last record, and since the last checkpoint, go on apart.
+TEST_F(GateTelemetryTest, StateGoesOnWhereItWas) {
+  using Since = GateTelemetry::Since;
+  const auto look = [&](GateTelemetry& gates, float value) {
+    std::vector<float> values(14, value);
+    ASSERT_TRUE(gates.BeginBatch(batch_).ok());
+    gates.Observe(0, "gate", TensorView::Of(values.data(), Shape{14, 1}));
+    Gathered(gates);
+  };
+  GateTelemetry straight(config_, manifest_.tokenizer, &manifest_);
+  look(straight, 0.25f);
+  straight.Reset(Since::kRecord);
+  look(straight, 0.5f);
+  TelemetryState state, of_a_due_checkpoint;
+  straight.SaveState(state, /*since_checkpoint=*/true);
+  straight.SaveState(of_a_due_checkpoint, /*since_checkpoint=*/false);
+  EXPECT_EQ(state.counts.size(), 2u);
+  EXPECT_EQ(of_a_due_checkpoint.counts.size(), 1u);
+
+  GateTelemetry resumed(config_, manifest_.tokenizer, &manifest_);
+  resumed.RestoreState(state);
+  look(straight, 0.75f);
+  look(resumed, 0.75f);
+  for (const Since since : {Since::kCheckpoint, Since::kRecord}) {
+    EXPECT_EQ(resumed.statistics(since), straight.statistics(since));
+  }
+  EXPECT_EQ(resumed.statistics(Since::kCheckpoint).batches, 3);
+  EXPECT_EQ(resumed.statistics(Since::kRecord).batches, 2);
+  EXPECT_EQ(resumed.statistics(Since::kRecord).cell(0, 0).minimum, 0.5);
+
+  config_.model.num_attention_heads = 2;
+  GateTelemetry other(config_, manifest_.tokenizer, &manifest_);
+  other.RestoreState(state);
+  EXPECT_TRUE(other.statistics(Since::kCheckpoint).empty());
 }
 
 // Gates with a scale are counted by how far open they are: gate / scale, also where the quotient
@@ -124,7 +205,7 @@ TEST_F(GateTelemetryTest, WithoutAVocabularyAllAreWords) {
   std::vector<float> values(14, 0.5f);
   ASSERT_TRUE(gates.BeginBatch(batch_).ok());
   gates.Observe(0, "gate", TensorView::Of(values.data(), Shape{14, 1}));
-  const GateStatistics statistics = gates.statistics();
+  const GateStatistics statistics = Gathered(gates);
   const auto word = std::ranges::find(statistics.token_classes, "word");
   EXPECT_EQ(statistics.cell(0, 0, word - statistics.token_classes.begin()).count, 8);
 }
@@ -137,8 +218,8 @@ TEST_F(GateTelemetryTest, IsOffWithoutGatesOrWhenNotWanted) {
   GateTelemetry gates(config_, manifest_.tokenizer, &manifest_);
   EXPECT_FALSE(gates.enabled());
   EXPECT_LT(gates.last_mean(), 0);
-  EXPECT_TRUE(gates.statistics().empty());
-  gates.Reset();
+  EXPECT_TRUE(Gathered(gates).empty());
+  gates.Reset(GateTelemetry::Since::kCheckpoint);
 }
 
 }  // namespace

@@ -1,8 +1,10 @@
 #include "telemetry/run_record.h"
 
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
@@ -23,6 +25,34 @@ TEST(RunRecordTest, NumbersBecomeScalarsUnderEventAndData) {
   EXPECT_EQ(scalars[1].tag, "evaluation/wiki/targets");
   EXPECT_EQ(scalars[1].value, 7);
   EXPECT_EQ(EventScalars("train", {{"step", int64_t{3}}, {"loss", 1.0}})[0].tag, "train/loss");
+}
+
+TEST(RunRecordTest, ArraysBecomeAScalarForEachHead) {
+  const auto scalars = EventScalars(
+      "attention", {{"step", int64_t{3}}, {"layer_0.entropy", std::vector<double>{1.5, 2.5}}});
+  ASSERT_EQ(scalars.size(), 2u);
+  EXPECT_EQ(scalars[0].tag, "attention/layer_0.entropy/00");
+  EXPECT_EQ(scalars[0].value, 1.5);
+  EXPECT_EQ(scalars[1].tag, "attention/layer_0.entropy/01");
+  EXPECT_EQ(scalars[1].value, 2.5);
+}
+
+TEST(RunRecordTest, ArraysAreArraysInJson) {
+  const std::string folder = absl::StrCat(::testing::TempDir(), "/run_record_arrays");
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  RunRecord record;
+  ASSERT_TRUE(record.Open({folder, 0, false}).ok());
+  const double infinity = std::numeric_limits<double>::infinity();
+  ASSERT_TRUE(record
+                  .Write("gates", {{"step", int64_t{3}},
+                                   {"x", std::vector<double>{0.5, NAN, -infinity}},
+                                   {"empty", std::vector<double>{}}})
+                  .ok());
+  std::ifstream file(folder + "/metrics.jsonl");
+  std::string line;
+  std::getline(file, line);
+  EXPECT_EQ(line, R"({"event":"gates","step":3,"x":[0.5,"nan","-inf"],"empty":[]})");
 }
 
 TEST(RunRecordTest, HistogramsHaveTheMomentsOfTheGates) {

@@ -1,0 +1,499 @@
+// Attention statistics against their definitions, written out once more in double over the
+// reference's tensors: whole T×T matrices, no running sums, no code of the telemetry's.
+#include "telemetry/attention_telemetry.h"
+
+#include <cmath>
+#include <map>
+#include <numeric>
+#include <optional>
+
+#include "comm/single_communicator.h"
+#include "comm/thread_communicator.h"
+#include "model/small_model.h"
+#include "support/compare.h"
+
+namespace sluice {
+namespace {
+
+using testing::MakeEngine;
+using testing::RandomBatch;
+using testing::SmallBertConfig;
+using testing::SmallDecoderConfig;
+using Matrix = std::vector<std::vector<double>>;
+
+constexpr int64_t kB = 5, kT = 7, kSequences = 4;  // the last row is not looked at
+
+TokenizerIdentity Tokenizer() {
+  TokenizerIdentity tokenizer;
+  tokenizer.vocabulary_size = 53;
+  tokenizer.special = {.pad = 0, .unk = 1, .cls = 2, .sep = 3, .mask = 4};
+  return tokenizer;
+}
+bool IsSpecial(int32_t token) { return token >= 2 && token <= 4; }
+
+// Queries, keys, values and gates of one pass, as rows of numbers, by layer.
+class Recorder : public Observer {
+ public:
+  bool Wants(absl::string_view tensor) const override {
+    return tensor == observed::kQueryKeyValue || tensor == observed::kGate;
+  }
+  void Observe(int layer, absl::string_view tensor, const TensorView& view) override {
+    Matrix& rows = (tensor == observed::kGate ? gates : qkv)[layer];
+    for (int64_t row = 0; row < view.rows(); ++row) {
+      const double* from = view.as<double>() + row * view.row_stride();
+      rows.emplace_back(from, from + view.dim(-1));
+    }
+  }
+  std::map<int, Matrix> qkv, gates;
+};
+
+double Mean(const std::vector<double>& x) {
+  return std::accumulate(x.begin(), x.end(), 0.0) / static_cast<double>(x.size());
+}
+
+// The definitions, for one layer and head.
+struct Naive {
+  const Engine& engine;
+  const Batch& batch;
+  const Recorder& seen;
+  int layer;
+  int64_t h;
+
+  const AttentionConfig& Attention() const { return engine.config().model.attention; }
+  int64_t R() const { return Attention().register_tokens; }
+  int64_t C() const { return engine.config().model.hidden_size; }
+  int64_t D() const { return C() / engine.config().model.num_attention_heads; }
+  bool Causal() const { return engine.config().model.architecture != "bert"; }
+  // Row i of sequence b; registers are the rows below 0.
+  size_t Row(int64_t b, int64_t i) const { return static_cast<size_t>(b * (R() + kT) + R() + i); }
+  double At(int64_t b, int64_t i, int64_t part, int64_t d) const {
+    return seen.qkv.at(layer)[Row(b, i)][static_cast<size_t>(part * C() + h * D() + d)];
+  }
+  const double* Parameter(const std::string& end) const {
+    const auto& all = engine.parameters().parameters();
+    const std::string number = "." + std::to_string(layer) + ".";
+    for (size_t p = 0; p < all.size(); ++p) {
+      if (all[p].name.ends_with(end) && all[p].name.find(number) != std::string::npos) {
+        return engine.parameters().Master(static_cast<int>(p)).as<double>();
+      }
+    }
+    ADD_FAILURE() << end;
+    return nullptr;
+  }
+
+  int64_t Length(int64_t b) const {
+    return batch.lengths.empty() ? kT : batch.lengths[static_cast<size_t>(b)];
+  }
+  bool Visible(int64_t b, int64_t i, int64_t j) const {
+    if (i >= Length(b)) return false;
+    if (j < 0) return true;
+    if (j >= Length(b) || (Causal() && j > i)) return false;
+    return batch.documents.empty() || batch.documents[static_cast<size_t>(b * kT + i)] ==
+                                          batch.documents[static_cast<size_t>(b * kT + j)];
+  }
+  double Score(int64_t b, int64_t i, int64_t j) const {
+    double dot = 0;
+    for (int64_t d = 0; d < D(); ++d) dot += At(b, i, 0, d) * At(b, j, 1, d);
+    return dot / std::sqrt(static_cast<double>(D()));
+  }
+
+  struct Query {
+    std::vector<double> p;  // of registers, tokens, and the sink token where there is one
+    double on_sink_logit = 0;
+  };
+  Query Probabilities(int64_t b, int64_t i) const {
+    Query query;
+    for (int64_t j = -R(); j < kT; ++j) {
+      query.p.push_back(Visible(b, i, j) ? std::exp(Score(b, i, j)) : 0);
+    }
+    if (Attention().learnable_sink == "token" && Attention().variant == "learnable_sink") {
+      double dot = 0;
+      for (int64_t d = 0; d < D(); ++d) dot += At(b, i, 0, d) * Parameter("sink.key")[h * D() + d];
+      query.p.push_back(std::exp(dot / std::sqrt(static_cast<double>(D()))));
+    }
+    double extra = 0;
+    if (Attention().variant == "softmax_plus_one") extra = 1;
+    if (Attention().variant == "learnable_sink" && Attention().learnable_sink == "logit") {
+      extra = std::exp(Parameter("sink.logit")[h]);
+    }
+    const double sum = std::accumulate(query.p.begin(), query.p.end(), extra);
+    query.on_sink_logit = extra / sum;
+    for (double& p : query.p) p /= sum;
+    if (Attention().variant != "clipped_softmax") return query;
+    const double gamma = static_cast<float>(Attention().clipped_softmax.gamma);
+    const double zeta = static_cast<float>(Attention().clipped_softmax.zeta);
+    for (int64_t j = -R(); j < kT; ++j) {
+      double& p = query.p[static_cast<size_t>(R() + j)];
+      if (Visible(b, i, j)) p = std::min(1.0, std::max(0.0, (zeta - gamma) * p + gamma));
+    }
+    return query;
+  }
+
+  double ValueNorm(int64_t b, int64_t i, bool gated) const {
+    double sum = 0;
+    for (int64_t d = 0; d < D(); ++d) {
+      double value = At(b, i, 2, d);
+      if (gated) {
+        const std::vector<double>& gates = seen.gates.at(layer)[Row(b, i)];
+        const bool per_channel = std::ssize(gates) == C();
+        value *= gates[static_cast<size_t>(per_channel ? h * D() + d : h)];
+      }
+      sum += value * value;
+    }
+    return std::sqrt(sum);
+  }
+
+  std::map<std::string, double> Statistics() const {
+    std::map<std::string, std::vector<double>> lists;
+    for (int64_t b = 0; b < kSequences; ++b) {
+      std::vector<double> on_column(kT);
+      int64_t queries = 0;
+      for (int64_t i = 0; i < kT; ++i) queries += AddQuery(b, i, lists, on_column);
+      // A sequence's strongest column weighs as much as it has queries.
+      const double strongest = *std::max_element(on_column.begin(), on_column.end());
+      for (int64_t n = 0; n < queries; ++n) {
+        lists["mass_on_strongest"].push_back(strongest / static_cast<double>(queries));
+      }
+      for (const bool gated : {false, true}) {
+        if (gated && (Attention().variant != "gated" || Attention().gate.site != "key")) continue;
+        for (int64_t i = 0; i < Length(b); ++i) {
+          lists[std::string(gated ? "gated " : "") + (i == 0 ? "first" : "others")].push_back(
+              ValueNorm(b, i, gated));
+        }
+      }
+    }
+    std::map<std::string, double> statistics;
+    for (const auto& [name, values] : lists) statistics[name] = Mean(values);
+    statistics["value_norm_ratio"] = statistics["first"] / statistics["others"];
+    if (lists.contains("gated first")) {
+      statistics["gated_value_norm_ratio"] = statistics["gated first"] / statistics["gated others"];
+    }
+    for (const char* part : {"first", "others", "gated first", "gated others"}) {
+      statistics.erase(part);
+    }
+    return statistics;
+  }
+
+  // Whether i is a query: sees a token besides itself.
+  int64_t AddQuery(int64_t b, int64_t i, std::map<std::string, std::vector<double>>& lists,
+                   std::vector<double>& on_column) const {
+    std::vector<int64_t> keys;
+    for (int64_t j = 0; j < kT; ++j) {
+      if (Visible(b, i, j)) keys.push_back(j);
+    }
+    if (keys.size() < 2) return 0;
+    const Query query = Probabilities(b, i);
+    double on_special = 0, on_registers = 0, entropy = 0;
+    for (const int64_t j : keys) {
+      const double p = query.p[static_cast<size_t>(R() + j)];
+      on_column[static_cast<size_t>(j)] += p;
+      if (IsSpecial(batch.tokens[static_cast<size_t>(b * kT + j)])) on_special += p;
+    }
+    for (int64_t r = 0; r < R(); ++r) on_registers += query.p[static_cast<size_t>(r)];
+    for (const double p : query.p) entropy -= p > 0 ? p * std::log(p) : 0;
+    lists["mass_on_special"].push_back(on_special);
+    lists["entropy"].push_back(entropy);
+    if (R() > 0) lists["mass_on_registers"].push_back(on_registers);
+    if (std::ssize(query.p) > R() + kT) lists["mass_on_sink_token"].push_back(query.p.back());
+    if (query.on_sink_logit > 0) lists["mass_on_sink_logit"].push_back(query.on_sink_logit);
+    if (!Visible(b, i, 0)) return 1;
+    lists["mass_on_first"].push_back(query.p[static_cast<size_t>(R())]);
+    std::vector<double> others;
+    for (const int64_t j : keys) {
+      if (j > 0) others.push_back(Score(b, i, j));
+    }
+    lists["delta_logit"].push_back(Score(b, i, 0) - Mean(others));
+    return 1;
+  }
+};
+
+struct Case {
+  RunConfig config;
+  bool lengths = false, documents = false;
+};
+
+std::vector<RunConfig> Variants(const std::string& architecture) {
+  const auto make = [&](const char* variant) {
+    return architecture == "bert" ? SmallBertConfig(variant)
+                                  : SmallDecoderConfig(architecture, variant);
+  };
+  std::vector<RunConfig> configs = {make("vanilla"), make("softmax_plus_one"),
+                                    make("clipped_softmax"), make("learnable_sink"),
+                                    make("learnable_sink")};
+  configs[2].model.attention.clipped_softmax = {.gamma = -0.1, .zeta = 1.05};
+  configs[4].model.attention.learnable_sink = "token";
+  for (const char* source : {"value", "input"}) {
+    for (const char* site : {"query", "key"}) {
+      configs.push_back(make("gated"));
+      configs.back().model.attention.gate = {.source = source, .site = site};
+    }
+  }
+  configs.push_back(configs.back());
+  configs.back().model.attention.gate.granularity = "channel";
+  for (const size_t n : {size_t{0}, size_t{4}}) {
+    configs.push_back(configs[n]);
+    configs.back().model.attention.register_tokens = 2;
+  }
+  return configs;
+}
+
+std::vector<Case> Cases() {
+  std::vector<Case> cases;
+  for (const char* architecture : {"bert", "opt", "bigram_backcopy"}) {
+    for (const RunConfig& config : Variants(architecture)) {
+      cases.push_back({config});
+      if (config.model.architecture == "bigram_backcopy") continue;
+      cases.push_back({config, /*lengths=*/true, /*documents=*/false});
+      cases.push_back({config, /*lengths=*/false, /*documents=*/true});
+    }
+  }
+  for (Case& c : cases) {
+    c.config.telemetry.statistics_sequences = kSequences;
+    c.config.training.global_batch_size = kB;
+  }
+  return cases;
+}
+
+Batch MakeBatch(const Case& c, uint64_t seed) {
+  const bool causal = c.config.model.architecture != "bert";
+  // Of 12 ids, so that special tokens are frequent.
+  Batch batch = RandomBatch({.B = kB,
+                             .T = kT,
+                             .vocab_size = 12,
+                             .lengths = c.lengths,
+                             .documents = c.documents,
+                             .causal = causal},
+                            seed);
+  return batch;
+}
+
+std::string Describe(const Case& c) {
+  const AttentionConfig& attention = c.config.model.attention;
+  return absl::StrCat(c.config.model.architecture, " ", attention.variant, " ",
+                      attention.learnable_sink, " ", attention.gate.source, " ",
+                      attention.gate.site, " ", attention.gate.granularity, " registers ",
+                      attention.register_tokens, c.lengths ? " lengths" : "",
+                      c.documents ? " documents" : "");
+}
+
+// Of a pass over `batch`; a tensor of the reference's is looked at in double, one in fp32 is not.
+AttentionStatistics Look(const Case& c, Engine& engine, const Batch& batch) {
+  AttentionTelemetry attention(c.config, Tokenizer());
+  attention.BeginUpdate();
+  EXPECT_TRUE(attention.BeginBatch(batch, 0));
+  ModelLosses losses;
+  EXPECT_TRUE(engine.Evaluate(batch, losses, &attention).ok());
+  SingleCommunicator alone;
+  EXPECT_TRUE(attention.EndUpdate(alone).ok());
+  return attention.of_update();
+}
+
+TEST(AttentionTelemetryTest, EveryVariantAndMaskHasTheDefinitionsNumbers) {
+  for (const Case& c : Cases()) {
+    SCOPED_TRACE(Describe(c));
+    auto engine = MakeEngine(c.config, DType::kFloat64, kB, kT);
+    const Batch batch = MakeBatch(c, 3);
+    Recorder seen;
+    ModelLosses losses;
+    ASSERT_TRUE(engine->Evaluate(batch, losses, &seen).ok());
+    const AttentionStatistics found = Look(c, *engine, batch);
+    EXPECT_EQ(found.sequences, kSequences);
+    for (int layer = 0; layer < 2; ++layer) {
+      for (int64_t h = 0; h < 3; ++h) {
+        const auto expected = Naive{*engine, batch, seen, layer, h}.Statistics();
+        ASSERT_EQ(expected.size(), found.names.size());
+        for (size_t i = 0; i < found.names.size(); ++i) {
+          ASSERT_TRUE(expected.contains(found.names[i])) << found.names[i];
+          const double value = expected.at(found.names[i]);
+          // Sums of some hundred doubles of size 1 to 100.
+          EXPECT_NEAR(found.value(i, layer, h), value, 1e-11 * (1 + std::abs(value)))
+              << found.names[i] << " layer " << layer << " head " << h;
+        }
+      }
+    }
+  }
+}
+
+// The same tensors in fp32: scores are sums of 8 products in fp32.
+TEST(AttentionTelemetryTest, InSinglePrecisionToo) {
+  for (const char* architecture : {"bert", "opt"}) {
+    const Case c = {Variants(architecture)[4]};
+    SCOPED_TRACE(Describe(c));
+    auto wide = MakeEngine(c.config, DType::kFloat64, kB, kT);
+    auto narrow = MakeEngine(c.config, DType::kFloat32, kB, kT);
+    testing::CopyWeights(*narrow, *wide);
+    const Batch batch = MakeBatch(c, 4);
+    const AttentionStatistics a = Look(c, *wide, batch), b = Look(c, *narrow, batch);
+    ASSERT_EQ(a.names, b.names);
+    testing::ExpectClose("statistics", b.values, a.values,
+                         {.absolute = 1e-6,
+                          .relative = 1e-5,
+                          .derivation = "some hundred roundings of a forward pass in fp32"});
+  }
+}
+
+// By hand: one head of size 1, queries of 1, keys (ln 3, 0, 0), values (2, -3, 5).
+struct ByHand {
+  std::vector<float> qkv = {1, std::log(3.0f), 2, 1, 0, -3, 1, 0, 5};
+  Batch batch;
+  RunConfig config;
+
+  ByHand() {
+    batch.B = 1;
+    batch.T = 3;
+    batch.tokens = {7, 3, 8};  // the second is special
+    config.model.num_hidden_layers = 1;
+    config.model.num_attention_heads = 1;
+  }
+  std::map<std::string, double> Look(bool causal) {
+    AttentionTelemetry attention(config, Tokenizer());
+    attention.BeginUpdate();
+    EXPECT_TRUE(attention.BeginBatch(batch, 0));
+    const ops::AttentionVariant variant;
+    EXPECT_TRUE(attention
+                    .ObserveAttention(0, {.B = 1,
+                                          .T = 3,
+                                          .H = 1,
+                                          .D = 1,
+                                          .qkv = TensorView::Of(qkv.data(), Shape{3, 3}),
+                                          .gate = {},
+                                          .sink_logit = {},
+                                          .sink_key = {},
+                                          .sink_value = {},
+                                          .variant = variant,
+                                          .mask = {.causal = causal},
+                                          .context = {}})
+                    .ok());
+    SingleCommunicator alone;
+    EXPECT_TRUE(attention.EndUpdate(alone).ok());
+    std::map<std::string, double> statistics;
+    const AttentionStatistics found = attention.of_update();
+    for (size_t i = 0; i < found.names.size(); ++i) statistics[found.names[i]] = found.values[i];
+    return statistics;
+  }
+};
+
+TEST(AttentionTelemetryTest, GoldenNumbersOfCausalAttention) {
+  const auto found = ByHand().Look(/*causal=*/true);
+  // Query 1 gives 3/4 and 1/4, query 2 gives 3/5, 1/5 and 1/5; query 0 sees itself alone.
+  EXPECT_NEAR(found.at("mass_on_first"), (0.75 + 0.6) / 2, 1e-7);
+  EXPECT_NEAR(found.at("mass_on_strongest"), (0.75 + 0.6) / 2, 1e-7);
+  EXPECT_NEAR(found.at("mass_on_special"), (0.25 + 0.2) / 2, 1e-7);
+  EXPECT_NEAR(found.at("delta_logit"), std::log(3), 1e-7);
+  const double entropy_1 = -0.75 * std::log(0.75) - 0.25 * std::log(0.25);
+  const double entropy_2 = -0.6 * std::log(0.6) - 0.4 * std::log(0.2);
+  EXPECT_NEAR(found.at("entropy"), (entropy_1 + entropy_2) / 2, 1e-7);
+  EXPECT_NEAR(found.at("value_norm_ratio"), 2 / 4.0, 1e-15);
+}
+
+TEST(AttentionTelemetryTest, GoldenNumbersOfFullAttention) {
+  ByHand by_hand;
+  by_hand.qkv[7] = 1;  // the third key: scores ln 3, 0, 1
+  const auto found = by_hand.Look(/*causal=*/false);
+  const double sum = 3 + 1 + std::exp(1);
+  EXPECT_NEAR(found.at("mass_on_first"), 3 / sum, 1e-7);  // of three queries
+  EXPECT_NEAR(found.at("mass_on_special"), 1 / sum, 1e-7);
+  EXPECT_NEAR(found.at("delta_logit"), std::log(3) - 0.5, 1e-7);
+}
+
+// Which rows a look is of, and that it does not matter who has them.
+TEST(AttentionTelemetryTest, IsTheSameForAnyNumberOfRanksAndMicroBatches) {
+  constexpr int64_t kRows = 12, kH = 3, kD = 8, kWidth = 3 * kH * kD;
+  RunConfig config = SmallDecoderConfig("opt");
+  config.training.global_batch_size = kRows;
+  config.telemetry.statistics_sequences = 7;
+  config.model.num_hidden_layers = 1;
+  const Batch all = RandomBatch({.B = kRows, .T = kT, .causal = true}, 6);
+  auto qkv = testing::Cast<float>(testing::RandomValues(kRows * kT * kWidth, 8));
+  const ops::AttentionVariant variant;
+  const auto look = [&](int ranks, int64_t parts) {
+    AttentionStatistics found;
+    RunRanks(ranks, [&](Communicator& comm) {
+      AttentionTelemetry attention(config, Tokenizer());
+      attention.BeginUpdate();
+      const int64_t count = kRows / ranks / parts;
+      for (int64_t part = 0; part < parts; ++part) {
+        const int64_t first = (comm.rank() * parts + part) * count;
+        Batch batch;
+        batch.B = count;
+        batch.T = kT;
+        batch.tokens.assign(all.tokens.begin() + first * kT,
+                            all.tokens.begin() + (first + count) * kT);
+        const bool looks = attention.BeginBatch(batch, first);
+        EXPECT_EQ(looks, first < 7) << first;
+        if (!looks) {
+          EXPECT_EQ(attention.attention_look(), Observer::AttentionLook::kNone);
+          continue;
+        }
+        const int64_t shown = attention.attention_sequences(count);
+        EXPECT_EQ(shown, std::min<int64_t>(count, 7 - first));
+        EXPECT_TRUE(
+            attention
+                .ObserveAttention(0, {.B = shown,
+                                      .T = kT,
+                                      .H = kH,
+                                      .D = kD,
+                                      .qkv = TensorView::Of(qkv.data() + first * kT * kWidth,
+                                                            Shape{shown * kT, kWidth}),
+                                      .gate = {},
+                                      .sink_logit = {},
+                                      .sink_key = {},
+                                      .sink_value = {},
+                                      .variant = variant,
+                                      .mask = {.causal = true},
+                                      .context = {}})
+                .ok());
+      }
+      ASSERT_TRUE(attention.EndUpdate(comm).ok());
+      if (comm.rank() == 0) found = attention.of_update();
+    });
+    return found;
+  };
+  const AttentionStatistics one = look(1, 1);
+  EXPECT_EQ(one.sequences, 7);
+  for (const auto& [ranks, parts] : {std::pair{1, 3}, {2, 1}, {2, 3}, {3, 1}, {4, 3}, {12, 1}}) {
+    const AttentionStatistics other = look(ranks, parts);
+    EXPECT_EQ(other.values, one.values) << ranks << " ranks " << parts << " parts";  // every bit
+  }
+}
+
+TEST(AttentionTelemetryTest, StateGoesOnWhereItWas) {
+  const Case c = Cases()[0];
+  auto engine = MakeEngine(c.config, DType::kFloat32, kB, kT);
+  SingleCommunicator alone;
+  AttentionTelemetry straight(c.config, Tokenizer());
+  std::optional<AttentionTelemetry> stopped(std::in_place, c.config, Tokenizer());
+  for (uint64_t seed = 1; seed <= 4; ++seed) {
+    const Batch batch = MakeBatch(c, seed);
+    for (AttentionTelemetry* attention : {&straight, &*stopped}) {
+      attention->BeginUpdate();
+      ASSERT_TRUE(attention->BeginBatch(batch, 0));
+      ModelLosses losses;
+      ASSERT_TRUE(engine->Evaluate(batch, losses, attention).ok());
+      ASSERT_TRUE(attention->EndUpdate(alone).ok());
+    }
+    TelemetryState state;
+    stopped->SaveState(state);
+    stopped.emplace(c.config, Tokenizer());
+    EXPECT_TRUE(stopped->since_checkpoint().empty());
+    stopped->RestoreState(state);
+  }
+  const AttentionStatistics expected = straight.since_checkpoint();
+  EXPECT_EQ(expected.looks, 4);
+  EXPECT_EQ(stopped->since_checkpoint().looks, 4);
+  EXPECT_EQ(stopped->since_checkpoint().values, expected.values);
+  EXPECT_NE(straight.of_update().values, expected.values);
+  straight.Reset();
+  EXPECT_TRUE(straight.since_checkpoint().empty());
+  // Of a model with other layers: begins anew.
+  RunConfig other = c.config;
+  other.model.num_hidden_layers = 3;
+  AttentionTelemetry another(other, Tokenizer());
+  TelemetryState state;
+  stopped->SaveState(state);
+  another.RestoreState(state);
+  EXPECT_TRUE(another.since_checkpoint().empty());
+}
+
+}  // namespace
+}  // namespace sluice
