@@ -1,12 +1,13 @@
 // Linear layers: y = x · weightᵀ + bias, and the products of its backward. Weights lie as in
 // PyTorch: (out, in), row-major. Products are summed in fp32 (reference: double).
 //
-// The CPU backend runs on oneDNN. Primitives are created at the first call with a shape and kept in
-// a LinearCache with their scratch memory; packed weights lie in memory of the caller. So nothing
-// of ours is allocated once every shape has been seen. oneDNN's own allocations, which nobody can
-// switch off: a few small ones a call (its argument tables, below 1.5 KB together), and the packing
-// buffers of its older GEMM driver (MBs), which serves rows that are not adjacent (but for the
-// weight gradient), and everything on processors without AVX-512.
+// The CPU backend runs on oneDNN, but for weight gradients in fp32 on AVX-512, whose product is our
+// own (kernels/cpu/transposed_product.h). Primitives are created at the first call with a shape and
+// kept in a LinearCache with their scratch memory; packed weights lie in memory of the caller. So
+// nothing of ours is allocated once every shape has been seen. oneDNN's own allocations, which
+// nobody can switch off: a few small ones a call (its argument tables, below 1.5 KB together), and
+// the packing buffers of its older GEMM driver (MBs), which serves rows that are not adjacent (but
+// for the weight gradient), and everything on processors without AVX-512.
 //
 // bf16 runs on AVX-512 BF16 or AMX; on other processors through fp32 copies in scratch memory. The
 // same call with the same number of threads gives the same bits.
@@ -73,7 +74,8 @@ struct LinearBackwardInputArgs {
 };
 
 // dweight += dyᵀ · x;  dbias += Σ_n dy[n]. Both ADDED to, in fp32. The bits of dbias do not depend
-// on the number of threads.
+// on the number of threads; nor do those of dweight where the CPU backend uses its own product
+// (LinearBackwardWeightWorkspaceBytes > 0).
 template <typename T>
 struct LinearBackwardWeightArgs {
   const T* x;               // (N, K), rows x_stride apart
@@ -82,6 +84,8 @@ struct LinearBackwardWeightArgs {
   Accumulator<T>* dbias;    // (M) or null
   int64_t N, K, M;
   int64_t x_stride, dy_stride;
+  void* workspace = nullptr;  // LinearBackwardWeightWorkspaceBytes, 64-byte aligned; null: the
+                              // cache's scratch memory. CUDA does not read it
 };
 
 // logits = x · weightᵀ + bias with fp32 output whatever T is: the vocabulary projection, gates.
@@ -150,6 +154,11 @@ template <typename T>
 int64_t PackedForwardBytes(LinearCache& cache, int64_t N, int64_t K, int64_t M);
 template <typename T>
 int64_t PackedBackwardInputBytes(LinearCache& cache, int64_t N, int64_t K, int64_t M);
+
+// Bytes of LinearBackwardWeightArgs::workspace for any N, on the caller's compute threads; 0:
+// oneDNN runs, in memory of the cache.
+template <typename T>
+int64_t LinearBackwardWeightWorkspaceBytes(int64_t K, int64_t M);
 
 template <typename T>  // float, bf16
 absl::Status LinearForward(LinearCache& cache, const LinearForwardArgs<T>& args);

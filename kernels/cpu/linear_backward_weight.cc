@@ -1,11 +1,11 @@
 // The weight gradient, dweight += dyᵀ · x, and the bias gradient with it.
 //
-// oneDNN's own ways (inner_product backward_weights, a product with a transposed left side) cannot
-// add to fp32 without losing 5 % or more, take strided operands at all, or sum the bias for free.
-// So dweight is computed a block of rows at a time: dy's columns of the block are transposed (and
-// summed, for the bias) into scratch memory, multiplied with x, and the product is added to
-// dweight. Blocks are small enough that all but x stays in the cache. Measured:
-// docs/measurements_gemm.md.
+// In fp32 it is a product of our own where that is faster. Elsewhere oneDNN's: its own ways
+// (inner_product backward_weights, a product with a transposed left side) cannot add to fp32
+// without losing 5 % or more, take strided operands at all, or sum the bias for free. So dweight is
+// computed a block of rows at a time: dy's columns of the block are transposed (and summed, for the
+// bias) into scratch memory, multiplied with x, and the product is added to dweight. Blocks are
+// small enough that all but x stays in the cache. Measured: docs/measurements_gemm.md.
 #include <algorithm>
 
 #include "core/check.h"
@@ -15,6 +15,7 @@
 #include "kernels/cpu/linear_layout.h"
 #include "kernels/cpu/linear_state.h"
 #include "kernels/cpu/onednn_cache.h"
+#include "kernels/cpu/transposed_product.h"
 
 namespace sluice::cpu {
 namespace {
@@ -131,6 +132,27 @@ absl::Status AddWeightGradient(LinearCache::State& state, const LinearBackwardWe
   return absl::OkStatus();
 }
 
+absl::Status AddFloatWeightGradient(LinearCache::State& state,
+                                    const LinearBackwardWeightArgs<float>& args) {
+  if (!TransposedProductIsFaster(args.M)) return AddWeightGradient(state, args);
+  void* workspace = args.workspace;
+  if (workspace == nullptr) {
+    ASSIGN_OR_RETURN(workspace,
+                     state.scratch.Reserve(TransposedProductWorkspaceBytes(args.M, args.K)));
+  }
+  AddTransposedProduct({.a = args.dy,
+                        .b = args.x,
+                        .c = args.dweight,
+                        .a_sums = args.dbias,
+                        .depth = args.N,
+                        .rows = args.M,
+                        .columns = args.K,
+                        .a_stride = args.dy_stride,
+                        .b_stride = args.x_stride,
+                        .workspace = workspace});
+  return absl::OkStatus();
+}
+
 absl::Status AddWeightGradientInFloat(LinearCache::State& state,
                                       const LinearBackwardWeightArgs<bf16>& args) {
   ScratchPlan plan;
@@ -141,15 +163,16 @@ absl::Status AddWeightGradientInFloat(LinearCache::State& state,
   auto* dy = reinterpret_cast<float*>(memory + dy_at);
   WidenRows(args.x, args.x_stride, x, args.N, args.K);
   WidenRows(args.dy, args.dy_stride, dy, args.N, args.M);
-  return AddWeightGradient<float>(state, {.x = x,
-                                          .dy = dy,
-                                          .dweight = args.dweight,
-                                          .dbias = args.dbias,
-                                          .N = args.N,
-                                          .K = args.K,
-                                          .M = args.M,
-                                          .x_stride = args.K,
-                                          .dy_stride = args.M});
+  return AddFloatWeightGradient(state, {.x = x,
+                                        .dy = dy,
+                                        .dweight = args.dweight,
+                                        .dbias = args.dbias,
+                                        .N = args.N,
+                                        .K = args.K,
+                                        .M = args.M,
+                                        .x_stride = args.K,
+                                        .dy_stride = args.M,
+                                        .workspace = args.workspace});
 }
 
 }  // namespace
@@ -165,9 +188,20 @@ absl::Status LinearBackwardWeight(LinearCache& cache, const LinearBackwardWeight
   CHECK(args.x != nullptr && args.dy != nullptr && args.dweight != nullptr) << "null operand";
   if constexpr (std::is_same_v<T, bf16>) {
     if (!HasNativeBf16Matmul()) return AddWeightGradientInFloat(cache.state(), args);
+    return AddWeightGradient(cache.state(), args);
+  } else {
+    return AddFloatWeightGradient(cache.state(), args);
   }
-  return AddWeightGradient(cache.state(), args);
 }
+
+template <typename T>
+int64_t LinearBackwardWeightWorkspaceBytes(int64_t K, int64_t M) {
+  if (std::is_same_v<T, bf16> && HasNativeBf16Matmul()) return 0;
+  return TransposedProductIsFaster(M) ? TransposedProductWorkspaceBytes(M, K) : 0;
+}
+
+template int64_t LinearBackwardWeightWorkspaceBytes<float>(int64_t, int64_t);
+template int64_t LinearBackwardWeightWorkspaceBytes<bf16>(int64_t, int64_t);
 
 template absl::Status LinearBackwardWeight(LinearCache&, const LinearBackwardWeightArgs<float>&);
 template absl::Status LinearBackwardWeight(LinearCache&, const LinearBackwardWeightArgs<bf16>&);

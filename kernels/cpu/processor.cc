@@ -17,6 +17,7 @@
 #include "kernels/api/linear.h"
 #include "kernels/cpu/amx_tile.h"
 #include "kernels/cpu/onednn_cache.h"
+#include "kernels/cpu/transposed_product.h"
 
 #include "kernels/cpu/highway_targets.h"
 
@@ -146,9 +147,13 @@ std::vector<OpImplementation> Implementations() {
   std::vector<OpImplementation> lines;
   const std::string product = OneDnnName(), vectors = HighwayName();
   // bf16 instructions do not serve fp32.
-  lines.push_back({"linear", "fp32", HasNativeBf16Matmul() ? "oneDNN AVX-512" : product});
+  const std::string gradients =
+      HasFastTransposedProduct() ? absl::StrCat(", weight gradients ", vectors) : "";
+  const std::string in_float =
+      absl::StrCat(HasNativeBf16Matmul() ? "oneDNN AVX-512" : product, gradients);
+  lines.push_back({"linear", "fp32", in_float});
   lines.push_back({"linear", "bf16",
-                   HasNativeBf16Matmul() ? product : absl::StrCat(product, " by way of fp32")});
+                   HasNativeBf16Matmul() ? product : absl::StrCat(in_float, " by way of fp32")});
   lines.push_back({"attention", "fp32", vectors});
   // The products of attention; AMX is only used beside the widest vectors (attention_amx.h).
   const bool on_tiles = HasAmxTiles() && absl::EndsWith(vectors, "AVX3");

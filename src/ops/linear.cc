@@ -1,5 +1,7 @@
 #include "ops/linear.h"
 
+#include <type_traits>
+
 #include "absl/strings/str_cat.h"
 #include "core/integer_math.h"
 #include "ops/dispatch.h"
@@ -15,6 +17,20 @@
   }
 
 namespace sluice::ops {
+namespace {
+
+// Of the weight gradient, on the CPU.
+template <typename T>
+int64_t WorkspaceBytes(const ExecutionContext& context, int64_t in_features, int64_t out_features) {
+  if constexpr (std::is_same_v<T, float> || std::is_same_v<T, bf16>) {
+    if (context.on_cuda()) return 0;
+    return cpu::LinearBackwardWeightWorkspaceBytes<T>(in_features, out_features);
+  } else {
+    return 0;
+  }
+}
+
+}  // namespace
 
 void Linear::Plan(ExecutionContext& context, Arena& arena, absl::string_view name, DType dtype,
                   const Dims& dims, bool train) {
@@ -30,6 +46,11 @@ void Linear::Plan(ExecutionContext& context, Arena& arena, absl::string_view nam
   } else if (dtype == DType::kBFloat16) {
     forward_bytes = cpu::PackedForwardBytes<bf16>(cache, rows, in_features, out_features);
     backward_bytes = cpu::PackedBackwardInputBytes<bf16>(cache, rows, in_features, out_features);
+  }
+  if (train) {
+    context.NeedWorkspace(dtype == DType::kFloat32
+                              ? WorkspaceBytes<float>(context, in_features, out_features)
+                              : WorkspaceBytes<bf16>(context, in_features, out_features));
   }
   auto reserve = [&](absl::string_view what, int64_t bytes) {
     return arena.Reserve(absl::StrCat(name, what), MemoryPurpose::kPackedWeights, DType::kInt32,
@@ -97,6 +118,7 @@ absl::Status Linear::BackwardWeight(ExecutionContext& context, const TensorView&
   return Dispatch(
       context, "linear backward weight", dy.dtype(),
       [&]<typename T>() {
+        const int64_t bytes = WorkspaceBytes<T>(context, in_features_, out_features_);
         return LinearBackwardWeightArgs<T>{
             .x = x.as<T>(),
             .dy = dy.as<T>(),
@@ -106,7 +128,8 @@ absl::Status Linear::BackwardWeight(ExecutionContext& context, const TensorView&
             .K = in_features_,
             .M = out_features_,
             .x_stride = x.row_stride(),
-            .dy_stride = dy.row_stride()};
+            .dy_stride = dy.row_stride(),
+            .workspace = bytes > 0 ? context.workspace(bytes) : nullptr};
       },
       SLUICE_LINEAR_KERNELS(LinearBackwardWeight));
 }

@@ -3,7 +3,11 @@
 // packed before, bias added, gradients accumulated.
 //
 //   OMP_NUM_THREADS=2 build/release/bin/linear_benchmark --benchmark_filter=bf16
+#include <sys/mman.h>
+
 #include <cstdint>
+#include <cstdlib>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -19,11 +23,30 @@ struct Shape {
   int64_t N, K, M;
 };
 constexpr Shape kShapes[] = {{2048, 768, 2304}, {2048, 768, 768},  {2048, 768, 3072},
-                             {2048, 3072, 768}, {320, 768, 30522}, {2048, 768, 12}};
+                             {2048, 3072, 768}, {320, 768, 30522}, {2048, 768, 12},
+                             {704, 768, 50272}, {2048, 768, 64}};
+
+// Operands lie in huge pages, as the arena's do.
+template <typename T>
+struct HugePageAllocator {
+  using value_type = T;
+  T* allocate(size_t count) {
+    constexpr size_t kPage = size_t{2} << 20;
+    const size_t bytes = (count * sizeof(T) + kPage - 1) / kPage * kPage;
+    void* memory = std::aligned_alloc(kPage, bytes);
+    CHECK(memory != nullptr);
+    madvise(memory, bytes, MADV_HUGEPAGE);
+    return static_cast<T*>(memory);
+  }
+  void deallocate(T* memory, size_t) { std::free(memory); }
+  bool operator==(const HugePageAllocator&) const = default;
+};
+template <typename T>
+using Values = std::vector<T, HugePageAllocator<T>>;
 
 template <typename T>
-std::vector<T> Values(int64_t count) {
-  std::vector<T> values(count);
+Values<T> SomeValues(int64_t count) {
+  Values<T> values(count);
   for (int64_t i = 0; i < count; ++i) values[i] = T(static_cast<float>(i * 7919 % 1000) - 500.0f);
   return values;
 }
@@ -32,14 +55,14 @@ std::vector<T> Values(int64_t count) {
 template <typename T>
 struct Layer {
   explicit Layer(const Shape& shape)
-      : x(Values<T>(shape.N * shape.K)),
-        y(Values<T>(shape.N * shape.M)),
-        weight(Values<T>(shape.K * shape.M)),
-        bias(Values<T>(shape.M)),
+      : x(SomeValues<T>(shape.N * shape.K)),
+        y(SomeValues<T>(shape.N * shape.M)),
+        weight(SomeValues<T>(shape.K * shape.M)),
+        bias(SomeValues<T>(shape.M)),
         dweight(shape.K * shape.M),
         dbias(shape.M) {}
-  std::vector<T> x, y, weight, bias;
-  std::vector<float> dweight, dbias;
+  Values<T> x, y, weight, bias;
+  Values<float> dweight, dbias;
 };
 
 // Room for a packed weight: of the size asked for, or null.
@@ -115,20 +138,27 @@ void BackwardInput(benchmark::State& state, Shape shape, bool pack) {
   CountFlops(state, shape);
 }
 
+// Each call on the next of `layers` layers: with many, operands come from memory, as in a step.
 template <typename T>
-void BackwardWeight(benchmark::State& state, Shape shape) {
-  Layer<T> layer(shape);
+void BackwardWeight(benchmark::State& state, Shape shape, int layers) {
+  std::vector<std::unique_ptr<Layer<T>>> all;
+  for (int i = 0; i < layers; ++i) all.push_back(std::make_unique<Layer<T>>(shape));
+  Values<char> workspace(cpu::LinearBackwardWeightWorkspaceBytes<T>(shape.K, shape.M));
   cpu::LinearCache cache;
+  size_t turn = 0;
   const auto run = [&] {
-    return cpu::LinearBackwardWeight<T>(cache, {.x = layer.x.data(),
-                                                .dy = layer.y.data(),
-                                                .dweight = layer.dweight.data(),
-                                                .dbias = layer.dbias.data(),
-                                                .N = shape.N,
-                                                .K = shape.K,
-                                                .M = shape.M,
-                                                .x_stride = shape.K,
-                                                .dy_stride = shape.M});
+    Layer<T>& layer = *all[turn++ % all.size()];
+    return cpu::LinearBackwardWeight<T>(
+        cache, {.x = layer.x.data(),
+                .dy = layer.y.data(),
+                .dweight = layer.dweight.data(),
+                .dbias = layer.dbias.data(),
+                .N = shape.N,
+                .K = shape.K,
+                .M = shape.M,
+                .x_stride = shape.K,
+                .dy_stride = shape.M,
+                .workspace = workspace.empty() ? nullptr : workspace.data()});
   };
   TimeLoop(state, run);
   CountFlops(state, shape);
@@ -142,13 +172,17 @@ void RegisterAll(const std::string& type) {
     const auto add = [&](const std::string& name, auto function) {
       benchmark::RegisterBenchmark((name + suffix).c_str(), function)
           ->Unit(benchmark::kMillisecond)
+          ->MeasureProcessCPUTime()
           ->UseRealTime();
     };
     add("forward", [shape](benchmark::State& state) { Forward<T>(state, shape, true); });
     add("forward_plain", [shape](benchmark::State& state) { Forward<T>(state, shape, false); });
     add("input", [shape](benchmark::State& state) { BackwardInput<T>(state, shape, true); });
     add("input_plain", [shape](benchmark::State& state) { BackwardInput<T>(state, shape, false); });
-    add("weight", [shape](benchmark::State& state) { BackwardWeight<T>(state, shape); });
+    add("weight", [shape](benchmark::State& state) { BackwardWeight<T>(state, shape, 1); });
+    const int layers = shape.M > 10000 ? 2 : 12;
+    add("weight_cold",
+        [shape, layers](benchmark::State& state) { BackwardWeight<T>(state, shape, layers); });
   }
 }
 

@@ -1,0 +1,161 @@
+// c += aᵀ · b on each instruction set, against a sum in double that shares no code with it.
+#include "kernels/cpu/transposed_product.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "linear_problem.h"
+#include "support/compare.h"
+#include "support/compute_threads.h"
+#include "support/instruction_sets.h"
+
+namespace sluice {
+namespace {
+
+using testing::ComparisonResult;
+using testing::ExpectSameBits;
+using testing::Largest;
+using testing::Name;
+using testing::OnEachInstructionSet;
+using testing::PoisonedBuffer;
+using testing::ScopedComputeThreads;
+using testing::Tolerance;
+using Layer = testing::Layer<float>;
+using Shape = testing::LinearShape;  // N rows are summed over; a is dy (N, M), b is x (N, K)
+
+void AddProduct(Layer& layer) {
+  const Shape& shape = layer.shape;
+  layer.dweight.FillRandom(6);
+  layer.dbias.FillRandom(7);
+  PoisonedBuffer<float> workspace(cpu::TransposedProductWorkspaceBytes(shape.M, shape.K) / 4);
+  cpu::AddTransposedProduct({.a = layer.dy.data(),
+                             .b = layer.x.data(),
+                             .c = layer.dweight.data(),
+                             .a_sums = shape.bias ? layer.dbias.data() : nullptr,
+                             .depth = shape.N,
+                             .rows = shape.M,
+                             .columns = shape.K,
+                             .a_stride = layer.dy.stride(),
+                             .b_stride = layer.x.stride(),
+                             .workspace = workspace.data()});
+  workspace.ExpectCanariesIntact();
+  layer.dweight.ExpectOnlyRowsWritten();
+  layer.dbias.ExpectOnlyRowsWritten();
+}
+
+// The largest share of the tolerance that any of several products used.
+class Shares {
+ public:
+  explicit Shares(const char* name) : name_(name) {}
+  ~Shares() {
+    std::printf("[tolerance] %s: %d products used %.1f %% of gamma_n * sum of |terms|\n", name_,
+                products_, 100 * largest_);
+  }
+
+  void Check(const Shape& shape) {
+    Layer layer(shape);
+    AddProduct(layer);
+    const auto expected = layer.ExpectedBackwardWeight();
+    const auto absolute = layer.ExpectedBackwardWeight(true);
+    Add(Name("c", shape), layer.dweight.Rows(), expected.dweight,
+        Tolerance::ForSum<float>(shape.N + 1, Largest(absolute.dweight)));
+    Add(Name("sums of a", shape), layer.dbias.Rows(), expected.dbias,
+        Tolerance::ForSum<float>(shape.N + 1, Largest(absolute.dbias)));
+    ++products_;
+  }
+
+ private:
+  void Add(const std::string& what, const std::vector<float>& actual,
+           const std::vector<double>& expected, const Tolerance& tolerance) {
+    const ComparisonResult result = testing::Compare(std::span<const float>(actual),
+                                                     std::span<const double>(expected), tolerance);
+    EXPECT_TRUE(result.equal) << what << ": " << result.message;
+    largest_ = std::max(largest_, result.share_used);
+  }
+
+  const char* name_;
+  int products_ = 0;
+  double largest_ = 0;
+};
+
+TEST(TransposedProductTest, EveryWidthToTwoVectors) {
+  OnEachInstructionSet([] {
+    Shares shares("widths to 33");
+    for (int64_t K = 1; K <= 33; ++K) {
+      for (int64_t M = 1; M <= 33; ++M) {
+        // N = 1 and longer sums, all of the misalignments of a vector, rows apart and adjacent.
+        shares.Check({.N = 1 + (K + M) % 4,
+                      .K = K,
+                      .M = M,
+                      .padding = (K + M) % 3,
+                      .misalignment = (3 * K + M) % 16,
+                      .bias = K % 5 > 0});
+      }
+    }
+  });
+}
+
+TEST(TransposedProductTest, WholePanelsAndWhatRemains) {
+  OnEachInstructionSet([] {
+    Shares shares("panels");
+    for (const int64_t K : {47, 48, 49, 95, 96, 97, 145}) {
+      for (const int64_t M : {47, 48, 49, 96, 101, 383, 385}) {
+        shares.Check({.N = 9, .K = K, .M = M, .padding = M % 2, .misalignment = K % 3});
+      }
+    }
+  });
+}
+
+TEST(TransposedProductTest, SeveralBlocksOfEachSize) {
+  OnEachInstructionSet([] {
+    Shares shares("blocks");
+    shares.Check({.N = 1030, .K = 33, .M = 50});
+    shares.Check({.N = 5, .K = 1541, .M = 50, .padding = 3});
+    shares.Check({.N = 513, .K = 100, .M = 781, .misalignment = 1});
+    shares.Check({.N = 3, .K = 5, .M = 30522, .misalignment = 1});  // BERT's vocabulary
+    shares.Check({.N = 2, .K = 3, .M = 50272, .padding = 4});       // OPT's
+    shares.Check({.N = 4, .K = 30522, .M = 3});
+  });
+}
+
+TEST(TransposedProductTest, BitsDoNotDependOnThreads) {
+  OnEachInstructionSet([] {
+    for (const Shape& shape :
+         {Shape{.N = 520, .K = 150, .M = 777, .padding = 1}, Shape{.N = 70, .K = 1601, .M = 31}}) {
+      std::vector<float> c, sums;
+      for (const int threads : {1, 2, 3, 7}) {
+        const ScopedComputeThreads scope(threads);
+        Layer layer(shape);
+        AddProduct(layer);
+        if (threads == 1) {
+          c = layer.dweight.Rows(), sums = layer.dbias.Rows();
+          continue;
+        }
+        ExpectSameBits<float>("c", layer.dweight.Rows(), c);
+        ExpectSameBits<float>("sums", layer.dbias.Rows(), sums);
+      }
+    }
+  });
+}
+
+// A second call adds to what the first has left, and the same call again gives the same bits.
+TEST(TransposedProductTest, AddsToWhatIsThere) {
+  OnEachInstructionSet([] {
+    const int64_t depth = 3, rows = 50, columns = 70;
+    const std::vector<float> a(depth * rows, 0.5f), b(depth * columns, 2.0f);
+    std::vector<float> c(rows * columns, 7.0f), sums(rows, -1.0f);
+    PoisonedBuffer<float> workspace(cpu::TransposedProductWorkspaceBytes(rows, columns) / 4);
+    for (int call = 0; call < 2; ++call) {
+      cpu::AddTransposedProduct({a.data(), b.data(), c.data(), sums.data(), depth, rows, columns,
+                                 rows, columns, workspace.data()});
+    }
+    EXPECT_EQ(c, std::vector<float>(rows * columns, 13.0f));
+    EXPECT_EQ(sums, std::vector<float>(rows, 2.0f));
+  });
+}
+
+}  // namespace
+}  // namespace sluice
