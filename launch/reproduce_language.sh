@@ -139,7 +139,8 @@ plan_cluster() {
   mkdir -p "$out"
   runs | awk '{ print $1, $2 }' >"$list"
   count=$(wc -l <"$list")
-  printf '%s\n' "${settings[@]}" ${steps:+"training.steps=$steps"} >"$out/settings.txt"
+  # A task that is killed without a warning loses what came after its checkpoint.
+  printf '%s\n' checkpoint.every=1000 "${settings[@]}" ${steps:+"training.steps=$steps"} >"$out/settings.txt"
   command=(sbatch "--array=0-$((count - 1))" "--job-name=${model}_language" launch/slurm/reproduce_language.sbatch "$configs" "$out")
   say "$count runs: $list; what they share: $out/settings.txt"
   say "look through launch/slurm/reproduce_language.sbatch (account, partition, GPUs), then, in $root:"
