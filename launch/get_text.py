@@ -4,6 +4,7 @@ line between documents.
 
     launch/get_text.py --out FOLDER                    the PostgreSQL 15 manual, from Debian's package
     launch/get_text.py --out FOLDER --text FILE…       your own text, in the same form (.gz, .xz too)
+    launch/get_text.py … --validation FILE…            with --text: what is held out, instead of a part of it
     launch/get_text.py … --key                         only prints what the text depends on
 
 The manual is about 4 MB of plain technical English (PostgreSQL licence), a download of 2 MB, and small
@@ -201,14 +202,27 @@ def write_split(folder, documents):
     output.finish()
 
 
-def key(paths):
+def write_given(folder, documents, held_out):
+    """All of `documents` to train on, all of `held_out` to evaluate on."""
+    output = Output(folder)
+    for which, (source, what) in enumerate(((documents, "--text"), (held_out, "--validation"))):
+        for _, paragraphs in source:
+            output.add(which, paragraphs)
+        if not output.documents[which]:
+            raise Failure(f"there is no text in the files of {what}")
+    output.finish()
+
+
+def key(paths, validation):
     """What the text depends on, as one line."""
     parts = [f"format {FORMAT}"]
     if not paths:
         parts.append(PACKAGE)  # not its version: text that is there stays
-    for path in paths:
+    for path in [*paths, *validation]:
         status = os.stat(path)
         parts.append(f"{os.path.abspath(path)} {status.st_size} {status.st_mtime_ns}")
+    if validation:
+        parts.append(f"the last {len(validation)} held out")
     return "; ".join(parts)
 
 
@@ -216,17 +230,23 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", required=True)
     parser.add_argument("--text", nargs="+", default=[])
+    parser.add_argument("--validation", nargs="+", default=[])
     parser.add_argument("--key", action="store_true")
     arguments = parser.parse_args()
     try:
-        if arguments.key:
-            print(key(arguments.text))
-            return 0
-        for path in arguments.text:
+        for path in [*arguments.text, *arguments.validation]:
             if not os.path.isfile(path):
                 raise Failure(f"there is no file {path}")
+        if arguments.validation and not arguments.text:
+            raise Failure("--validation wants --text too: without, both are of the manual")
+        if arguments.key:
+            print(key(arguments.text, arguments.validation))
+            return 0
         documents = own_documents(arguments.text) if arguments.text else iter(manual_documents())
-        write_split(arguments.out, documents)
+        if arguments.validation:
+            write_given(arguments.out, documents, own_documents(arguments.validation))
+        else:
+            write_split(arguments.out, documents)
         return 0
     except (Failure, OSError, subprocess.CalledProcessError) as error:
         print(f"get_text.py: {error}", file=sys.stderr)

@@ -16,26 +16,22 @@
 # already is kept: a second call goes on where the first one stopped.
 set -euo pipefail
 caller=$PWD
+# shellcheck source-path=SCRIPTDIR source=settings.sh
 source "$(dirname "${BASH_SOURCE[0]}")/settings.sh"
+# shellcheck source-path=SCRIPTDIR source=language_data.sh
+source "$(dirname "${BASH_SOURCE[0]}")/language_data.sh"
 
 config=configs/toy/bert_vga.yaml
 bin=build/release/bin
 run_folder=runs/quickstart
-vocabulary_size=8000 ranks=2 minutes=6 steps= install=yes
-text=()
-number() { [[ $2 =~ ^[1-9][0-9]*$ ]] || stop "$1 wants a number, not '$2'"; }
+vocabulary_size=8000 ranks=2 minutes=6 steps="" install=yes
+text=() validation_text=()
 while [ $# -gt 0 ]; do
   case $1 in
     --text)
-      shift
-      while [ $# -gt 0 ] && [[ $1 != --* ]]; do
-        file=$(cd "$caller" && realpath -m "$1")
-        [ -f "$file" ] || stop "there is no file $file"
-        text+=("$file")
-        shift
-      done
-      [ ${#text[@]} -gt 0 ] || stop "--text wants one file or more"
-      continue
+      take_files "$@"
+      text=("${files[@]}")
+      shift ${#files[@]}
       ;;
     --minutes) number "$1" "${2:-}" && minutes=$2 && shift ;;
     --steps) number "$1" "${2:-}" && steps=$2 && shift ;;
@@ -53,26 +49,6 @@ while [ $# -gt 0 ]; do
   shift
 done
 
-# stage NAME SENTENCE KEY COMMAND…: runs the command, unless it succeeded before with the same KEY
-# (what its result depends on).
-stage() {
-  local name=$1 sentence=$2 key=$3 marker=$work/$1.done started=$SECONDS status=0
-  [ "$name" != train ] || marker=$run_mark.done
-  shift 3
-  if [ -f "$marker" ] && [ "$(cat "$marker")" = "$key" ]; then
-    say "$name: there already"
-    return
-  fi
-  say "$name: $sentence"
-  "$@" || status=$?
-  if [ "$status" -ne 0 ]; then
-    STOP_CODE=$status stop "the stage '$name' failed with code $status (above). $(advice "$status")" \
-      "The same command goes on from here"
-  fi
-  printf '%s' "$key" >"$marker"
-  say "$name: done in $((SECONDS - started)) s"
-}
-
 advice() {
   case $1 in
     75) echo "It was stopped on request." ;;
@@ -82,21 +58,6 @@ advice() {
     2) echo "If the text changed, delete $work." ;;
     *) echo "" ;;
   esac
-}
-
-learn_vocabulary() {
-  rm -rf "$work/vocabulary"
-  "$bin/sluice-data" learn-vocabulary --tokenizer wordpiece --size "$vocabulary_size" \
-    --out "$work/vocabulary" "$work/text/train.txt"
-}
-
-prepare() {
-  local part
-  for part in train validation; do
-    rm -rf "${work:?}/$part"
-    "$bin/sluice-data" prepare --tokenizer wordpiece --vocabulary "$work/vocabulary" \
-      --out "$work/$part" "$work/text/$part.txt" || return
-  done
 }
 
 # Updates that fit into the minutes, by the fastest of a few timed steps, between 300 and 5000. 0.9: two
@@ -146,18 +107,7 @@ if [ -n "$install" ]; then
 fi
 SLUICE_CUDA=OFF launch/build.sh release # kernels for GPUs take minutes to compile
 
-# The text, vocabulary and shards of each source have a folder of their own.
-text_key=$(launch/get_text.py --out . --key ${text:+--text "${text[@]}"})
-work=data/quickstart
-[ ${#text[@]} -eq 0 ] || work=data/quickstart_$(sha256sum <<<"$text_key" | cut -c1-12)
-mkdir -p "$work"
-
-stage text "plain text, one document in 20 held out" "$text_key" \
-  launch/get_text.py --out "$work/text" ${text:+--text "${text[@]}"}
-text_sum=$(sha256sum "$work"/text/*.txt | sha256sum | cut -c1-64)
-stage vocabulary "learning $vocabulary_size WordPieces" "$text_sum $vocabulary_size" learn_vocabulary
-vocabulary_sum=$(find "$work/vocabulary" -type f | sort | xargs sha256sum | sha256sum | cut -c1-64)
-stage prepare "text to token shards" "$text_sum $vocabulary_sum" prepare
+make_shards data/quickstart wordpiece "$vocabulary_size"
 
 # Timed once: a second call must ask for the same run.
 if [ -z "$steps" ]; then
@@ -170,7 +120,7 @@ fi
 
 # The run's own marks lie beside the text, so that the run folder is sluice's alone.
 run_mark=$work/run_$(realpath -m "$run_folder" | sha256sum | cut -c1-12)
-run_key="$text_sum $vocabulary_sum $(cat configs/toy/base.yaml "$config" | sha256sum | cut -c1-64) $steps"
+run_key="$shards_key $(cat configs/toy/base.yaml "$config" | sha256sum | cut -c1-64) $steps"
 if [ ! -d "$run_folder" ]; then
   rm -f "$run_mark.key" "$run_mark.done"
 elif [ "$(cat "$run_mark.key" 2>/dev/null)" != "$run_key" ]; then
@@ -178,7 +128,7 @@ elif [ "$(cat "$run_mark.key" 2>/dev/null)" != "$run_key" ]; then
     "or delete it"
 fi
 printf '%s' "$run_key" >"$run_mark.key"
-stage train "$config on $ranks MPI ranks; log, metrics and checkpoints go to $run_folder" \
+stage_marker=$run_mark.done stage train "$config on $ranks MPI ranks; log, metrics and checkpoints go to $run_folder" \
   "$run_key" train
 
 say "evaluate: loss and perplexity on the held-out text"

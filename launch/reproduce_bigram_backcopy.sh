@@ -15,7 +15,10 @@
 #
 # It can be stopped at any time (Ctrl-C); the same command goes on from there. The report is DIR/report.
 set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=settings.sh
 source "$(dirname "${BASH_SOURCE[0]}")/settings.sh"
+# shellcheck source-path=SCRIPTDIR source=run_list.sh
+source "$(dirname "${BASH_SOURCE[0]}")/run_list.sh"
 
 tier=reduced steps='' out='' device=cpu train=yes
 while [ $# -gt 0 ]; do
@@ -71,51 +74,10 @@ runs() {
   for arm in vanilla vga; do echo "$arm 42 $long"; done
 }
 
-folder() { echo "$out/${1}_seed_$2"; }
-updates_done() { cat "$(folder "$1" "$2")/updates_done" 2>/dev/null || echo 0; }
+config_of() { echo "configs/bigram_backcopy/$1.yaml"; }
+finish_run() { :; }
 
-# Updates that are left of all runs together; a run that appears twice counts once.
-updates_left() {
-  runs | sort -k1,2 -k3,3n | awk -v out="$out" '
-    { most[$1 "_seed_" $2] = $3 }
-    END {
-      for (run in most) {
-        done = 0
-        file = out "/" run "/updates_done"
-        getline done < file
-        if (most[run] > done) left += most[run] - done
-      }
-      print left + 0
-    }'
-}
-
-train_one() {
-  local arm=$1 seed=$2 updates=$3 began status=0 before left seconds
-  before=$(updates_done "$arm" "$seed")
-  [ "$before" -lt "$updates" ] || return 0
-  left=$(updates_left)
-  if [ "$timed_updates" -gt 0 ]; then
-    seconds=$((timed_seconds * left / timed_updates))
-    say "$arm, seed $seed, to $updates updates; all that is left: $left updates, about $((seconds / 60)) min"
-  else
-    say "$arm, seed $seed, to $updates updates; all that is left: $left updates"
-  fi
-  began=$(date +%s)
-  "$sluice" train "configs/bigram_backcopy/$arm.yaml" --run-folder "$(folder "$arm" "$seed")" \
-    "${settings[@]}" "training.seed=$seed" "training.steps=$updates" </dev/null || status=$?
-  [ "$status" -eq 0 ] || STOP_CODE=$status stop \
-    "the training ended with code $status (above). The same command goes on from here"
-  echo "$updates" >"$(folder "$arm" "$seed")/updates_done"
-  timed_seconds=$((timed_seconds + $(date +%s) - began))
-  timed_updates=$((timed_updates + updates - before))
-}
-
-timed_seconds=0 timed_updates=0
-if [ "$train" = yes ]; then
-  while read -r arm seed updates; do
-    train_one "$arm" "$seed" "$updates"
-  done < <(runs)
-fi
+[ "$train" = no ] || train_all
 
 finished=()
 while read -r run; do

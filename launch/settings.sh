@@ -21,6 +21,24 @@ stop() {
 # usage: the comment block at the top of the running script, without its first line.
 usage() { awk 'NR > 1 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "$0"; }
 
+# number OPTION VALUE: stops unless it is one above 0.
+number() { [[ $2 =~ ^[1-9][0-9]*$ ]] || stop "$1 wants a number, not '$2'"; }
+
+# take_files OPTION ARGUMENT…: the arguments up to the next option, relative to the folder `caller`, become the array
+# `files` of absolute paths. Stops when one is missing.
+take_files() {
+  local option=$1 file
+  shift
+  files=()
+  while [ $# -gt 0 ] && [[ $1 != --* ]]; do
+    file=$(cd "$caller" && realpath -m "$1")
+    [ -f "$file" ] || stop "there is no file $file"
+    files+=("$file")
+    shift
+  done
+  [ ${#files[@]} -gt 0 ] || stop "$option wants one file or more"
+}
+
 # Compilers at once: one a core, but no more than one for each 1.5 GB of free memory.
 job_count() {
   local cores memory

@@ -187,6 +187,11 @@ std::vector<Field> DataFields() {
        "How documents become rows: contiguous wastes nothing; blocks_of_1000_rows drops each "
        "block's remainder, as the paper's code does",
        {kFromShards}},
+      {SLUICE_FIELD(data.row_start),
+       Choices{{"document", "every_row"}},
+       "Where start symbols are: where the data has them, or also as the first token of every row, "
+       "before sequence_length - 1 of the data ([CLS] where the vocabulary has one, else bos)",
+       {kFromShards}},
       {SLUICE_FIELD(data.attention_across_documents),
        {},
        "Whether tokens attend to the other documents of their row",

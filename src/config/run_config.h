@@ -112,6 +112,7 @@ struct DataConfig {
   int64_t sequence_length = 128;        // tokens a row
   std::string packing = "contiguous";   // contiguous (wastes nothing) or blocks_of_1000_rows (the
                                         // paper's: remainders dropped)
+  std::string row_start = "document";   // document (where documents begin) or every_row
   bool attention_across_documents = true;
   double mlm_probability = 0.15;  // chance of each non-special position to be a target
   double mlm_mask_share = 0.8;    // of the targets: replaced by [MASK]

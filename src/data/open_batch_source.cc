@@ -37,6 +37,7 @@ absl::StatusOr<std::unique_ptr<BatchSource>> Open(const RunConfig& config, const
     return TokenShardSource::Open(path,
                                   {.sequence_length = data.sequence_length,
                                    .packing = data.packing,
+                                   .row_start = data.row_start,
                                    .attention_across_documents = data.attention_across_documents,
                                    .objective = ObjectiveOf(config.model),
                                    .mlm_probability = data.mlm_probability,

@@ -12,6 +12,15 @@
 namespace sluice {
 namespace {
 
+bool StartsEveryRow(const TokenShardSettings& settings) {
+  return settings.row_start == "every_row";
+}
+
+// What rows begin with where the vocabulary's own texts do; -1: it has no such symbol.
+int32_t StartSymbol(const SpecialTokenIds& special) {
+  return special.cls >= 0 ? special.cls : special.bos;
+}
+
 absl::Status CheckSettings(const TokenShardSettings& settings) {
   const auto check_share = [](const char* name, double value) {
     if (value >= 0 && value <= 1) return absl::OkStatus();  // also false for NaN
@@ -19,6 +28,14 @@ absl::Status CheckSettings(const TokenShardSettings& settings) {
   };
   if (settings.sequence_length < 1 || settings.sequence_length > INT32_MAX) {
     return UsageError("data.sequence_length is out of range", "",
+                      absl::StrCat(settings.sequence_length));
+  }
+  if (settings.row_start != "document" && settings.row_start != "every_row") {
+    return UsageError("data.row_start is unknown", settings.row_start,
+                      "known: document, every_row");
+  }
+  if (StartsEveryRow(settings) && settings.sequence_length < 2) {
+    return UsageError("data.row_start every_row leaves no room for data", "data.sequence_length",
                       absl::StrCat(settings.sequence_length));
   }
   if (settings.objective == Objective::kCausal) return absl::OkStatus();
@@ -57,6 +74,7 @@ TokenShardSource::TokenShardSource(const TokenShardSettings& settings, Manifest 
       store_(std::move(store)),
       packing_(std::move(packing)),
       sampler_(settings.seed, packing_.sequence_count(), !settings.evaluation),
+      start_symbol_(StartsEveryRow(settings) ? StartSymbol(manifest_.tokenizer.special) : -1),
       masking_(MaskingOf(settings, manifest_.tokenizer)) {}
 
 absl::StatusOr<std::unique_ptr<TokenShardSource>> TokenShardSource::Open(
@@ -71,8 +89,15 @@ absl::StatusOr<std::unique_ptr<TokenShardSource>> TokenShardSource::Open(
     return DataError("the vocabulary has no [MASK] token, which masked language modelling needs",
                      manifest.path);
   }
+  const bool starts_every_row = StartsEveryRow(settings);
+  if (starts_every_row && StartSymbol(manifest.tokenizer.special) < 0) {
+    return DataError(
+        "the vocabulary has no start symbol ([CLS] or bos) for data.row_start every_row",
+        manifest.path);
+  }
   ASSIGN_OR_RETURN(TokenStore store, TokenStore::Open(manifest, settings.cache_bytes));
-  auto packing = SequencePacking::Create(settings.packing, settings.sequence_length, store);
+  auto packing = SequencePacking::Create(
+      settings.packing, settings.sequence_length - (starts_every_row ? 1 : 0), store);
   if (!packing.ok()) return Annotate(packing.status(), manifest.path);
   std::vector<int64_t> document_offsets;
   if (!settings.attention_across_documents) {
@@ -87,10 +112,11 @@ absl::StatusOr<std::unique_ptr<TokenShardSource>> TokenShardSource::Open(
 
 std::string TokenShardSource::Summary() const {
   const size_t shards = manifest_.shards.size();
-  return absl::StrCat(store_.token_count(), " tokens in ", shards,
-                      shards == 1 ? " shard, " : " shards, ", sequences_per_epoch(),
-                      " sequences of ", settings_.sequence_length, " an epoch, ",
-                      packing_.dropped_tokens(), " tokens dropped");
+  return absl::StrCat(
+      store_.token_count(), " tokens in ", shards, shards == 1 ? " shard, " : " shards, ",
+      sequences_per_epoch(), " sequences of ", settings_.sequence_length, " an epoch, ",
+      packing_.dropped_tokens(), " tokens dropped",
+      start_symbol_ < 0 ? "" : absl::StrCat(", each behind start symbol ", start_symbol_));
 }
 
 absl::Status TokenShardSource::Fill(int64_t first_sample, int64_t count, Batch* batch) {
@@ -102,7 +128,8 @@ absl::Status TokenShardSource::Fill(int64_t first_sample, int64_t count, Batch* 
     const int64_t sample = first_sample + b;
     const int64_t begin = packing_.Begin(sampler_.Locate(sample).sequence);
     int32_t* row = batch->tokens.data() + b * T;
-    RETURN_IF_ERROR(store_.Read(begin, T, row));
+    if (start_symbol_ >= 0) row[0] = start_symbol_;
+    RETURN_IF_ERROR(store_.Read(begin, T - prepended(), row + prepended()));
     batch->sample_index[static_cast<size_t>(b)] = sample;
     if (!document_offsets_.empty()) NumberDocuments(begin, batch->documents.data() + b * T);
     if (masking_ == nullptr) {
@@ -144,7 +171,8 @@ void TokenShardSource::AskForSuccessors(int64_t b, Batch* batch) const {
 void TokenShardSource::NumberDocuments(int64_t begin, int32_t* documents) const {
   auto next = std::upper_bound(document_offsets_.begin(), document_offsets_.end(), begin);
   int32_t number = 0;
-  for (int64_t t = 0; t < settings_.sequence_length; ++t) {
+  if (start_symbol_ >= 0) *documents++ = number;
+  for (int64_t t = 0; t < settings_.sequence_length - prepended(); ++t) {
     if (begin + t == *next) {
       ++number;
       ++next;

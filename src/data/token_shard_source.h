@@ -6,6 +6,17 @@
 //            t = 0 … T - 2. Where tokens do not attend to other documents, the last token of a
 //            document is asked for nothing
 //
+// What a row of T tokens is (row_start):
+//
+//   document    T tokens of the data in a row. Start symbols are where documents (or the other rows
+//               that they were prepared as) begin, most rows of a batch have none at their start
+//   every_row   the start symbol and T - 1 tokens of the data: [CLS] where the vocabulary has one,
+//               else its bos token (OPT: </s>). The symbol comes on top of what the data has, so a
+//               row whose first token of the data is a document's own start symbol has two. It
+//               belongs to the document of that token, is never a masked target, and is asked for
+//               that token by the causal objective, which so asks for each token of the data once
+//               an epoch
+//
 //   ASSIGN_OR_RETURN(auto source, TokenShardSource::Open("data/wiki", {.sequence_length = 128}));
 #pragma once
 
@@ -30,6 +41,7 @@ inline constexpr uint64_t kEvaluationMaskSeed = 1000;
 struct TokenShardSettings {
   int64_t sequence_length = 128;       // T
   std::string packing = "contiguous";  // sequence_packing.h
+  std::string row_start = "document";  // or every_row
   bool attention_across_documents = true;
   Objective objective = Objective::kMasked;
   // The shares are read only for the masked objective.
@@ -46,8 +58,8 @@ struct TokenShardSettings {
 class TokenShardSource : public BatchSource {
  public:
   // `path` is a manifest or its folder. Opens and checks all shards. DataError when a file is
-  // missing or wrong, the data is shorter than one sequence, or masks are asked for and the
-  // vocabulary has no [MASK]; UsageError for settings out of range.
+  // missing or wrong, the data is shorter than one sequence, masks are asked for and the vocabulary
+  // has no [MASK], or row starts and it has no start symbol; UsageError for settings out of range.
   static absl::StatusOr<std::unique_ptr<TokenShardSource>> Open(const std::string& path,
                                                                 const TokenShardSettings& settings);
 
@@ -59,7 +71,8 @@ class TokenShardSource : public BatchSource {
   const TokenizerIdentity& tokenizer() const override { return manifest_.tokenizer; }
   const Manifest* manifest() const override { return &manifest_; }
 
-  // "21773568 tokens in 1 shard, 170105 sequences of 128 an epoch, 128 tokens dropped".
+  // "21773568 tokens in 1 shard, 170105 sequences of 128 an epoch, 128 tokens dropped"; with
+  // row_start every_row also ", each behind start symbol 2".
   std::string Summary() const override;
 
   absl::Status Fill(int64_t first_sample, int64_t count, Batch* batch) override;
@@ -69,7 +82,9 @@ class TokenShardSource : public BatchSource {
                    SequencePacking packing);
   // Makes the batch's vectors as large as `count` rows need; those that are not used are empty.
   void Prepare(int64_t count, Batch* batch) const;
-  // Numbers the documents of the T tokens from `begin` on: 0, 0, …, 1, ….
+  // How many tokens of a row do not come from the data: 1 or 0.
+  int64_t prepended() const { return start_symbol_ < 0 ? 0 : 1; }
+  // Numbers the documents of the row whose data is from `begin` on: 0, 0, …, 1, ….
   void NumberDocuments(int64_t begin, int32_t* documents) const;
   // Appends row b's targets of the causal objective.
   void AskForSuccessors(int64_t b, Batch* batch) const;
@@ -80,6 +95,7 @@ class TokenShardSource : public BatchSource {
   TokenStore store_;
   SequencePacking packing_;
   Sampler sampler_;
+  int32_t start_symbol_ = -1;              // of every row; -1: none but the data's
   std::unique_ptr<MlmMasking> masking_;    // null: causal
   std::vector<int64_t> document_offsets_;  // empty when attention crosses documents
 };

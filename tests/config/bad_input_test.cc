@@ -442,6 +442,11 @@ const BadInput kRules[] = {
      {"data.source=nvidia_bert", "data.packing=contiguous"},
      "key would be ignored: data.packing contiguous (override 2), data.source nvidia_bert "
      "(override 1), read only when data.source is shards"},
+    {"StartsOfStoredRows",
+     "model: {vocab_size: 9}\n",
+     {"data.source=nvidia_bert", "data.row_start=every_row"},
+     "key would be ignored: data.row_start every_row (override 2), data.source nvidia_bert "
+     "(override 1), read only when data.source is shards"},
     {"DocumentsOfStoredRows",
      "model: {vocab_size: 9}\n",
      {"data.source=nvidia_bert", "data.attention_across_documents=false"},

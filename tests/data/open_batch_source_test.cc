@@ -50,12 +50,14 @@ TEST_F(OpenBatchSourceTest, ShardsAsTheKeysSay) {
   config.data.validation = {Path("valid"), Path("train")};
   config.data.sequence_length = 77;
   config.data.packing = "blocks_of_1000_rows";
+  config.data.row_start = "every_row";
   config.data.attention_across_documents = false;
   config.data.mlm_probability = 0.3;
   config.data.mlm_mask_share = 0.5;
   config.data.mlm_random_share = 0.25;
   TokenShardSettings settings{.sequence_length = 77,
                               .packing = "blocks_of_1000_rows",
+                              .row_start = "every_row",
                               .attention_across_documents = false,
                               .mlm_probability = 0.3,
                               .mlm_mask_share = 0.5,

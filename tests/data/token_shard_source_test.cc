@@ -122,28 +122,106 @@ TEST_F(TokenShardSourceTest, DoesNotDependOnShardsOrCacheOrHistory) {
   }
 }
 
-TEST_F(TokenShardSourceTest, AnySplitOfABatchGivesTheSameRows) {
-  const auto source =
-      Open(Write(), {.sequence_length = T, .attention_across_documents = false, .seed = 5});
-  const Batch whole = Fill(*source, 1000, 24);
-  for (int64_t micro : {1, 3, 8, 12}) {
-    Batch joined;
-    joined.B = 24;
-    joined.T = T;
-    for (int64_t first = 0; first < 24; first += micro) {
-      const Batch part = Fill(*source, 1000 + first, micro);
-      const auto append = [](auto& to, const auto& from) {
-        to.insert(to.end(), from.begin(), from.end());
-      };
-      append(joined.tokens, part.tokens);
-      append(joined.documents, part.documents);
-      append(joined.sample_index, part.sample_index);
-      for (int32_t position : part.target_positions) {
-        joined.target_positions.push_back(position + static_cast<int32_t>(first * T));
-      }
-      append(joined.targets, part.targets);
+TEST_F(TokenShardSourceTest, EveryRowBeginsWithTheStartSymbolAndGoesOnWithTheData) {
+  const int64_t data = T - 1;
+  for (const char* packing : {"contiguous", "blocks_of_1000_rows"}) {
+    TokenShardSettings settings{.sequence_length = T,
+                                .packing = packing,
+                                .row_start = "every_row",
+                                .objective = Objective::kCausal,
+                                .evaluation = true};
+    const auto source = Open(Write(4000), settings);
+    settings.row_start = "document";
+    settings.sequence_length = data;
+    const auto unprefixed = Open(Write(4000), settings);
+    const int64_t n = source->sequences_per_epoch();
+    ASSERT_EQ(n, unprefixed->sequences_per_epoch());
+    EXPECT_EQ(source->dropped_tokens(), unprefixed->dropped_tokens());
+    EXPECT_THAT(source->Summary(), HasSubstr(" sequences of 32 an epoch"));
+    EXPECT_THAT(source->Summary(), HasSubstr("tokens dropped, each behind start symbol 2"));
+    const Batch batch = Fill(*source, 0, n);
+    const Batch rest = Fill(*unprefixed, 0, n);
+    ASSERT_EQ(batch.T, T);
+    std::vector<int32_t> targets;
+    for (int64_t b = 0; b < n; ++b) {
+      const auto row = batch.tokens.begin() + b * T;
+      ASSERT_EQ(*row, 2) << "[CLS] of row " << b;
+      const auto expected = rest.tokens.begin() + b * data;
+      ASSERT_TRUE(std::equal(row + 1, row + T, expected)) << "row " << b;
+      targets.insert(targets.end(), expected, expected + data);
     }
-    EXPECT_TRUE(SameBatch(whole, joined)) << "micro-batches of " << micro;
+    // Each token of the data is asked for once, the first of a row behind the symbol alone.
+    EXPECT_EQ(batch.targets, targets);
+    EXPECT_EQ(batch.target_positions.front(), 0);
+    EXPECT_EQ(batch.target_positions.back(), n * T - 2);
+  }
+}
+
+TEST_F(TokenShardSourceTest, TheStartSymbolIsOfTheRowsFirstDocumentAndNeverATarget) {
+  const auto source = Open(Write(500), {.sequence_length = T,
+                                        .row_start = "every_row",
+                                        .attention_across_documents = false,
+                                        .mlm_probability = 0.9,
+                                        .evaluation = true});
+  const auto unprefixed = Open(Write(500), {.sequence_length = T - 1,
+                                            .attention_across_documents = false,
+                                            .mlm_probability = 0,
+                                            .evaluation = true});
+  const int64_t n = source->sequences_per_epoch();
+  const Batch batch = Fill(*source, 0, n);
+  const Batch rest = Fill(*unprefixed, 0, n);
+  const std::vector<int32_t> originals = Originals(batch);
+  for (int64_t b = 0; b < n; ++b) {
+    const auto row = [b](const std::vector<int32_t>& values) { return values.begin() + b * T; };
+    const auto expected = [b](const std::vector<int32_t>& values) {
+      return values.begin() + b * (T - 1);
+    };
+    ASSERT_EQ(*row(batch.documents), 0);
+    ASSERT_TRUE(
+        std::equal(row(batch.documents) + 1, row(batch.documents) + T, expected(rest.documents)));
+    ASSERT_EQ(*row(batch.tokens), 2);
+    ASSERT_TRUE(std::equal(row(originals) + 1, row(originals) + T, expected(rest.tokens)));
+  }
+  EXPECT_GT(batch.targets.size(), static_cast<size_t>(n * T / 2));
+  for (int32_t position : batch.target_positions) ASSERT_NE(position % T, 0);
+}
+
+TEST_F(TokenShardSourceTest, EveryRowDoesNotDependOnShardsOrCache) {
+  TokenShardSettings settings{.sequence_length = T, .row_start = "every_row", .seed = 5};
+  const auto one = Open(Write(), settings);
+  settings.cache_bytes = 0;
+  const auto many = Open(Write(1500), settings);
+  for (int64_t first : {0, 17, 5, 100000}) {
+    EXPECT_TRUE(SameBatch(Fill(*one, first, 19), Fill(*many, first, 19))) << first;
+  }
+}
+
+TEST_F(TokenShardSourceTest, AnySplitOfABatchGivesTheSameRows) {
+  for (const char* row_start : {"document", "every_row"}) {
+    const auto source = Open(Write(), {.sequence_length = T,
+                                       .row_start = row_start,
+                                       .attention_across_documents = false,
+                                       .seed = 5});
+    const Batch whole = Fill(*source, 1000, 24);
+    for (int64_t micro : {1, 3, 8, 12}) {
+      Batch joined;
+      joined.B = 24;
+      joined.T = T;
+      for (int64_t first = 0; first < 24; first += micro) {
+        const Batch part = Fill(*source, 1000 + first, micro);
+        const auto append = [](auto& to, const auto& from) {
+          to.insert(to.end(), from.begin(), from.end());
+        };
+        append(joined.tokens, part.tokens);
+        append(joined.documents, part.documents);
+        append(joined.sample_index, part.sample_index);
+        for (int32_t position : part.target_positions) {
+          joined.target_positions.push_back(position + static_cast<int32_t>(first * T));
+        }
+        append(joined.targets, part.targets);
+      }
+      EXPECT_TRUE(SameBatch(whole, joined)) << row_start << ", micro-batches of " << micro;
+    }
   }
 }
 
@@ -241,13 +319,16 @@ TEST_F(TokenShardSourceTest, SettingsOutOfRange) {
   };
   expect({.sequence_length = 0}, ExitCode::kUsage, "data.sequence_length");
   expect({.packing = "none"}, ExitCode::kUsage, "data.packing is unknown");
+  expect({.row_start = "row"}, ExitCode::kUsage, "data.row_start is unknown");
+  expect({.sequence_length = 1, .row_start = "every_row"}, ExitCode::kUsage,
+         "every_row leaves no room for data");
   expect({.mlm_probability = 1.5}, ExitCode::kUsage, "data.mlm_probability");
   expect({.mlm_probability = std::nan("")}, ExitCode::kUsage, "data.mlm_probability");
   expect({.mlm_mask_share = 0.95}, ExitCode::kUsage, "exceed 1 together");
   expect({.sequence_length = 1 << 30}, ExitCode::kData, "too short for one sequence");
 }
 
-TEST_F(TokenShardSourceTest, NoMaskTokenNoMasking) {
+TEST_F(TokenShardSourceTest, NoMaskTokenNoMaskingNoStartSymbolNoRowStart) {
   const std::string json = R"({"a": 0, "b": 1, "c": 2})", merges = "#version: 0.2\n";
   ASSERT_TRUE(WriteFileAtomically(Path("vocab.json"), json).ok());
   ASSERT_TRUE(WriteFileAtomically(Path("merges.txt"), merges).ok());
@@ -278,6 +359,12 @@ TEST_F(TokenShardSourceTest, NoMaskTokenNoMasking) {
   EXPECT_TRUE(Fill(*plain, 0, 2).target_positions.empty());
   const auto causal = Open(folder_.path(), {.sequence_length = 3, .objective = Objective::kCausal});
   EXPECT_EQ(Fill(*causal, 0, 2).targets.size(), 4u);
+  const auto starts = TokenShardSource::Open(
+      folder_.path(),
+      {.sequence_length = 3, .row_start = "every_row", .objective = Objective::kCausal});
+  EXPECT_EQ(ExitCodeOf(starts.status()), ExitCode::kData);
+  EXPECT_THAT(std::string(starts.status().message()),
+              HasSubstr("has no start symbol ([CLS] or bos)"));
 }
 
 TEST_F(TokenShardSourceTest, WithoutItsVocabularyNoDataSetOpens) {

@@ -87,6 +87,7 @@ class TrainingPropertyTest : public testing::TrainingRun {
       data.validation_sequences = 20;
     } else {
       data.packing = draw.OneOf({"contiguous", "blocks_of_1000_rows"});
+      data.row_start = draw.OneOf({"document", "every_row"});
       data.attention_across_documents = draw.Coin();
       if (masked) data.mlm_probability = draw.Real(0.1, 0.5);
     }

@@ -1,0 +1,63 @@
+# Sourced by scripts that train a list of runs one after the other, never run: what is done, what is left, how long that may take. A script sets
+#
+#   out          the folder of all runs; that of a run is out/ARM_seed_SEED
+#   sluice       the program
+#   settings     key=value of every run (an array)
+#   runs         a function: ARM SEED UPDATES of each run, a line each, in order; a run that appears again goes on from where it was
+#   config_of    a function: the configuration of an ARM
+#   finish_run   a function: what is done with the folder of a run that has all its updates, unless it was done before
+#
+# and calls train_all. Stopped at any time, the same call goes on.
+
+folder() { echo "$out/${1}_seed_$2"; }
+updates_done() { cat "$(folder "$1" "$2")/updates_done" 2>/dev/null || echo 0; }
+
+# Updates that are left of all runs together; a run that appears twice counts once.
+updates_left() {
+  runs | sort -k1,2 -k3,3n | awk -v out="$out" '
+    { most[$1 "_seed_" $2] = $3 }
+    END {
+      for (run in most) {
+        done = 0
+        file = out "/" run "/updates_done"
+        getline done < file
+        if (most[run] > done) left += most[run] - done
+      }
+      print left + 0
+    }'
+}
+
+train_one() {
+  local arm=$1 seed=$2 updates=$3 run began status=0 before left seconds
+  run=$(folder "$arm" "$seed")
+  before=$(updates_done "$arm" "$seed")
+  began=$(date +%s)
+  if [ "$before" -lt "$updates" ]; then
+    left=$(updates_left)
+    if [ "$timed_updates" -gt 0 ]; then
+      seconds=$((timed_seconds * left / timed_updates))
+      say "$arm, seed $seed, to $updates updates; all that is left: $left updates, about $((seconds / 60)) min"
+    else
+      say "$arm, seed $seed, to $updates updates; all that is left: $left updates"
+    fi
+    "$sluice" train "$(config_of "$arm")" --run-folder "$run" "${settings[@]}" "training.seed=$seed" "training.steps=$updates" \
+      </dev/null || status=$?
+    [ "$status" -eq 0 ] || STOP_CODE=$status stop \
+      "the training ended with code $status (above). The same command goes on from here"
+    echo "$updates" >"$run/updates_done"
+  fi
+  # A run that goes on later is finished then, too.
+  [ "$before" -gt "$updates" ] || finish_run "$run"
+  if [ "$before" -lt "$updates" ]; then
+    timed_seconds=$((timed_seconds + $(date +%s) - began))
+    timed_updates=$((timed_updates + updates - before))
+  fi
+}
+
+train_all() {
+  local arm seed updates
+  timed_seconds=0 timed_updates=0
+  while read -r arm seed updates; do
+    train_one "$arm" "$seed" "$updates"
+  done < <(runs)
+}
