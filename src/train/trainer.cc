@@ -77,6 +77,7 @@ absl::Status Trainer::PlanEngine() {
   gates_ =
       std::make_unique<GateTelemetry>(config_, train_data_->tokenizer(), train_data_->manifest());
   gates_->Plan(engine_->arena(), engine_->device(), micro_batch, config_.data.sequence_length);
+  ASSIGN_OR_RETURN(probe_, QuantizationProbe::Create(config_, engine_->options()));
   return absl::OkStatus();
 }
 
@@ -89,12 +90,16 @@ std::string Trainer::Describe() const {
                       DescribePlan(*engine_, {.world_size = comm_.world_size(),
                                               .threads = threads_,
                                               .train_sequences = train_data_->sequences_per_epoch(),
-                                              .data_bytes = train_data_->memory_bytes()}));
+                                              .data_bytes = train_data_->memory_bytes()}),
+                      probe_ == nullptr ? "" : probe_->DescribePlan());
 }
 
 absl::Status Trainer::Prepare() {
   RETURN_IF_ERROR(comm_.Agree(engine_->Allocate()));
   RETURN_IF_ERROR(comm_.Agree(gates_->Start()));
+  if (probe_ != nullptr) {
+    RETURN_IF_ERROR(comm_.Agree(probe_->Start(*train_data_, *validation_data_.front())));
+  }
   RETURN_IF_ERROR(comm_.Agree(Resume()));
   RETURN_IF_ERROR(comm_.Agree(comm_.rank() == 0 ? OpenFolder() : absl::OkStatus()));
   const TensorView gradient = engine_->parameters().flat_gradient();  // memory of the device
@@ -371,7 +376,9 @@ absl::Status Trainer::EvaluateAll() {
     ASSIGN_OR_RETURN(const EvaluationResult result,
                      Evaluate(*engine_, *validation_data_[i], comm_, engine_->options().max_batch,
                               config_.training.evaluation_batches));
-    if (i == 0) state_.RememberMetric(result.perplexity);
+    if (i == 0 && config_.checkpoint.keep_best != "quantized_perplexity") {
+      state_.RememberMetric(result.perplexity);
+    }
     RETURN_IF_ERROR(comm_.Agree(RecordEvaluation(validation_data_[i]->name(), result)));
   }
   // Evaluation is not training: it counts in no step's time.
@@ -428,7 +435,22 @@ absl::Status Trainer::SaveIfDue(bool at_end) {
   return absl::OkStatus();
 }
 
+// Before the checkpoint is written, which may be the best one by it.
+absl::Status Trainer::ProbeQuantization() {
+  if (probe_ == nullptr) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const QuantizationGap gap,
+                   probe_->Measure(*engine_, *validation_data_.front(), comm_));
+  if (config_.checkpoint.keep_best == "quantized_perplexity") {
+    state_.RememberMetric(gap.quantized_perplexity);
+  }
+  LogResult(absl::StrCat("quantization at step ", state_.step, "  ", DescribeGap(gap)));
+  return comm_.Agree(comm_.rank() == 0
+                         ? folder_.record().Write("quantization", FieldsOf(gap, state_.step))
+                         : absl::OkStatus());
+}
+
 absl::Status Trainer::Save() {
+  RETURN_IF_ERROR(ProbeQuantization());
   RETURN_IF_ERROR(gates_->Merge(comm_));
   absl::Status status;
   if (comm_.rank() == 0) {
