@@ -414,8 +414,8 @@ const BadInput kRules[] = {
      "(run.yaml:2), telemetry.quantization_probe \"off\" (default), set "
      "telemetry.quantization_probe to auto"},
     {"ProbeOfProjectedEmbeddings",
-     "telemetry: {quantization_probe: opt}\ndata: {validation: [v]}\n",
-     {"model.architecture=opt", "model.word_embed_proj_dim=16"},
+     "telemetry: {quantization_probe: opt}\n",
+     {"model.architecture=opt", "model.word_embed_proj_dim=16", "data.validation=[v]"},
      "quantization of a model with projected embeddings is not defined: "
      "telemetry.quantization_probe opt (run.yaml:2), model.word_embed_proj_dim 16 (override 2)"},
     {"NextSentenceWithoutTypes",
