@@ -16,7 +16,22 @@ namespace {
 using dnnl::memory;
 
 memory::data_type DataType(ElementType type) {
-  return type == ElementType::kBf16 ? memory::data_type::bf16 : memory::data_type::f32;
+  switch (type) {
+    case ElementType::kFloat:
+      return memory::data_type::f32;
+    case ElementType::kBf16:
+      return memory::data_type::bf16;
+    case ElementType::kInt8:
+      return memory::data_type::s8;
+    case ElementType::kInt32:
+      return memory::data_type::s32;
+  }
+  return memory::data_type::undef;
+}
+
+// Of A, for a B of `type`.
+memory::data_type LeftDataType(ElementType type) {
+  return type == ElementType::kInt8 ? memory::data_type::u8 : DataType(type);
 }
 
 memory::desc RowMajor(int64_t rows, int64_t columns, int64_t stride, ElementType type) {
@@ -76,12 +91,17 @@ absl::Status LibraryError(const dnnl::error& error, absl::string_view what, int6
                                   static_cast<int>(error.status)));
 }
 
+bool RunsOn(dnnl::cpu_isa needed) {
+  const auto isa = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
+  return (isa & static_cast<unsigned>(needed)) == static_cast<unsigned>(needed);
+}
+
 }  // namespace
 
-bool HasNativeBf16Matmul() {
-  const auto isa = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
-  const auto needed = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_bf16);
-  return (isa & needed) == needed;
+bool HasNativeBf16Matmul() { return RunsOn(dnnl::cpu_isa::avx512_core_bf16); }
+
+bool HasExactInt8Matmul() {
+  return RunsOn(dnnl::cpu_isa::avx512_core_vnni) || RunsOn(dnnl::cpu_isa::avx2_vnni);
 }
 
 void Executable::AddArgument(int index, const memory::desc& desc, const dnnl::engine& engine) {
@@ -110,7 +130,8 @@ absl::Status Executable::Run(const dnnl::stream& stream) {
 OneDnnCache::OneDnnCache() : engine_(dnnl::engine::kind::cpu, 0), stream_(engine_) {}
 
 std::unique_ptr<Matmul> OneDnnCache::MakeMatmul(const MatmulShape& shape, const memory::desc& b) {
-  const memory::desc a = RowMajor(shape.rows, shape.b.inner, shape.a_stride, shape.b.type);
+  const memory::desc a({shape.rows, shape.b.inner}, LeftDataType(shape.b.type),
+                       memory::dims{shape.a_stride, 1});
   const memory::desc c = RowMajor(shape.rows, shape.b.columns, shape.c_stride, shape.c_type);
   const memory::desc bias = RowMajor(1, shape.b.columns, shape.b.columns, shape.b.type);
   const dnnl::matmul::desc desc =

@@ -20,7 +20,7 @@
 
 namespace sluice::cpu {
 
-enum class ElementType { kFloat, kBf16 };
+enum class ElementType { kFloat, kBf16, kInt8, kInt32 };
 
 // The right-hand matrix B (inner, columns) of a product as it lies in memory; either stride is 1.
 struct MatrixLayout {
@@ -32,11 +32,13 @@ struct MatrixLayout {
   auto operator<=>(const MatrixLayout&) const = default;  // NOLINT(modernize-use-nullptr)
 };
 
-// C (rows, columns) = A (rows, inner) · B [+ bias (columns)] [+ C]; products and sums in fp32.
+// C (rows, columns) = A (rows, inner) · B [+ bias (columns)] [+ C]; products and sums in fp32. With
+// B of kInt8, A is of unsigned 8 bits, C of kInt32, and nothing is added; sums are exact where
+// HasExactInt8Matmul.
 struct MatmulShape {
   int64_t rows;
   MatrixLayout b;
-  int64_t a_stride, c_stride;  // elements between rows; A has B's type
+  int64_t a_stride, c_stride;  // elements between rows; A has B's type, but see above
   ElementType c_type;
   bool has_bias = false;  // of B's type
   bool add_to_c = false;
@@ -113,5 +115,9 @@ class OneDnnCache {
 // Whether bf16 products run on bf16 instructions (AVX-512 BF16 or AMX, within ONEDNN_MAX_CPU_ISA).
 // Elsewhere oneDNN has no bf16 product or emulates it, slower than fp32.
 bool HasNativeBf16Matmul();
+
+// Whether products of 8 bits run on instructions that add into 32 bits (VNNI, AMX; within
+// ONEDNN_MAX_CPU_ISA). On others oneDNN adds two of them in 16 bits, which saturate.
+bool HasExactInt8Matmul();
 
 }  // namespace sluice::cpu

@@ -154,6 +154,8 @@ std::vector<OpImplementation> Implementations() {
   lines.push_back({"linear", "fp32", in_float});
   lines.push_back({"linear", "bf16",
                    HasNativeBf16Matmul() ? product : absl::StrCat(in_float, " by way of fp32")});
+  lines.push_back({"integer_linear", "int8",
+                   HasExactInt8Matmul() ? product : absl::StrCat(product, " in halves")});
   lines.push_back({"attention", "fp32", vectors});
   // The products of attention; AMX is only used beside the widest vectors (attention_amx.h).
   const bool on_tiles = HasAmxTiles() && absl::EndsWith(vectors, "AVX3");

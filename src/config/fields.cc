@@ -87,7 +87,11 @@ std::string DescribeExpected(const Field& field) {
   }
   if (const auto* reals = std::get_if<RealRange>(&field.constraint)) return DescribeReal(*reals);
   if (const auto* choices = std::get_if<Choices>(&field.constraint)) {
-    return absl::StrCat("one of: ", absl::StrJoin(choices->values, ", "));
+    std::string expected = absl::StrCat("one of: ", absl::StrJoin(choices->values, ", "));
+    for (const auto& [alias, value] : choices->aliases) {
+      absl::StrAppend(&expected, "; ", alias, " is ", value);
+    }
+    return expected;
   }
   if (std::holds_alternative<Access<uint64_t>>(field.access)) {
     return "an integer from 0 to 18446744073709551615";

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -40,6 +41,8 @@ struct RealRange {
 
 struct Choices {
   std::vector<std::string> values;
+  // What is read as one of them; written is the value itself.
+  std::vector<std::pair<std::string, std::string>> aliases = {};
 };
 
 using Constraint = std::variant<std::monostate, IntegerRange, RealRange, Choices>;

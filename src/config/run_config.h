@@ -178,7 +178,9 @@ struct TrainingConfig {
 struct CheckpointConfig {
   int64_t every = 0;  // steps; 0: only at the end
   int64_t keep_last = 2;
-  bool keep_best = true;  // by perplexity on the first validation set
+  // By what the best one is told, on the first validation set: perplexity, quantized_perplexity or
+  // none; true and false are read as the first and the last.
+  std::string keep_best = "perplexity";
 
   friend bool operator==(const CheckpointConfig&, const CheckpointConfig&) = default;
 };
@@ -195,6 +197,9 @@ struct TelemetryConfig {
   int64_t bigram_backcopy_every_early = 0;
   int64_t bigram_backcopy_early_steps = 0;
   int64_t bigram_backcopy_every = 0;
+  // W8A8 perplexity at every checkpoint, on the first validation set: off, auto, bert or opt.
+  std::string quantization_probe = "off";
+  int64_t quantization_probe_batches = 16;  // of the preset's size; 0: the whole set
 
   friend bool operator==(const TelemetryConfig&, const TelemetryConfig&) = default;
 };

@@ -182,6 +182,24 @@ void CheckData(const RunConfig& config, RuleBook* rules) {
       {"telemetry.bigram_backcopy_every_early", "telemetry.bigram_backcopy_early_steps"});
 }
 
+void CheckQuantizationProbe(const RunConfig& config, RuleBook* rules) {
+  const bool probes = config.telemetry.quantization_probe != "off";
+  const bool generated = config.data.source == "bigram_backcopy";
+  const std::string validation = generated ? "data.validation_sequences" : "data.validation";
+  const bool validates =
+      generated ? config.data.validation_sequences > 0 : !config.data.validation.empty();
+  rules->Require(validates || !probes, "nothing to measure quantization on",
+                 {"telemetry.quantization_probe", validation});
+  rules->Require(probes || config.checkpoint.keep_best != "quantized_perplexity",
+                 "nothing measures what is to be kept",
+                 {"checkpoint.keep_best", "telemetry.quantization_probe"},
+                 "set telemetry.quantization_probe to auto");
+  const int64_t projected = config.model.word_embed_proj_dim;
+  rules->Require(!probes || projected == 0 || projected == config.model.hidden_size,
+                 "quantization of a model with projected embeddings is not defined",
+                 {"telemetry.quantization_probe", "model.word_embed_proj_dim"});
+}
+
 void CheckPrecision(const RunConfig& config, ConfigUse use, RuleBook* rules) {
   const bool is_half = config.training.precision == "fp16";
   rules->Require(use != ConfigUse::kTraining || !is_half || config.runtime.device != "cpu",
@@ -213,6 +231,7 @@ void FindProblems(const RunConfig& config, const Provenance& provenance, ConfigU
   CheckModel(config.model, &rules);
   CheckSource(config, use, &rules);
   CheckData(config, &rules);
+  CheckQuantizationProbe(config, &rules);
   CheckPrecision(config, use, &rules);
   CheckTraining(config, &rules);
 }

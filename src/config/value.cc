@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
@@ -64,6 +65,11 @@ MaybeProblem Read(const Field& field, const YAML::Node& node, std::string* value
   if (!node.IsScalar()) return ValueProblem{"not a text", ""};
   *value = node.Scalar();
   if (HasControlCharacter(*value)) return ValueProblem{"control character in a text", ""};
+  if (const auto* choices = std::get_if<Choices>(&field.constraint); choices && !IsQuoted(node)) {
+    for (const auto& [alias, meant] : choices->aliases) {
+      if (absl::EqualsIgnoreCase(*value, alias)) *value = meant;
+    }
+  }
   if (!Inside(field.constraint, *value)) return ValueProblem{"unknown value", ""};
   return std::nullopt;
 }

@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "kernels/api/cudnn_attention.h"
 #include "kernels/api/linear.h"
@@ -31,6 +32,23 @@ class OpTimes {
 
  private:
   std::vector<Entry> entries_;
+};
+
+class ExecutionContext;
+
+// Who runs forward products of linear layers in the place of ops::Linear's kernels, where it knows
+// the layer: inference in integers. Models know nothing of it
+// (docs/decisions/0014-integer-products-through-the-context.md).
+class LinearExecutor {
+ public:
+  virtual ~LinearExecutor() = default;
+  // y (N, M) = x (N, K) · weightᵀ + bias; bias may be null. weight is the layer's working weight,
+  // by whose memory it is known.
+  struct Product {
+    TensorView x, weight, bias, y;
+  };
+  // Overwrites y and returns true; or false, and has done nothing: the layer is none of its own.
+  virtual absl::StatusOr<bool> Run(ExecutionContext& context, const Product& product) = 0;
 };
 
 class ExecutionContext {
@@ -57,7 +75,10 @@ class ExecutionContext {
   // Who runs attention on a GPU: our kernel, until use_cudnn. Before planning.
   void use_cudnn() { cudnn_ = std::make_unique<cuda::CudnnAttention>(); }
   cuda::CudnnAttention* cudnn() const { return cudnn_.get(); }  // null: our kernel
-  void set_op_times(OpTimes* times) { op_times_ = times; }      // null: off
+  // For passes without backward; null: none. It outlives what is run with it.
+  void set_linear_executor(LinearExecutor* executor) { linear_executor_ = executor; }
+  LinearExecutor* linear_executor() const { return linear_executor_; }
+  void set_op_times(OpTimes* times) { op_times_ = times; }  // null: off
   OpTimes* op_times() const { return op_times_; }
 
  private:
@@ -70,6 +91,7 @@ class ExecutionContext {
   // cuBLASLt's own: ops keep what products read in the other one.
   const TensorView* linear_workspace_ = nullptr;
   OpTimes* op_times_ = nullptr;
+  LinearExecutor* linear_executor_ = nullptr;
 };
 
 // Adds its lifetime to the context's OpTimes, if any; then a GPU is waited for, so that the time is

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/integer_math.h"
+#include "core/status.h"
 #include "ops/dispatch.h"
 
 // A product's kernels: each backend has a library, whose state the context holds.
@@ -74,6 +75,11 @@ void Linear::WeightsChanged() {
 }
 
 absl::Status Linear::Forward(ExecutionContext& context, const TensorView& x, const TensorView& y) {
+  if (LinearExecutor* executor = context.linear_executor(); executor != nullptr) {
+    ASSIGN_OR_RETURN(const bool done,
+                     executor->Run(context, {x, parameters_.weight, parameters_.bias, y}));
+    if (done) return absl::OkStatus();
+  }
   return Dispatch(
       context, "linear forward", x.dtype(), [&]<typename T>() { return ForwardArgs<T>(x, y); },
       SLUICE_LINEAR_KERNELS(LinearForward));

@@ -52,14 +52,17 @@ void FakeQuantizer::Quantize(int layer, const std::string& tensor, const TensorV
     quantizer.error.tensor = tensor;
   }
   if (calibrating_) UpdateRange(quantizer, view);
-  QuantizeInPlace(quantizer.quantizer, view, quantizer.error);
+  if (counting_) {
+    QuantizeInPlace(quantizer.quantizer, view, quantizer.error);
+  } else {
+    QuantizeInPlace(quantizer.quantizer, view);
+  }
 }
 
 void FakeQuantizer::Observe(int layer, absl::string_view tensor, const TensorView& view) {
   if (tensor == observed::kTokenEmbedding) {
     if (!options_.quantize_weights) return;
-    QuantizationError counted_with_the_table;
-    QuantizeInPlace(token_table_, view, counted_with_the_table);
+    QuantizeInPlace(token_table_, view);  // counted with the table
     return;
   }
   if (tensor == observed::kQueryKeyValue) {
@@ -106,6 +109,12 @@ void FakeQuantizer::Freeze() {
     quantizer.error.signal = 0;
     quantizer.error.noise = 0;
   }
+}
+
+const UniformQuantizer* FakeQuantizer::Find(int layer, const std::string& tensor) const {
+  CHECK(!calibrating_);
+  const auto found = quantizers_.find({layer, tensor});
+  return found == quantizers_.end() ? nullptr : &found->second.quantizer;
 }
 
 std::vector<QuantizationError> FakeQuantizer::errors() const {

@@ -56,6 +56,10 @@ class FakeQuantizer : public Observer {
   // Ends calibration: ranges stay as they are from here on, and errors are counted.
   void Freeze();
 
+  // After Freeze: errors are not counted any more, which is faster.
+  void StopCounting() { counting_ = false; }
+  // After Freeze: of a tensor of a layer, by the names of errors(); null: it is not quantized.
+  const UniformQuantizer* Find(int layer, const std::string& tensor) const;
   // Of each quantizer since Freeze, in the order of a pass.
   std::vector<QuantizationError> errors() const;
 
@@ -71,7 +75,7 @@ class FakeQuantizer : public Observer {
 
   FakeQuantizerOptions options_;
   UniformQuantizer token_table_;
-  bool calibrating_ = true;
+  bool calibrating_ = true, counting_ = true;
   std::map<std::pair<int, std::string>, Quantizer> quantizers_;
   StepwiseAttention attention_;
   std::vector<float> values_;  // v, quantized behind the gate

@@ -36,6 +36,15 @@ Powers QuantizeRow(const UniformQuantizer& quantizer, float* row, int64_t column
 
 }  // namespace
 
+void QuantizeInPlace(const UniformQuantizer& quantizer, const TensorView& values) {
+  ParallelFor(values.rows(), /*grain=*/16, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      float* x = values.as<float>() + row * values.row_stride();
+      quantizer.Apply({x, static_cast<size_t>(values.dim(-1))});
+    }
+  });
+}
+
 // Rows are summed in their order, whatever the threads.
 void QuantizeInPlace(const UniformQuantizer& quantizer, const TensorView& values,
                      QuantizationError& error) {

@@ -22,7 +22,9 @@ struct QuantizationError {
   }
 };
 
-// Quantizes `values` (fp32, on the host) in place and adds to signal and noise.
+// Quantizes `values` (fp32, on the host) in place;
+void QuantizeInPlace(const UniformQuantizer& quantizer, const TensorView& values);
+// … and adds to signal and noise.
 void QuantizeInPlace(const UniformQuantizer& quantizer, const TensorView& values,
                      QuantizationError& error);
 

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <vector>
 
+#include "core/integer_math.h"
 #include "core/parallel.h"
 
 namespace sluice {
@@ -46,23 +49,72 @@ bool Visible(const AttentionMask& mask, int64_t T, int64_t b, int64_t i, int64_t
   return i >= mask.registers && mask.documents[b * T + i] == mask.documents[b * T + j];
 }
 
+// Rows and columns of a product that are summed at a time, in registers.
+constexpr int64_t kBlockRows = 4, kBlockColumns = 8;
+
+int64_t PaddedColumns(int64_t columns) { return RoundUp(columns, kBlockColumns); }
+
+// A matrix (inner, columns), its rows padded to PaddedColumns with zeros.
+struct Padded {
+  explicit Padded(int64_t inner, int64_t columns)
+      : stride(PaddedColumns(columns)), values(inner * stride) {}
+  float& operator()(int64_t row, int64_t column) { return values[row * stride + column]; }
+
+  int64_t stride;
+  std::vector<float> values;
+};
+
+using Block = float[kBlockRows][kBlockColumns];
+
+// sums = kBlockRows rows times kBlockColumns columns of a padded matrix, which begin at `columns`.
+void MultiplyBlock(const float* const (&rows)[kBlockRows], const float* columns, int64_t stride,
+                   int64_t inner, Block& sums) {
+  Block block = {};
+  for (int64_t i = 0; i < inner; ++i) {
+    const float* y = columns + i * stride;
+    for (int64_t r = 0; r < kBlockRows; ++r) {
+      const float x = rows[r][i];
+      for (int64_t c = 0; c < kBlockColumns; ++c) block[r][c] += x * y[c];
+    }
+  }
+  std::memcpy(sums, block, sizeof(block));
+}
+
+// Calls store(row, column, sums, count) for pieces of rows · matrix: `count` sums of a row, from a
+// column on.
+template <typename RowOf, typename Store>
+void Multiply(int64_t rows, int64_t inner, int64_t columns, const RowOf& row_of,
+              const Padded& matrix, const Store& store) {
+  for (int64_t first = 0; first < rows; first += kBlockRows) {
+    const int64_t here = std::min(kBlockRows, rows - first);
+    const float* block_rows[kBlockRows];  // beyond the last one that one again
+    for (int64_t r = 0; r < kBlockRows; ++r) block_rows[r] = row_of(first + std::min(r, here - 1));
+    for (int64_t column = 0; column < columns; column += kBlockColumns) {
+      Block sums;
+      MultiplyBlock(block_rows, matrix.values.data() + column, matrix.stride, inner, sums);
+      const int64_t count = std::min(kBlockColumns, columns - column);
+      for (int64_t r = 0; r < here; ++r) store(first + r, column, sums[r], count);
+    }
+  }
+}
+
 void Score(const Head& head) {
   const int64_t T = head.T(), D = head.D(), K = head.keys(), sinks = head.sinks();
   const float scale = 1 / std::sqrt(static_cast<float>(D));
-  std::vector<float> keys(D * K);  // transposed: the inner loop runs along keys
-  for (int64_t d = 0; d < D; ++d) {
-    if (sinks > 0) keys[d * K] = head.attention.sink_key.as<float>()[head.h * D + d];
-    for (int64_t j = 0; j < T; ++j) keys[d * K + sinks + j] = head.Projected(1, j)[d];
+  Padded keys(D, K);  // transposed
+  for (int64_t d = 0; d < D && sinks > 0; ++d) {
+    keys(d, 0) = head.attention.sink_key.as<float>()[head.h * D + d];
   }
-  for (int64_t i = 0; i < T; ++i) {
-    float* row = head.rows + i * K;
-    std::fill_n(row, K, 0.0f);
-    const float* query = head.Projected(0, i);
-    for (int64_t d = 0; d < D; ++d) {
-      for (int64_t key = 0; key < K; ++key) row[key] += query[d] * keys[d * K + key];
-    }
-    for (int64_t key = 0; key < K; ++key) row[key] *= scale;
+  for (int64_t j = 0; j < T; ++j) {
+    const float* key = head.Projected(1, j);
+    for (int64_t d = 0; d < D; ++d) keys(d, sinks + j) = key[d];
   }
+  Multiply(
+      T, D, K, [&](int64_t i) { return head.Projected(0, i); }, keys,
+      [&](int64_t i, int64_t key, const float* sums, int64_t count) {
+        float* row = head.rows + i * K + key;
+        for (int64_t n = 0; n < count; ++n) row[n] = sums[n] * scale;
+      });
 }
 
 // The logit that joins the denominator; -infinity: none.
@@ -71,17 +123,33 @@ float SinkLogit(const ObservedAttention& attention, int64_t h) {
   return attention.variant.sink == SoftmaxSink::kZero ? 0 : attention.sink_logit.as<float>()[h];
 }
 
+// Which keys query i sees; a sink token is seen where the query sees itself. Without documents they
+// are the first ones.
+void MarkVisible(const Head& head, int64_t i, std::vector<char>& seen) {
+  const AttentionMask& mask = head.attention.mask;
+  const int64_t T = head.T(), sinks = head.sinks();
+  for (int64_t sink = 0; sink < sinks; ++sink) seen[sink] = Visible(mask, T, head.b, i, i);
+  if (mask.documents != nullptr) {
+    for (int64_t j = 0; j < T; ++j) seen[sinks + j] = Visible(mask, T, head.b, i, j);
+    return;
+  }
+  const int64_t length = mask.lengths == nullptr ? T : mask.lengths[head.b];
+  const int64_t reach = mask.causal ? std::max<int64_t>(mask.registers, i + 1) : T;
+  const int64_t end = i < length ? std::min(length, reach) : 0;
+  std::fill(seen.begin() + sinks, seen.begin() + sinks + end, char{1});
+  std::fill(seen.begin() + sinks + end, seen.end(), char{0});
+}
+
 void Softmax(const Head& head) {
-  const int64_t T = head.T(), K = head.keys(), sinks = head.sinks();
+  const int64_t T = head.T(), K = head.keys();
   const ClippedSoftmax& clip = head.attention.variant.clip;
   const float sink = SinkLogit(head.attention, head.h);
   std::vector<char> seen(K);
   for (int64_t i = 0; i < T; ++i) {
     float* row = head.rows + i * K;
     float largest = -INFINITY;
+    MarkVisible(head, i, seen);
     for (int64_t key = 0; key < K; ++key) {
-      const int64_t j = key < sinks ? i : key - sinks;
-      seen[key] = Visible(head.attention.mask, T, head.b, i, j);
       if (seen[key]) largest = std::max(largest, row[key]);
     }
     if (largest == -INFINITY) {  // padding
@@ -104,25 +172,21 @@ void Softmax(const Head& head) {
 
 void MixValues(const Head& head) {
   const int64_t T = head.T(), D = head.D(), K = head.keys(), sinks = head.sinks();
-  std::vector<float> values(K * D);
+  Padded values(K, D);
   for (int64_t d = 0; d < D && sinks > 0; ++d) {
-    values[d] = head.attention.sink_value.as<float>()[head.h * D + d];
+    values(0, d) = head.attention.sink_value.as<float>()[head.h * D + d];
   }
   const bool gated = head.attention.variant.gate_site == GateSite::kKey;
   for (int64_t j = 0; j < T; ++j) {
     for (int64_t d = 0; d < D; ++d) {
-      values[(sinks + j) * D + d] = head.Value(j)[d] * (gated ? head.Gate(j, d) : 1);
+      values(sinks + j, d) = head.Value(j)[d] * (gated ? head.Gate(j, d) : 1);
     }
   }
-  for (int64_t i = 0; i < T; ++i) {
-    float* out = head.Context(i);
-    std::fill_n(out, D, 0.0f);
-    for (int64_t key = 0; key < K; ++key) {
-      const float weight = head.rows[i * K + key];
-      if (weight == 0) continue;
-      for (int64_t d = 0; d < D; ++d) out[d] += weight * values[key * D + d];
-    }
-  }
+  Multiply(
+      T, K, D, [&](int64_t i) { return head.rows + i * K; }, values,
+      [&](int64_t i, int64_t d, const float* sums, int64_t count) {
+        std::copy_n(sums, count, head.Context(i) + d);
+      });
 }
 
 void GateContext(const Head& head) {

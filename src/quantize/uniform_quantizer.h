@@ -30,6 +30,9 @@ class UniformQuantizer {
 
   float scale() const { return scale_; }
   int zero_point() const { return zero_point_; }
+  int lowest_code() const { return static_cast<int>(lowest_) + zero_point_; }
+  int highest_code() const { return static_cast<int>(highest_) + zero_point_; }
+  int codes() const { return highest_code() - lowest_code() + 1; }  // how many
   int Code(float x) const { return static_cast<int>(Steps(x)) + zero_point_; }
   float Quantize(float x) const { return scale_ * Steps(x); }
   void Apply(std::span<float> values) const {

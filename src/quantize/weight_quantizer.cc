@@ -49,12 +49,15 @@ void WeightQuantizer::QuantizeOne(const Parameter& parameter, WeightRole role,
     std::vector<float> copy(values.as<float>(), values.as<float>() + values.elements());
     QuantizeInPlace(token_table_, TensorView::Of(copy.data(), values.shape()), error);
   } else if (role == WeightRole::kLinear && options_.per_channel) {
+    std::vector<UniformQuantizer>& rows = rows_[parameter.name];
     for (int64_t row = 0; row < values.rows(); ++row) {
       const TensorView channel = values.Rows(row, 1);
-      QuantizeInPlace(Fit(channel), channel, error);
+      QuantizeInPlace(rows.emplace_back(Fit(channel)), channel, error);
     }
   } else {
-    QuantizeInPlace(Fit(values), values, error);
+    const UniformQuantizer quantizer = Fit(values);
+    if (role == WeightRole::kLinear) rows_[parameter.name].assign(values.rows(), quantizer);
+    QuantizeInPlace(quantizer, values, error);
   }
   errors_.push_back(std::move(error));
 }
@@ -65,12 +68,19 @@ absl::Status WeightQuantizer::Quantize(Device& device, const ParameterStore& par
   float* values = masters.view().as<float>();
   before_.assign(values, values + masters.view().elements());
   errors_.clear();
+  rows_.clear();
   for (const Parameter& parameter : parameters.parameters()) {
     const WeightRole role = RoleOfWeight(parameter);
     if (role == WeightRole::kNotQuantized) continue;
     QuantizeOne(parameter, role, TensorView::Of(values + parameter.offset, parameter.shape));
   }
   return masters.Store();
+}
+
+const std::vector<UniformQuantizer>& WeightQuantizer::RowsOf(const std::string& parameter) const {
+  const auto found = rows_.find(parameter);
+  CHECK(found != rows_.end()) << parameter << " is no quantized weight of a linear layer";
+  return found->second;
 }
 
 absl::Status WeightQuantizer::Restore(Device& device, const ParameterStore& parameters) {

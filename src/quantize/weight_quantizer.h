@@ -10,6 +10,7 @@
 // quantizes the rows that are looked up with token_table(), which is the same.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,8 @@ class WeightQuantizer {
   absl::Status Restore(Device& device, const ParameterStore& parameters);
 
   const UniformQuantizer& token_table() const { return token_table_; }
+  // Of a linear layer's weight (M, K), for each of its rows.
+  const std::vector<UniformQuantizer>& RowsOf(const std::string& parameter) const;
   // Of every tensor that was quantized; the token table's over all of its rows.
   const std::vector<QuantizationError>& errors() const { return errors_; }
 
@@ -51,6 +54,7 @@ class WeightQuantizer {
   WeightQuantizerOptions options_;
   UniformQuantizer token_table_;
   std::vector<float> before_;  // all masters; empty: nothing is quantized
+  std::map<std::string, std::vector<UniformQuantizer>> rows_;  // of linear layers, by name
   std::vector<QuantizationError> errors_;
 };
 

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -10,12 +11,16 @@
 #include "core/status.h"
 #include "nlohmann/json.hpp"
 #include "telemetry/outlier_report.h"
+#include "tools/calibration.h"
 #include "tools/commands.h"
 #include "tools/evaluation_data.h"
+#include "tools/integer_report.h"
+#include "tools/quantize_arguments.h"
 #include "train/bigram_backcopy_evaluation.h"
 #include "train/compute_threads.h"
 #include "train/load_model.h"
 #include "train/outlier_evaluation.h"
+#include "train/resume.h"
 
 namespace sluice {
 namespace {
@@ -23,7 +28,8 @@ namespace {
 struct EvaluateArguments {
   std::string path, data, device = "cpu", precision;
   OutlierEvaluationOptions evaluation;
-  bool json = false, no_outliers = false;
+  bool json = false, no_outliers = false, int8 = false;
+  QuantizeArguments quantization;  // with int8: ranges and their calibration
 };
 
 using NamedValuesOfSinks = std::vector<std::pair<std::string, double>>;
@@ -90,7 +96,58 @@ absl::StatusOr<OutlierEvaluation> EvaluateOn(BatchSource& source,
   return done;
 }
 
+absl::Status EvaluateInt8On(BatchSource& source, const EvaluateArguments& arguments,
+                            LoadedModel& model, Communicator& communicator) {
+  const QuantizationPreset preset = ResolvePreset(arguments.quantization, IsPreNorm(*model.engine));
+  const absl::StatusOr<Calibration> calibration =
+      ReadCalibration(arguments.quantization, preset, model, source);
+  RETURN_IF_ERROR(communicator.Agree(calibration.status()));
+  IntegerReport report = {.checkpoint = model.folder,
+                          .data = source.name(),
+                          .calibration_data = calibration->data,
+                          .step = model.state.step,
+                          .calibration_sequences = calibration->sequences()};
+  ASSIGN_OR_RETURN(report.evaluation,
+                   EvaluateInIntegers(*model.engine, source, communicator,
+                                      {.calibration = calibration->batches,
+                                       .options = preset.options,
+                                       .smooth = arguments.quantization.smooth,
+                                       .batch_size = arguments.evaluation.batch_size,
+                                       .batches = arguments.evaluation.batches}));
+  if (communicator.rank() != 0) return absl::OkStatus();
+  std::printf("%s", arguments.json ? (IntegerReportToJson(report).dump() + "\n").c_str()
+                                   : FormatIntegerReport(report).c_str());
+  return absl::OkStatus();
+}
+
+absl::Status RunInt8(const EvaluateArguments& arguments, Communicator& communicator) {
+  if (arguments.device == "cuda") {
+    return UsageError("integer products run on the CPU", "--int8 with --device", "cuda");
+  }
+  RETURN_IF_ERROR(CheckRanges(arguments.quantization));
+  ASSIGN_OR_RETURN(const int threads, ChooseComputeThreads(communicator, 0));
+  SetComputeThreads(threads);
+  const int64_t max_batch =
+      std::max(arguments.evaluation.batch_size, LargestBatch(arguments.quantization));
+  absl::StatusOr<LoadedModel> model =
+      LoadModel(arguments.path, {.max_batch = max_batch, .precision = "fp32"});
+  RETURN_IF_ERROR(communicator.Agree(model.status()));
+  const auto sources = OpenEvaluationData(*model, arguments.data);
+  RETURN_IF_ERROR(communicator.Agree(sources.status()));
+  for (const std::unique_ptr<BatchSource>& source : *sources) {
+    if (source != sources->front()) {
+      if (arguments.quantization.smooth > 0) {
+        RETURN_IF_ERROR(communicator.Agree(LoadWeights(model->folder, *model->engine)));
+      }
+      if (!arguments.json && communicator.rank() == 0) std::printf("\n");
+    }
+    RETURN_IF_ERROR(EvaluateInt8On(*source, arguments, *model, communicator));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status RunEvaluate(const EvaluateArguments& arguments, Communicator& communicator) {
+  if (arguments.int8) return RunInt8(arguments, communicator);
   ASSIGN_OR_RETURN(const int threads, ChooseComputeThreads(communicator, 0));
   SetComputeThreads(threads);
   absl::StatusOr<LoadedModel> model =
@@ -111,6 +168,19 @@ absl::Status RunEvaluate(const EvaluateArguments& arguments, Communicator& commu
                    : Print(*model, source->name(), done, sinks);
   }
   return absl::OkStatus();
+}
+
+void AddInt8Options(CLI::App& command, EvaluateArguments& arguments) {
+  CLI::Option* int8 = command.add_flag(
+      "--int8", arguments.int8,
+      "8-bit integer products in the linear layers, beside fp32 and simulated W8A8 quantization");
+  for (const char* other : {"--precision", "--kurtosis-batches", "--no-outliers"}) {
+    int8->excludes(command.get_option(other));
+  }
+  CLI::Option_group* ranges = command.add_option_group("Ranges of --int8");
+  AddRangeOptions(*ranges, arguments.quantization);
+  AddCalibrationOptions(*ranges, arguments.quantization);
+  for (CLI::Option* option : ranges->get_options()) option->needs(int8);
 }
 
 void AddOutlierOptions(CLI::App& command, EvaluateArguments& arguments) {
@@ -156,6 +226,7 @@ void AddEvaluateCommand(CLI::App& program, ChosenCommand& chosen) {
       ->check(CLI::IsMember({"cpu", "cuda"}))
       ->capture_default_str();
   command->add_flag("--json", arguments->json, "One JSON object for each data set");
+  AddInt8Options(*command, *arguments);
   command->footer("Example: mpirun -np 2 sluice evaluate runs/bert_vga --data data/validation");
   command->callback([arguments, &chosen] {
     chosen.run = [arguments](Communicator& communicator) {

@@ -1,5 +1,6 @@
 #include "tools/quantize_arguments.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/numbers.h"
@@ -32,6 +33,8 @@ absl::StatusOr<BitWidths> ParseWidths(const std::string& text) {
   return widths;
 }
 
+}  // namespace
+
 void AddRangeOptions(CLI::App& command, QuantizeArguments& arguments) {
   command
       .add_option("--preset", arguments.preset,
@@ -60,19 +63,7 @@ void AddRangeOptions(CLI::App& command, QuantizeArguments& arguments) {
                      "Migration strength of SmoothQuant, between 0 and 1; 0: none");
 }
 
-void AddDataOptions(CLI::App& command, QuantizeArguments& arguments) {
-  command.add_option("--data", arguments.data,
-                     "Data to evaluate on (default: the first of the run's validation sets)");
-  command
-      .add_option("--batches", arguments.evaluation.batches,
-                  "Evaluate this many batches only; 0: all")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  command
-      .add_option("--batch-size", arguments.evaluation.batch_size,
-                  "Sequences a batch; perplexity weighs batches alike")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
+void AddCalibrationOptions(CLI::App& command, QuantizeArguments& arguments) {
   command.add_option("--calibration-data", arguments.calibration_data,
                      "Data that ranges are taken from (default: by the preset, the data evaluated "
                      "on for bert, the training data for opt)");
@@ -84,6 +75,25 @@ void AddDataOptions(CLI::App& command, QuantizeArguments& arguments) {
       .add_option("--calibration-batch-size", arguments.calibration_batch_size,
                   "Sequences a batch of calibration (default: 32 for bert, 8 for opt)")
       ->check(CLI::PositiveNumber);
+}
+
+namespace {
+
+void AddDataOptions(CLI::App& command, QuantizeArguments& arguments) {
+  command.add_option(
+      "--data", arguments.data,
+      "Data to evaluate on (default: the run's validation sets, one after the other)");
+  command
+      .add_option("--batches", arguments.evaluation.batches,
+                  "Evaluate this many batches only; 0: all")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command
+      .add_option("--batch-size", arguments.evaluation.batch_size,
+                  "Sequences a batch; perplexity weighs batches alike")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  AddCalibrationOptions(command, arguments);
 }
 
 }  // namespace
@@ -131,7 +141,12 @@ QuantizationPreset ResolvePreset(const QuantizeArguments& arguments, bool pre_no
   return preset;
 }
 
-absl::StatusOr<std::vector<BitWidths>> ResolveBitWidths(const QuantizeArguments& arguments) {
+int64_t LargestBatch(const QuantizeArguments& arguments) {
+  return std::max({arguments.evaluation.batch_size, arguments.calibration_batch_size,
+                   BertPreset().calibration_batch_size, OptPreset().calibration_batch_size});
+}
+
+absl::Status CheckRanges(const QuantizeArguments& arguments) {
   if (!(arguments.smooth >= 0 && arguments.smooth < 1)) {
     return UsageError("--smooth must be at least 0 and below 1", "",
                       absl::StrCat(arguments.smooth));
@@ -140,6 +155,11 @@ absl::StatusOr<std::vector<BitWidths>> ResolveBitWidths(const QuantizeArguments&
     return UsageError("--percentile must be above 50 and at most 100", "",
                       absl::StrCat(arguments.percentile));
   }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<BitWidths>> ResolveBitWidths(const QuantizeArguments& arguments) {
+  RETURN_IF_ERROR(CheckRanges(arguments));
   if (arguments.sweep.empty()) {
     RETURN_IF_ERROR(CheckBits(arguments.weight_bits, "--weight-bits"));
     RETURN_IF_ERROR(CheckBits(arguments.activation_bits, "--activation-bits"));

@@ -31,6 +31,15 @@ struct QuantizeArguments {
 };
 
 void AddQuantizeOptions(CLI::App& command, QuantizeArguments& arguments);
+// Of them those that say how ranges come about, for other commands too.
+void AddRangeOptions(CLI::App& command, QuantizeArguments& arguments);
+void AddCalibrationOptions(CLI::App& command, QuantizeArguments& arguments);
+
+// Sequences of the largest batch, whatever the preset.
+int64_t LargestBatch(const QuantizeArguments& arguments);
+
+// UsageError where what AddRangeOptions adds is out of range.
+absl::Status CheckRanges(const QuantizeArguments& arguments);
 
 // The named preset (none: that of the model's kind) with what the arguments change in it.
 QuantizationPreset ResolvePreset(const QuantizeArguments& arguments, bool pre_norm);

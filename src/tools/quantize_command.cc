@@ -9,7 +9,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/status.h"
-#include "data/open_batch_source.h"
+#include "tools/calibration.h"
 #include "tools/commands.h"
 #include "tools/evaluation_data.h"
 #include "tools/quantization_report.h"
@@ -20,39 +20,6 @@
 
 namespace sluice {
 namespace {
-
-struct Calibration {
-  std::string data;
-  std::vector<Batch> batches;
-
-  int64_t sequences() const {
-    int64_t all = 0;
-    for (const Batch& batch : batches) all += batch.B;
-    return all;
-  }
-};
-
-absl::StatusOr<Calibration> ReadCalibration(const QuantizeArguments& arguments,
-                                            const QuantizationPreset& preset,
-                                            const LoadedModel& model, BatchSource& evaluated) {
-  std::unique_ptr<BatchSource> own;
-  if (!arguments.calibration_data.empty()) {
-    ASSIGN_OR_RETURN(own, OpenEvaluationSource(model.config, arguments.calibration_data));
-  } else if (preset.calibrates_on_training_data) {
-    absl::StatusOr<std::unique_ptr<BatchSource>> training = OpenTrainingSource(model.config);
-    if (!training.ok()) {
-      return Annotate(training.status(),
-                      "ranges are taken from the training data; --calibration-data names other");
-    }
-    own = *std::move(training);
-  }
-  BatchSource& source = own == nullptr ? evaluated : *own;
-  RETURN_IF_ERROR(CheckSameVocabulary(model.folder, source.tokenizer()));
-  ASSIGN_OR_RETURN(std::vector<Batch> batches,
-                   ReadBatches(source, preset.calibration_batches, preset.calibration_batch_size));
-  if (batches.empty()) return DataError("no sequence to calibrate on", source.name());
-  return Calibration{source.name(), std::move(batches)};
-}
 
 // The worst `count` of all tensors, summed over ranks. Weights are the same on all of them, which
 // leaves their ratio as it is.
@@ -94,32 +61,64 @@ absl::StatusOr<QuantizedResult> EvaluateQuantized(const QuantizeArguments& argum
   return result;
 }
 
-// Where the report goes: opened before the work, so that a path that cannot be is told at once.
+// Where the reports go: opened before the work, so that a path that cannot be is told at once.
 absl::Status OpenReport(const std::string& path, std::ofstream& file) {
   if (path.empty()) return absl::OkStatus();
   file.open(path);
   return file ? absl::OkStatus() : DeviceError("cannot write the report", path);
 }
 
-absl::Status Finish(const QuantizeArguments& arguments, const QuantizationReport& report,
-                    std::ofstream& file) {
-  const nlohmann::ordered_json json = QuantizationReportToJson(report);
-  std::printf("%s", arguments.json ? (json.dump() + "\n").c_str()
-                                   : FormatQuantizationReport(report).c_str());
+// One object; a list where there are several data sets.
+absl::Status WriteReports(const std::string& path, const std::vector<QuantizationReport>& reports,
+                          std::ofstream& file) {
   if (!file.is_open()) return absl::OkStatus();
-  file << json.dump(2) << '\n';
+  nlohmann::ordered_json all = nlohmann::ordered_json::array();
+  for (const QuantizationReport& report : reports) all.push_back(QuantizationReportToJson(report));
+  file << (all.size() == 1 ? all.front() : all).dump(2) << '\n';
   file.close();
-  return file ? absl::OkStatus() : DeviceError("cannot write the report", arguments.out);
+  return file ? absl::OkStatus() : DeviceError("cannot write the report", path);
 }
 
 absl::StatusOr<LoadedModel> LoadInFp32(const QuantizeArguments& arguments) {
-  // The preset's batch size is not known before the model is.
-  const int64_t calibration =
-      std::max({arguments.calibration_batch_size, BertPreset().calibration_batch_size,
-                OptPreset().calibration_batch_size});
-  return LoadModel(
-      arguments.path,
-      {.max_batch = std::max(arguments.evaluation.batch_size, calibration), .precision = "fp32"});
+  return LoadModel(arguments.path, {.max_batch = LargestBatch(arguments), .precision = "fp32"});
+}
+
+// On one data set. The model is, at the end, as it was; smoothed, where that is asked for.
+absl::StatusOr<QuantizationReport> QuantizeOn(BatchSource& source,
+                                              const QuantizeArguments& arguments,
+                                              const std::vector<BitWidths>& widths,
+                                              LoadedModel& model, Communicator& communicator) {
+  QuantizationReport report{.checkpoint = model.folder,
+                            .data = source.name(),
+                            .calibration_data = {},
+                            .step = model.state.step,
+                            .pre_norm = IsPreNorm(*model.engine),
+                            .smooth = arguments.smooth};
+  QuantizationPreset preset = ResolvePreset(arguments, report.pre_norm);
+  report.options = preset.options;
+  const absl::StatusOr<Calibration> calibration = ReadCalibration(arguments, preset, model, source);
+  RETURN_IF_ERROR(communicator.Agree(calibration.status()));
+  report.calibration_data = calibration->data;
+  report.calibration_sequences = calibration->sequences();
+  ASSIGN_OR_RETURN(report.before,
+                   EvaluateWithOutliers(*model.engine, source, communicator, arguments.evaluation));
+  if (arguments.smooth > 0) {
+    RETURN_IF_ERROR(
+        communicator.Agree(SmoothModel(*model.engine, calibration->batches, arguments.smooth)));
+  }
+  for (const BitWidths& bits : widths) {
+    preset.options.weights.bits = bits.weights;
+    preset.options.activations.bits = bits.activations;
+    ASSIGN_OR_RETURN(
+        report.quantized.emplace_back(),
+        EvaluateQuantized(arguments, preset.options, model, source, *calibration, communicator));
+  }
+  return report;
+}
+
+void Print(const QuantizationReport& report, bool json) {
+  std::printf("%s", json ? (QuantizationReportToJson(report).dump() + "\n").c_str()
+                         : FormatQuantizationReport(report).c_str());
 }
 
 absl::Status RunQuantize(const QuantizeArguments& arguments, Communicator& communicator) {
@@ -130,37 +129,21 @@ absl::Status RunQuantize(const QuantizeArguments& arguments, Communicator& commu
   RETURN_IF_ERROR(communicator.Agree(model.status()));
   const auto sources = OpenEvaluationData(*model, arguments.data);
   RETURN_IF_ERROR(communicator.Agree(sources.status()));
-  BatchSource& source = *sources->front();
-  QuantizationReport report{.checkpoint = model->folder,
-                            .data = source.name(),
-                            .calibration_data = {},
-                            .step = model->state.step,
-                            .pre_norm = IsPreNorm(*model->engine),
-                            .smooth = arguments.smooth};
-  QuantizationPreset preset = ResolvePreset(arguments, report.pre_norm);
-  report.options = preset.options;
-  const absl::StatusOr<Calibration> calibration =
-      ReadCalibration(arguments, preset, *model, source);
-  RETURN_IF_ERROR(communicator.Agree(calibration.status()));
-  report.calibration_data = calibration->data;
-  report.calibration_sequences = calibration->sequences();
   std::ofstream file;
   RETURN_IF_ERROR(communicator.Agree(communicator.rank() == 0 ? OpenReport(arguments.out, file)
                                                               : absl::OkStatus()));
-  ASSIGN_OR_RETURN(report.before, EvaluateWithOutliers(*model->engine, source, communicator,
-                                                       arguments.evaluation));
-  if (arguments.smooth > 0) {
-    RETURN_IF_ERROR(
-        communicator.Agree(SmoothModel(*model->engine, calibration->batches, arguments.smooth)));
+  std::vector<QuantizationReport> reports;
+  for (const std::unique_ptr<BatchSource>& source : *sources) {
+    if (!reports.empty() && arguments.smooth > 0) {
+      RETURN_IF_ERROR(communicator.Agree(LoadWeights(model->folder, *model->engine)));
+    }
+    ASSIGN_OR_RETURN(reports.emplace_back(),
+                     QuantizeOn(*source, arguments, widths, *model, communicator));
+    if (communicator.rank() != 0) continue;
+    if (reports.size() > 1 && !arguments.json) std::printf("\n");
+    Print(reports.back(), arguments.json);
   }
-  for (const BitWidths& bits : widths) {
-    preset.options.weights.bits = bits.weights;
-    preset.options.activations.bits = bits.activations;
-    ASSIGN_OR_RETURN(
-        report.quantized.emplace_back(),
-        EvaluateQuantized(arguments, preset.options, *model, source, *calibration, communicator));
-  }
-  return communicator.Agree(communicator.rank() == 0 ? Finish(arguments, report, file)
+  return communicator.Agree(communicator.rank() == 0 ? WriteReports(arguments.out, reports, file)
                                                      : absl::OkStatus());
 }
 

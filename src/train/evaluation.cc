@@ -12,7 +12,8 @@
 namespace sluice {
 namespace {
 
-// What ranks add up. All doubles: counts below 2^53 are exact.
+// What ranks add up; behind it, the mean loss of each batch. All doubles: counts below 2^53 are
+// exact.
 enum Sum { kWeightedLoss, kWeight, kLoss, kTargets, kCorrect, kSequences, kSums };
 
 struct Share {
@@ -38,6 +39,7 @@ absl::Status EvaluateOwnBatches(Engine& engine, BatchSource& source, const Share
     sums[kLoss] += lm.loss;
     sums[kTargets] += static_cast<double>(lm.targets);
     sums[kCorrect] += static_cast<double>(lm.correct);
+    sums[kSums + b] = lm.loss / static_cast<double>(lm.targets);
   }
   return absl::OkStatus();
 }
@@ -50,7 +52,7 @@ absl::StatusOr<EvaluationResult> Evaluate(Engine& engine, BatchSource& source,
   const auto start = std::chrono::steady_clock::now();
   const int64_t all = CeilDiv(source.sequences_per_epoch(), batch_size);
   const int64_t asked = batches == 0 ? all : std::min(batches, all);
-  double sums[kSums] = {};
+  std::vector<double> sums(kSums + asked);
   RETURN_IF_ERROR(communicator.Agree(EvaluateOwnBatches(
       engine, source, {communicator.rank(), communicator.world_size(), batch_size, asked}, observer,
       sums)));
@@ -61,7 +63,8 @@ absl::StatusOr<EvaluationResult> Evaluate(Engine& engine, BatchSource& source,
                           .accuracy = sums[kCorrect] / sums[kTargets],
                           .sequences = static_cast<int64_t>(sums[kSequences]),
                           .targets = static_cast<int64_t>(sums[kTargets]),
-                          .batch_size = batch_size};
+                          .batch_size = batch_size,
+                          .batch_losses = {sums.begin() + kSums, sums.end()}};
   if (!std::isfinite(result.loss)) {
     return DivergedError("the evaluation loss is not finite", source.name(),
                          absl::StrCat(result.loss));

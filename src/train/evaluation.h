@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "comm/communicator.h"
@@ -19,6 +20,8 @@ struct EvaluationResult {
   double accuracy = 0;  // share of targets predicted right
   int64_t sequences = 0, targets = 0, batch_size = 0;
   double seconds = 0;
+  // L_b of each batch, in the order of the data; 0 without targets.
+  std::vector<double> batch_losses;
 };
 
 // The first `batches` batches of `source` (0: all), dealt to the ranks in turn. Masks are those of

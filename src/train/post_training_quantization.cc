@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
 #include "core/check.h"
 #include "core/error.h"
 #include "core/status.h"
@@ -65,6 +66,28 @@ std::vector<SmoothingGroup> GroupsOf(Engine& engine) {
   return groups;
 }
 
+// The linear layers of all blocks.
+std::vector<QuantizedLayer> LayersOf(Engine& engine, bool context_before_gate) {
+  const ModelConfig& config = engine.config().model;
+  const bool gated_at_query =
+      config.attention.variant == "gated" && config.attention.gate.site == "query";
+  const bool reads_context = !(context_before_gate && gated_at_query);
+  std::vector<QuantizedLayer> layers;
+  const auto add = [&](std::vector<std::string> weights, int layer, absl::string_view input) {
+    for (std::string& name : weights) name += ".weight";
+    layers.push_back({std::move(weights), layer, std::string(input)});
+  };
+  for (int layer = 0; layer < static_cast<int>(config.num_hidden_layers); ++layer) {
+    const LayerNames names = engine.model().architecture().layer_names(layer);
+    add({names.query, names.key, names.value}, layer - 1,
+        layer == 0 ? observed::kEmbeddingNorm : observed::kFeedForwardNorm);
+    add({names.attention_output}, layer, reads_context ? observed::kContext : "");
+    add({names.up}, layer, observed::kAttentionNorm);
+    add({names.down}, layer, observed::kActivated);
+  }
+  return layers;
+}
+
 }  // namespace
 
 QuantizationPreset BertPreset() {
@@ -106,8 +129,8 @@ absl::StatusOr<std::unique_ptr<PostTrainingQuantization>> PostTrainingQuantizati
     return UsageError("quantization of a model with projected embeddings is not defined",
                       "model.word_embed_proj_dim");
   }
-  auto quantized = std::unique_ptr<PostTrainingQuantization>(
-      new PostTrainingQuantization(engine, options.weights));
+  auto quantized =
+      std::unique_ptr<PostTrainingQuantization>(new PostTrainingQuantization(engine, options));
   quantized->quantizes_weights_ =
       options.weights.bits != PostTrainingQuantizationOptions::kNotQuantized;
   if (quantized->quantizes_weights_) {
@@ -119,11 +142,63 @@ absl::StatusOr<std::unique_ptr<PostTrainingQuantization>> PostTrainingQuantizati
   activations.quantize_activations =
       activations.bits != PostTrainingQuantizationOptions::kNotQuantized;
   activations.context_before_gate = IsPreNorm(engine);
+  quantized->options_.activations = activations;
   quantized->activations_ =
       std::make_unique<FakeQuantizer>(activations, quantized->weights_.token_table());
   RETURN_IF_ERROR(RunThrough(engine, calibration, *quantized->activations_));
   quantized->activations_->Freeze();
   return quantized;
+}
+
+PostTrainingQuantization::~PostTrainingQuantization() { StopIntegers(); }
+
+void PostTrainingQuantization::StopIntegers() {
+  if (integers_ == nullptr) return;
+  engine_.context().set_linear_executor(nullptr);
+  integers_.reset();
+}
+
+bool PostTrainingQuantization::AddLayer(const QuantizedLayer& layer) {
+  if (layer.input.empty()) return false;
+  const UniformQuantizer* input = activations_->Find(layer.input_layer, layer.input);
+  CHECK(input != nullptr) << layer.input << " of layer " << layer.input_layer;
+  std::vector<UniformQuantizer> rows;
+  for (const std::string& name : layer.weights) {
+    const std::vector<UniformQuantizer>& own = weights_.RowsOf(name);
+    rows.insert(rows.end(), own.begin(), own.end());
+  }
+  const ParameterStore& parameters = engine_.parameters();
+  const int first = IndexOf(parameters, layer.weights.front());
+  const Shape shape = parameters.parameters()[first].shape;
+  const auto joined = static_cast<int>(layer.weights.size());
+  const TensorView weight =
+      parameters.WorkingJoined(first, joined, {joined * shape.dim(0), shape.dim(1)});
+  return integers_->Add({weight, std::move(rows), *input});
+}
+
+absl::StatusOr<IntegerCoverage> PostTrainingQuantization::UseIntegers() {
+  CHECK(integers_ == nullptr) << "in use already";
+  if (engine_.device().is_cuda()) {
+    return UsageError("integer products run on the CPU", "runtime.device",
+                      engine_.options().device);
+  }
+  if (options_.weights.bits != 8 || options_.activations.bits != 8) {
+    return UsageError("integer products are of 8 bits", "",
+                      absl::StrCat("W", options_.weights.bits, "A", options_.activations.bits));
+  }
+  integers_ = std::make_unique<IntegerLayers>();
+  IntegerCoverage coverage;
+  for (const QuantizedLayer& layer : LayersOf(engine_, options_.activations.context_before_gate)) {
+    ++coverage.layers;
+    if (AddLayer(layer)) {
+      ++coverage.in_integers;
+    } else {
+      coverage.in_fp32.insert(coverage.in_fp32.end(), layer.weights.begin(), layer.weights.end());
+    }
+  }
+  activations_->StopCounting();
+  engine_.context().set_linear_executor(integers_.get());
+  return coverage;
 }
 
 std::vector<QuantizationError> PostTrainingQuantization::errors() const {
@@ -133,6 +208,7 @@ std::vector<QuantizationError> PostTrainingQuantization::errors() const {
 }
 
 absl::Status PostTrainingQuantization::Remove() {
+  StopIntegers();
   if (!quantizes_weights_) return absl::OkStatus();
   quantizes_weights_ = false;
   RETURN_IF_ERROR(weights_.Restore(engine_.device(), engine_.parameters()));

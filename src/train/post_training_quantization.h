@@ -8,11 +8,13 @@
 
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "data/batch_source.h"
 #include "quantize/fake_quantizer.h"
+#include "quantize/integer_layers.h"
 #include "quantize/weight_quantizer.h"
 #include "train/engine.h"
 
@@ -23,6 +25,14 @@ struct PostTrainingQuantizationOptions {
 
   WeightQuantizerOptions weights;
   FakeQuantizerOptions activations;  // quantize_… and context_before_gate are set by Apply
+};
+
+// A linear layer of a block: its weights, joined to one, and what it reads.
+struct QuantizedLayer {
+  std::vector<std::string> weights;  // names of parameters
+  int input_layer;                   // under which
+  std::string input;                 // … and as which the quantizer of its input is known;
+                                     // empty: it is not quantized
 };
 
 // What the papers' INT8 numbers were made with.
@@ -38,8 +48,15 @@ QuantizationPreset OptPreset();
 absl::StatusOr<std::vector<Batch>> ReadBatches(BatchSource& source, int64_t batches,
                                                int64_t batch_size);
 
+// Which linear layers of a model's blocks have products in integers.
+struct IntegerCoverage {
+  int64_t layers = 0, in_integers = 0;  // query, key and value are one layer
+  std::vector<std::string> in_fp32;     // weights of the others
+};
+
 class PostTrainingQuantization {
  public:
+  ~PostTrainingQuantization();
   // Quantizes the weights and calibrates the activations' quantizers. The engine is fp32.
   // UsageError for a model whose quantization is not defined.
   static absl::StatusOr<std::unique_ptr<PostTrainingQuantization>> Apply(
@@ -47,19 +64,27 @@ class PostTrainingQuantization {
       const PostTrainingQuantizationOptions& options);
 
   Observer& activations() { return *activations_; }
+  // From here on linear layers whose weight and input are quantized multiply in integers
+  // (quantize/integer_layers.h), and errors() does not go on counting; until Remove. UsageError on
+  // a GPU, and for bits other than 8.
+  absl::StatusOr<IntegerCoverage> UseIntegers();
   // Of all tensors that are quantized: activations' since Apply.
   std::vector<QuantizationError> errors() const;
   // Gives the model its weights back, bit by bit.
   absl::Status Remove();
 
  private:
-  explicit PostTrainingQuantization(Engine& engine, const WeightQuantizerOptions& weights)
-      : engine_(engine), weights_(weights) {}
+  PostTrainingQuantization(Engine& engine, const PostTrainingQuantizationOptions& options)
+      : engine_(engine), options_(options), weights_(options.weights) {}
+  bool AddLayer(const QuantizedLayer& layer);
+  void StopIntegers();
 
   Engine& engine_;
+  PostTrainingQuantizationOptions options_;
   WeightQuantizer weights_;
   bool quantizes_weights_ = false;
   std::unique_ptr<FakeQuantizer> activations_;
+  std::unique_ptr<IntegerLayers> integers_;  // null: products are fp32
 };
 
 // SmoothQuant, with channel maxima of `calibration` (quantize/smoothing.h): the model stays the

@@ -43,6 +43,12 @@ bool MayChange(const std::string& key) {
   return false;
 }
 
+// What the best checkpoint is the best in.
+std::string MetricName(const CheckpointConfig& checkpoint) {
+  return checkpoint.keep_best == "quantized_perplexity" ? "validation/quantized_perplexity"
+                                                        : "validation/perplexity";
+}
+
 absl::Status CheckSameRun(const std::string& folder, const CheckpointState& state,
                           const RunConfig& config) {
   ASSIGN_OR_RETURN(const RunConfig saved,
@@ -196,8 +202,13 @@ absl::StatusOr<TrainingState> LoadTraining(const std::string& folder, const RunC
   TrainingState state;
   state.step = saved.step;
   state.next_sample = saved.next_sample;
-  state.best_metric = saved.best_metric;
-  state.best_step = saved.best_step;
+  ASSIGN_OR_RETURN(const RunConfig before,
+                   LoadRunConfig(folder + "/config.yaml", {}, ConfigUse::kInspection));
+  // A best one by another measure says nothing of this one.
+  if (MetricName(before.checkpoint) == MetricName(config.checkpoint)) {
+    state.best_metric = saved.best_metric;
+    state.best_step = saved.best_step;
+  }
   return state;
 }
 
@@ -231,13 +242,13 @@ absl::Status SaveTraining(const std::string& checkpoints_folder, const TrainingS
   contents.config_yaml = DumpRunConfig(config);
   if (data != nullptr) contents.files = data->VocabularyPaths();
   RETURN_IF_ERROR(WriteCheckpoint(checkpoints_folder, contents));
-  if (config.checkpoint.keep_best && state.best_step == state.step) {
-    RETURN_IF_ERROR(MarkBestCheckpoint(checkpoints_folder,
-                                       {state.step, "validation/perplexity", *state.best_metric}));
+  const bool keep_best = config.checkpoint.keep_best != "none";
+  if (keep_best && state.best_step == state.step) {
+    RETURN_IF_ERROR(MarkBestCheckpoint(
+        checkpoints_folder, {state.step, MetricName(config.checkpoint), *state.best_metric}));
   }
   // The new checkpoint is written; that an old one cannot be deleted is no reason to stop a run.
-  const auto deleted = ApplyRetention(checkpoints_folder,
-                                      {config.checkpoint.keep_last, config.checkpoint.keep_best});
+  const auto deleted = ApplyRetention(checkpoints_folder, {config.checkpoint.keep_last, keep_best});
   if (!deleted.ok())
     LogWarning(absl::StrCat("old checkpoints stay: ", std::string(deleted.status().message())));
   return absl::OkStatus();

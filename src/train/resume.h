@@ -16,7 +16,8 @@ namespace sluice {
 struct TrainingState {
   int64_t step = 0;                   // updates done, skipped ones too
   int64_t next_sample = 0;            // global index of the first sample that no update has used
-  std::optional<double> best_metric;  // lowest perplexity on the first validation set
+  std::optional<double> best_metric;  // lowest perplexity on the first validation set, or with
+                                      // keep_best: quantized_perplexity the lowest of those
   std::optional<int64_t> best_step;
   std::optional<double> last_metric;  // of the evaluation at `step`, if there was one
 

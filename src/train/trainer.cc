@@ -79,6 +79,7 @@ absl::Status Trainer::PlanEngine() {
   telemetry_ =
       std::make_unique<RunTelemetry>(config_, train_data_->tokenizer(), train_data_->manifest());
   telemetry_->Plan(engine_->arena(), engine_->device(), micro_batch, config_.data.sequence_length);
+  ASSIGN_OR_RETURN(probe_, QuantizationProbe::Create(config_, engine_->options()));
   return absl::OkStatus();
 }
 
@@ -91,12 +92,16 @@ std::string Trainer::Describe() const {
                       DescribePlan(*engine_, {.world_size = comm_.world_size(),
                                               .threads = threads_,
                                               .train_sequences = train_data_->sequences_per_epoch(),
-                                              .data_bytes = train_data_->memory_bytes()}));
+                                              .data_bytes = train_data_->memory_bytes()}),
+                      probe_ == nullptr ? "" : probe_->DescribePlan());
 }
 
 absl::Status Trainer::Prepare() {
   RETURN_IF_ERROR(comm_.Agree(engine_->Allocate()));
   RETURN_IF_ERROR(comm_.Agree(telemetry_->Start()));
+  if (probe_ != nullptr) {
+    RETURN_IF_ERROR(comm_.Agree(probe_->Start(*train_data_, *validation_data_.front())));
+  }
   RETURN_IF_ERROR(comm_.Agree(Resume()));
   RETURN_IF_ERROR(comm_.Agree(comm_.rank() == 0 ? OpenFolder() : absl::OkStatus()));
   const TensorView gradient = engine_->parameters().flat_gradient();  // memory of the device
@@ -386,7 +391,9 @@ absl::Status Trainer::EvaluateAll() {
     ASSIGN_OR_RETURN(const EvaluationResult result,
                      Evaluate(*engine_, *validation_data_[i], comm_, engine_->options().max_batch,
                               config_.training.evaluation_batches));
-    if (i == 0) state_.RememberMetric(result.perplexity);
+    if (i == 0 && config_.checkpoint.keep_best != "quantized_perplexity") {
+      state_.RememberMetric(result.perplexity);
+    }
     RETURN_IF_ERROR(comm_.Agree(RecordEvaluation(validation_data_[i]->name(), result)));
   }
   // Evaluation is not training: it counts in no step's time.
@@ -443,7 +450,22 @@ absl::Status Trainer::SaveIfDue(bool at_end) {
   return absl::OkStatus();
 }
 
+// Before the checkpoint is written, which may be the best one by it.
+absl::Status Trainer::ProbeQuantization() {
+  if (probe_ == nullptr) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const QuantizationGap gap,
+                   probe_->Measure(*engine_, *validation_data_.front(), comm_));
+  if (config_.checkpoint.keep_best == "quantized_perplexity") {
+    state_.RememberMetric(gap.quantized_perplexity);
+  }
+  LogResult(absl::StrCat("quantization at step ", state_.step, "  ", DescribeGap(gap)));
+  return comm_.Agree(comm_.rank() == 0
+                         ? folder_.record().Write("quantization", FieldsOf(gap, state_.step))
+                         : absl::OkStatus());
+}
+
 absl::Status Trainer::Save() {
+  RETURN_IF_ERROR(ProbeQuantization());
   RETURN_IF_ERROR(telemetry_->Gather(comm_));
   absl::Status status;
   if (comm_.rank() == 0) {

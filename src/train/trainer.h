@@ -22,6 +22,7 @@
 #include "train/dry_run.h"
 #include "train/engine.h"
 #include "train/evaluation.h"
+#include "train/quantization_probe.h"
 #include "train/resume.h"
 #include "train/run_folder.h"
 #include "train/run_telemetry.h"
@@ -87,6 +88,7 @@ class Trainer {
   absl::Status EvaluateAll();
   absl::Status RecordEvaluation(const std::string& data, const EvaluationResult& result);
   absl::Status MeasureSinks();
+  absl::Status ProbeQuantization();
   absl::Status SaveIfDue(bool at_end);
   absl::Status Save();
   bool due(int64_t every) const { return every > 0 && state_.step % every == 0; }
@@ -102,6 +104,7 @@ class Trainer {
   std::unique_ptr<Communicator> gpu_comm_;  // of ranks with a GPU each: sums gradients; else null
   std::unique_ptr<GradientBuckets> buckets_;
   std::unique_ptr<RunTelemetry> telemetry_;
+  std::unique_ptr<QuantizationProbe> probe_;  // null: off
   std::unique_ptr<StopSignal> stop_signal_;
   std::unique_ptr<Prefetcher> prefetcher_;  // after what its thread uses
 

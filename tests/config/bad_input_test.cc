@@ -97,7 +97,8 @@ const BadInput kKeys[] = {
      "telemetry.gate_statistics_every, telemetry.attention_statistics_every, "
      "telemetry.statistics_sequences, telemetry.tensorboard, "
      "telemetry.bigram_backcopy_every_early, telemetry.bigram_backcopy_early_steps, "
-     "telemetry.bigram_backcopy_every"},
+     "telemetry.bigram_backcopy_every, telemetry.quantization_probe, "
+     "telemetry.quantization_probe_batches"},
     {"KeyIsASection",
      "training:\n  steps: {a: 1}\n",
      {},
@@ -208,9 +209,19 @@ const BadInput kValues[] = {
      "unknown value: run.yaml:3: model.attention.variant: 'gatted', expected one of: vanilla, "
      "gated, clipped_softmax, learnable_sink, softmax_plus_one"},
     {"YesForTrue",
+     "telemetry: {tensorboard: yes}\n",
+     {},
+     "neither true nor false: run.yaml:2: telemetry.tensorboard: 'yes', expected true or false"},
+    {"BestByNothing",
      "checkpoint: {keep_best: yes}\n",
      {},
-     "neither true nor false: run.yaml:2: checkpoint.keep_best: 'yes', expected true or false"},
+     "unknown value: run.yaml:2: checkpoint.keep_best: 'yes', expected one of: perplexity, "
+     "quantized_perplexity, none; true is perplexity; false is none"},
+    {"QuotedTrue",
+     "checkpoint: {keep_best: 'true'}\n",
+     {},
+     "unknown value: run.yaml:2: checkpoint.keep_best: 'true', expected one of: perplexity, "
+     "quantized_perplexity, none; true is perplexity; false is none"},
     {"TextForList",
      "optimizer: {no_decay: bias}\n",
      {},
@@ -333,7 +344,8 @@ const BadInput kOverrides[] = {
      "telemetry.gate_statistics_every, telemetry.attention_statistics_every, "
      "telemetry.statistics_sequences, telemetry.tensorboard, "
      "telemetry.bigram_backcopy_every_early, telemetry.bigram_backcopy_early_steps, "
-     "telemetry.bigram_backcopy_every"},
+     "telemetry.bigram_backcopy_every, telemetry.quantization_probe, "
+     "telemetry.quantization_probe_batches"},
     {"OverrideExtends",
      "",
      {"extends=a.yaml"},
@@ -392,6 +404,22 @@ const BadInput kRules[] = {
      {},
      "nothing to evaluate on: training.evaluate_every 5 (run.yaml:2), data.validation [] "
      "(default)"},
+    {"NothingToProbeQuantizationOn",
+     "telemetry: {quantization_probe: auto}\n",
+     {},
+     "nothing to measure quantization on: telemetry.quantization_probe auto (run.yaml:2), "
+     "data.validation [] (default)"},
+    {"BestOfAProbeThatIsOff",
+     "checkpoint: {keep_best: quantized_perplexity}\n",
+     {},
+     "nothing measures what is to be kept: checkpoint.keep_best quantized_perplexity "
+     "(run.yaml:2), telemetry.quantization_probe \"off\" (default), set "
+     "telemetry.quantization_probe to auto"},
+    {"ProbeOfProjectedEmbeddings",
+     "telemetry: {quantization_probe: opt}\n",
+     {"model.architecture=opt", "model.word_embed_proj_dim=16", "data.validation=[v]"},
+     "quantization of a model with projected embeddings is not defined: "
+     "telemetry.quantization_probe opt (run.yaml:2), model.word_embed_proj_dim 16 (override 2)"},
     {"NextSentenceWithoutTypes",
      "model: {next_sentence_head: true, type_vocab_size: 1, vocab_size: 9}\n",
      {"data.source=nvidia_bert"},

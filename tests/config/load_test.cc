@@ -101,6 +101,24 @@ TEST(LoadTest, OverridesTakeTextAsItStands) {
   EXPECT_EQ(config->name, "quoted");
 }
 
+// As these keys were written when they were true or false.
+TEST(LoadTest, TrueAndFalseAreReadAsWhatTheyMean) {
+  TemporaryFolder folder;
+  const std::string path = folder.Write("run.yaml",
+                                        "data: {train: t, validation: [v]}\n"
+                                        "checkpoint: {keep_best: false}\n"
+                                        "telemetry: {quantization_probe: True}\n");
+  const RunConfig config = LoadRunConfig(path, {}).value();
+  EXPECT_EQ(config.checkpoint.keep_best, "none");
+  EXPECT_EQ(config.telemetry.quantization_probe, "auto");
+  const RunConfig other =
+      LoadRunConfig(path, {"checkpoint.keep_best=true", "telemetry.quantization_probe=false"})
+          .value();
+  EXPECT_EQ(other.checkpoint.keep_best, "perplexity");
+  EXPECT_EQ(other.telemetry.quantization_probe, "off");
+  EXPECT_EQ(RunConfig().checkpoint.keep_best, "perplexity");
+}
+
 TEST(LoadTest, InspectionNeedsNoData) {
   TemporaryFolder folder;
   const std::string path = folder.Write("run.yaml", "training: {steps: 10}\n");

@@ -1,5 +1,6 @@
 """BERT and OPT with simulated quantization, written by hand on the weights of an export, after docs/quantization.md alone: plain
-fp32 PyTorch, one class a model.
+fp32 PyTorch, one class a model. With Settings.integers, linear layers whose input and weight are quantized are products of whole
+numbers instead, in NumPy.
 """
 
 import dataclasses
@@ -12,6 +13,13 @@ from torch.nn.functional import embedding, gelu, layer_norm, linear
 FP32 = 32  # bits that leave everything as it is
 
 
+def dequantized(scale, steps):
+    """scale · steps, that remembers both."""
+    value = scale * steps
+    value.codes = scale, steps
+    return value
+
+
 def asymmetric(x, low, high, bits):
     if bits == FP32:
         return x
@@ -19,14 +27,14 @@ def asymmetric(x, low, high, bits):
     step = np.float32((np.float32(high) - np.float32(low)) / np.float32(codes))
     zero = float(np.clip(np.rint(-np.float32(low) / step), 0, codes))
     scale = float(max(step, np.float32(1e-8)))
-    return scale * (torch.clamp(torch.round(x / scale) + zero, 0, codes) - zero)
+    return dequantized(scale, torch.clamp(torch.round(x / scale) + zero, 0, codes) - zero)
 
 
 def symmetric(x, low, high, bits):
     low, high = min(low, 0.0), max(high, 1e-8)
     lowest, highest = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if low < 0 else (0, 2**bits - 1)
     scale = float(max(np.float32(max(-low, high)) / np.float32(highest), np.float32(1e-8)))
-    return scale * torch.clamp(torch.round(x / scale), lowest, highest)
+    return dequantized(scale, torch.clamp(torch.round(x / scale), lowest, highest))
 
 
 def weight(w, bits, ranges):
@@ -53,12 +61,13 @@ class Settings:
     ranges: str  # of weights
     percentile: float
     context_before_gate: bool  # OPT
+    integers: bool = False
 
 
 class Model:
     def __init__(self, tensors, heads, settings, epsilon):
         self.tensors, self.heads, self.settings, self.epsilon = tensors, heads, settings, epsilon
-        self.ranges, self.calibrating, self.quantized = {}, True, {}
+        self.ranges, self.calibrating, self.quantized, self.products = {}, True, {}, 0
 
     def q(self, name, x):
         """An activation's quantizer."""
@@ -77,7 +86,13 @@ class Model:
         return self.quantized[name]
 
     def linear(self, name, x):
-        return linear(x, self.w(name), self.tensors[name + ".bias"])
+        weight, bias = self.w(name), self.tensors[name + ".bias"]
+        if not self.settings.integers or not hasattr(x, "codes"):
+            return linear(x, weight, bias)
+        (x_scale, x_steps), (scale, steps) = x.codes, weight.codes
+        sums = x_steps.numpy().astype(np.int64) @ steps.numpy().astype(np.int64).T
+        self.products += 1
+        return torch.from_numpy((x_scale * scale) * sums.astype(np.float64)).float() + bias
 
     def norm(self, name, x):
         return layer_norm(x, x.shape[-1:], self.w(name), self.tensors[name + ".bias"], self.epsilon)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`sluice quantize` against the same simulation by hand in PyTorch (fake_quantization.py): loss and perplexity.
+"""`sluice quantize` and `sluice evaluate --int8` against the same by hand in PyTorch and NumPy (fake_quantization.py): perplexity.
 
     quantization_oracle.py BUILD_FOLDER bert|opt
 
@@ -10,6 +10,7 @@ quantization does to it. What that is, is taken batch by batch, where gaps of bo
 square. Weights of one bit less, the smallest mistake there is, must differ by more than the tolerance.
 """
 
+import dataclasses
 import json
 import math
 import pathlib
@@ -45,12 +46,15 @@ runtime: {{threads: 1}}
 
 def by_hand(kind, tensors, batches, settings, epsilon):
     """The mean loss of each batch. Its mean is the log of the published perplexity where batches have one size."""
-    model = kind(tensors, HEADS, settings, epsilon)
+    integers = settings.integers
+    model = kind(tensors, HEADS, dataclasses.replace(settings, integers=False), epsilon)
     for tokens in batches["tokens"][:CALIBRATION]:
         model.logits(tokens)
-    model.calibrating = False
+    model.calibrating, model.settings = False, settings
     loss = lambda tokens, labels: torch.nn.functional.cross_entropy(model.logits(tokens).flatten(0, 1), labels.flatten(), ignore_index=-100)
-    return torch.stack([loss(*batch).double() for batch in zip(batches["tokens"], batches["labels"])])
+    losses = torch.stack([loss(*batch).double() for batch in zip(batches["tokens"], batches["labels"])])
+    assert (model.products > 0) == integers
+    return losses
 
 
 def size(differences):
@@ -67,8 +71,9 @@ def check(programs, folder, data, architecture, variant):
     report = json.loads(programs.sluice(
         "quantize", run, "--data", data, "--batch-size", ROWS, "--batches", BATCHES, "--calibration-data", data,
         "--calibration-batches", CALIBRATION, "--calibration-batch-size", ROWS, "--sweep", "W8A8,W4A8,W6A6", "--json"))
-    settings = lambda weights, activations: Settings(activations, weights, ranges, percentile, context_before_gate=kind is Opt)
-    losses = lambda weights, activations: by_hand(kind, tensors, batches, settings(weights, activations), epsilon)
+    settings = lambda weights, activations, integers: Settings(activations, weights, ranges, percentile, kind is Opt, integers)
+    losses = lambda weights, activations, integers=False: by_hand(
+        kind, tensors, batches, settings(weights, activations, integers), epsilon)
     exact, good = losses(FP32, FP32), True
     for got in report["quantized"]:
         weights, activations = got["weight_bits"], got["activation_bits"]
@@ -79,7 +84,22 @@ def check(programs, folder, data, architecture, variant):
         print(f"{architecture} {variant} W{weights}A{activations}: log perplexity {math.log(got['perplexity']):.6f}, by hand "
               f"{expected.mean():.6f}, fp32 {exact.mean():.6f}; {100 * difference / tolerance:.2g} % of the tolerance {tolerance:.1g} "
               f"used; a bit less would use {100 * size(wrong - expected) / tolerance:.0f} %", flush=True)
-    return good
+    return good and check_integers(programs, run, data, architecture, variant, losses)
+
+
+def check_integers(programs, run, data, architecture, variant, losses):
+    """8-bit products: the same tolerance, of the same gap."""
+    got = json.loads(programs.sluice(
+        "evaluate", run, "--int8", "--data", data, "--batch-size", ROWS, "--batches", BATCHES, "--calibration-data", data,
+        "--calibration-batches", CALIBRATION, "--calibration-batch-size", ROWS, "--json"))
+    exact, expected, wrong = losses(FP32, FP32), losses(8, 8, integers=True), losses(7, 8, integers=True)
+    tolerance, difference = 0.1 * size(expected - exact), abs(math.log(got["perplexity"]) - float(expected.mean()))
+    gated_product = architecture == "opt" and variant == "gated"  # is not quantized again
+    layers = LAYERS * (3 if gated_product else 4)
+    print(f"{architecture} {variant} int8: log perplexity {math.log(got['perplexity']):.6f}, by hand {expected.mean():.6f}; "
+          f"{100 * difference / tolerance:.2g} % of the tolerance {tolerance:.1g} used; a bit less would use "
+          f"{100 * size(wrong - expected) / tolerance:.0f} %; {got['int8']['layers_in_integers']} layers", flush=True)
+    return difference <= tolerance < size(wrong - expected) and got["int8"]["layers_in_integers"] == layers
 
 
 def main():

@@ -178,6 +178,46 @@ telemetry:
         for part in ("fp32      perplexity", "W8A8      perplexity", "least signal over noise"):
             self.assertIn(part, out)
 
+    def test_quantize_on_several_sets(self):
+        """All of the run's validation sets, as evaluate does."""
+        report = self.at("reports.json")
+        run_folder = self.at("two_sets")
+        sets = f"data.validation=[{self.at('valid')},{self.at('train')}]"
+        self.check(run("train", self.config, "training.steps=2", sets, "--run-folder", run_folder))
+        options = ("--batches", 2, "--calibration-batches", 1)
+        code, out, error = run("quantize", run_folder, *options, "--json", "--out", report)
+        self.assertEqual(code, 0, error)
+        lines = [json.loads(line) for line in out.splitlines()]
+        self.assertEqual([line["data"] for line in lines], [self.at("valid"), self.at("train")])
+        with open(report, encoding="utf-8") as file:
+            self.assertEqual(json.load(file), lines)
+        for line in lines:
+            alone = json.loads(run("quantize", run_folder, *options, "--json", "--data", line["data"])[1])
+            self.assertEqual(alone, line)
+        self.assertEqual(run("quantize", run_folder, *options)[1].count("fp32      perplexity"), 2)
+
+    def test_evaluate_in_integers(self):
+        options = ("evaluate", self.run_folder, "--int8", "--calibration-batches", 2, "--batch-size", 1)
+        code, out, error = run(*options, "--json")
+        self.assertEqual(code, 0, error)
+        one = json.loads(out)
+        int8 = one["int8"]
+        self.assertEqual((int8["layers"], int8["layers_in_integers"]), (8, 8))
+        exact = json.loads(run("evaluate", self.run_folder, "--precision", "fp32", "--batch-size", 1, "--json")[1])
+        self.assertEqual(int8["fp32"]["loss"], exact["loss"])
+        quantized = json.loads(run("quantize", self.run_folder, "--calibration-batches", 2, "--batch-size", 1, "--json")[1])
+        self.assertEqual(int8["simulated"]["loss"], quantized["quantized"][0]["loss"])
+        self.assertLessEqual(abs(int8["difference"]), int8["tolerance"])
+        self.assertNotEqual(one["loss"], exact["loss"])
+        two = json.loads(run(*options, "--json", ranks=2)[1])
+        self.assertAlmostEqual(one["perplexity"], two["perplexity"], delta=1e-9 * one["perplexity"])
+        code, out, error = run(*options, "--preset", "opt", "--per-channel", "--activation-method", "symmetric")
+        self.assertEqual(code, 0, error)
+        for part in ("simulated W8A8", "int8  ", "integer products in 8 of 8 linear layers", "that roundings may do"):
+            self.assertIn(part, out)
+        code, out, error = run("evaluate", self.run_folder, "--int8", "--calibration-batches", 2, "--batches", 1)
+        self.assertIn("fewer than 8 batches", out)
+
     def test_inspect(self):
         for arguments, part in [
             ((self.run_folder,), "step            6"),

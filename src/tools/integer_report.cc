@@ -1,0 +1,85 @@
+#include "tools/integer_report.h"
+
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+
+namespace sluice {
+namespace {
+
+std::string DescribeAgreement(const IntegerAgreement& agreement) {
+  if (!agreement.judged()) {
+    return absl::StrFormat(
+        "int8 and simulation differ by %+.2e nats; fewer than %d batches do not say what they may",
+        agreement.difference, IntegerAgreement::kFewestBatches);
+  }
+  return absl::StrFormat(
+      "int8 and simulation differ by %+.2e nats, %.0f %% of the %.2e that roundings may do",
+      agreement.difference, 100 * std::abs(agreement.difference) / agreement.tolerance,
+      agreement.tolerance);
+}
+
+nlohmann::ordered_json ToJson(const EvaluationResult& result) {
+  return {{"perplexity", result.perplexity},
+          {"loss", result.loss},
+          {"accuracy", result.accuracy},
+          {"seconds", result.seconds}};
+}
+
+}  // namespace
+
+std::string FormatIntegerReport(const IntegerReport& report) {
+  const IntegerEvaluation& all = report.evaluation;
+  std::string text =
+      absl::StrFormat("%s step %d on %s (%d sequences, %d targets)\n", report.checkpoint,
+                      report.step, report.data, all.fp32.sequences, all.fp32.targets);
+  absl::StrAppendFormat(&text, "calibrated on %d sequences of %s\n", report.calibration_sequences,
+                        report.calibration_data);
+  const auto line = [&](const char* name, const EvaluationResult& result) {
+    absl::StrAppendFormat(&text, "%-14s  perplexity %.4f  loss %.6f  accuracy %.4f  (%.1f s)\n",
+                          name, result.perplexity, result.loss, result.accuracy, result.seconds);
+  };
+  line("fp32", all.fp32);
+  line("simulated W8A8", all.simulated);
+  line("int8", all.integer);
+  absl::StrAppendFormat(&text,
+                        "integer products in %d of %d linear layers; %.2f times as fast as fp32\n",
+                        all.coverage.in_integers, all.coverage.layers, report.speed());
+  if (!all.coverage.in_fp32.empty()) {
+    absl::StrAppend(&text, "left in fp32: ", absl::StrJoin(all.coverage.in_fp32, ", "), "\n");
+  }
+  absl::StrAppend(&text, DescribeAgreement(all.agreement), "\n");
+  return text;
+}
+
+nlohmann::ordered_json IntegerReportToJson(const IntegerReport& report) {
+  const IntegerEvaluation& all = report.evaluation;
+  nlohmann::ordered_json json = {{"checkpoint", report.checkpoint},
+                                 {"step", report.step},
+                                 {"data", report.data},
+                                 {"perplexity", all.integer.perplexity},
+                                 {"loss", all.integer.loss},
+                                 {"accuracy", all.integer.accuracy},
+                                 {"sequences", all.integer.sequences},
+                                 {"targets", all.integer.targets},
+                                 {"batch_size", all.integer.batch_size},
+                                 {"seconds", all.integer.seconds}};
+  json["int8"] = {
+      {"calibration",
+       {{"data", report.calibration_data}, {"sequences", report.calibration_sequences}}},
+      {"layers", all.coverage.layers},
+      {"layers_in_integers", all.coverage.in_integers},
+      {"in_fp32", all.coverage.in_fp32},
+      {"fp32", ToJson(all.fp32)},
+      {"simulated", ToJson(all.simulated)},
+      {"speed", report.speed()},
+      {"difference", all.agreement.difference}};
+  json["int8"]["tolerance"] = all.agreement.judged()
+                                  ? nlohmann::ordered_json(all.agreement.tolerance)
+                                  : nlohmann::ordered_json(nullptr);
+  return json;
+}
+
+}  // namespace sluice
