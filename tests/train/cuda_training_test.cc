@@ -170,45 +170,37 @@ struct Variant {
 TEST_F(CudaTrainingTest, EveryVariant) {
   const Variant variants[] = {
       {"gate_key_input", "bert",
-       [](AttentionConfig& a) {
-    a.gate = {.source = "input", .site = "key", .bias = true}; }},
-      {"gate_channel", "opt", [](AttentionConfig& a) {
-    a.gate.granularity = "channel"; }},
-      {"gate_slice", "opt", [](AttentionConfig& a) {
-    a.gate.per_head_slice = true; }},
+       [](AttentionConfig& a) { a.gate = {.source = "input", .site = "key", .bias = true}; }},
+      {"gate_channel", "opt", [](AttentionConfig& a) { a.gate.granularity = "channel"; }},
+      {"gate_slice", "opt", [](AttentionConfig& a) { a.gate.per_head_slice = true; }},
       {"gate_channel_slice", "bert",
        [](AttentionConfig& a) {
-    a.gate = {.site = "key", .granularity = "channel", .per_head_slice = true};
+         a.gate = {.site = "key", .granularity = "channel", .per_head_slice = true};
        }},
       {"gate_free_scalar", "bert",
-       [](AttentionConfig& a) {
-    a.gate = {.site = "key", .predictor = "free_scalar"}; }},
+       [](AttentionConfig& a) { a.gate = {.site = "key", .predictor = "free_scalar"}; }},
       {"gate_perceptron", "opt",
        [](AttentionConfig& a) {
-    a.gate = {.source = "input", .predictor = "mlp", .predictor_hidden_size = 5};
+         a.gate = {.source = "input", .predictor = "mlp", .predictor_hidden_size = 5};
        }},
       {"gate_curve", "bert",
        [](AttentionConfig& a) {
-    a.gate = {.bias = true, .initial_probability = 0.25, .temperature = 2};
-    a.gate.scale = "one_at_start";
+         a.gate = {.bias = true, .initial_probability = 0.25, .temperature = 2};
+         a.gate.scale = "one_at_start";
        }},
       {"gate_one_layer", "opt",
        [](AttentionConfig& a) {
-    a.gate = {.granularity = "channel", .temperature = 0.5, .layers = {1}};
+         a.gate = {.granularity = "channel", .temperature = 0.5, .layers = {1}};
        }},
-      {"clipped_softmax", "bert", [AttentionConfig& a) {
-    a.variant = "clipped_softmax"; }},
-      {"sink_logit", "opt", [](AttentionConfig& a) {
-    a.variant = "learnable_sink"; }},
+      {"clipped_softmax", "bert", [](AttentionConfig& a) { a.variant = "clipped_softmax"; }},
+      {"sink_logit", "opt", [](AttentionConfig& a) { a.variant = "learnable_sink"; }},
       {"sink_token", "opt",
        [](AttentionConfig& a) {
-    a.variant = "learnable_sink";
-    a.learnable_sink = "token";
+         a.variant = "learnable_sink";
+         a.learnable_sink = "token";
        }},
-      {"softmax_plus_one", "bert", [](AttentionConfig& a) {
-    a.variant = "softmax_plus_one"; }},
-      {"registers", "opt", [](AttentionConfig& a) {
-    a.register_tokens = 3; }},
+      {"softmax_plus_one", "bert", [](AttentionConfig& a) { a.variant = "softmax_plus_one"; }},
+      {"registers", "opt", [](AttentionConfig& a) { a.register_tokens = 3; }},
   };
   for (const Variant& variant : variants) {
     RunConfig config = SmallConfig("fp32");
