@@ -1,8 +1,8 @@
 // Blocks, from the outside in (the names are those of the header):
-//   kBlockColumns of b's columns, kBlockDepth of the rows that are summed over: b's part is packed,
-//   once, by all threads; then items of at most kBlockRows of a's columns, whichever thread is
-//   free: a's part is packed into the thread's own memory, which stays in its L2 cache; then panels
-//   of b, each read by all of a's panels; in registers a tile of c.
+//   kBlockColumns of b's columns, at most kBlockDepth of the rows that are summed over: b's part is
+//   packed, once, by all threads; then items of at most kBlockRows of a's columns, whichever thread
+//   is free: a's part is packed into the thread's own memory, which stays in its L2 cache; then
+//   panels of b, each read by all of a's panels; in registers a tile of c.
 // A panel is kTileRows (of a) or kTileColumns (of b) wide, its rows one after another.
 #include "kernels/cpu/transposed_product.h"
 
@@ -27,9 +27,9 @@ namespace {
 
 // Every block begins at a multiple of it: whole panels, tiles and vectors of each instruction set.
 constexpr int64_t kQuantum = 48;
-constexpr int64_t kBlockDepth = 512;
-constexpr int64_t kBlockRows = 8 * kQuantum;      // 768 KiB of a
-constexpr int64_t kBlockColumns = 32 * kQuantum;  // 3 MiB of b
+constexpr int64_t kBlockDepth = 768;              // c is read and written once for each
+constexpr int64_t kBlockRows = 6 * kQuantum;      // at most 864 KiB of a
+constexpr int64_t kBlockColumns = 32 * kQuantum;  // at most 4.5 MiB of b
 constexpr int64_t kPrefetchedRows = 8;            // ahead of those that are packed
 
 struct PanelArgs {
@@ -131,8 +131,8 @@ HWY_INLINE void PackPanels(const PanelArgs& args) {
 void PackRowPanels(const PanelArgs& args) { PackPanels<kTileRows>(args); }
 void PackColumnPanels(const PanelArgs& args) { PackPanels<kTileColumns>(args); }
 
-// c += aᵀ · b for one panel of each. c is asked for first and used last: summing takes longer than
-// memory does.
+// c += aᵀ · b for one panel of each. Meanwhile c is asked for, a row at a time: all at once would
+// keep the loads of a and b waiting.
 HWY_INLINE void AddTile(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b, int64_t depth,
                         float* HWY_RESTRICT c, int64_t c_stride) {
   const D d;
@@ -140,23 +140,27 @@ HWY_INLINE void AddTile(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b
 #pragma GCC unroll 8
   for (int64_t i = 0; i < kTileRows; ++i) {
 #pragma GCC unroll 8
-    for (int64_t v = 0; v < kTileVectors; ++v) {
-      __builtin_prefetch(c + i * c_stride + v * kLanes, 1);
-      sums[i][v] = hn::Zero(d);
-    }
+    for (int64_t v = 0; v < kTileVectors; ++v) sums[i][v] = hn::Zero(d);
   }
-  for (int64_t n = 0; n < depth; ++n) {
-    hn::Vec<D> row[kTileVectors];
+  const int64_t step = CeilDiv(depth, kTileRows);
+  const float* next = c;
+  for (int64_t begin = 0; begin < depth; begin += step, next += c_stride) {
 #pragma GCC unroll 8
-    for (int64_t v = 0; v < kTileVectors; ++v) {
-      row[v] = hn::Load(d, b + n * kTileColumns + v * kLanes);
-    }
-#pragma GCC unroll 8
-    for (int64_t i = 0; i < kTileRows; ++i) {
-      const auto value = hn::Set(d, a[n * kTileRows + i]);
+    for (int64_t v = 0; v < kTileVectors; ++v) __builtin_prefetch(next + v * kLanes, 1);
+    const int64_t end = std::min(begin + step, depth);
+    for (int64_t n = begin; n < end; ++n) {
+      hn::Vec<D> row[kTileVectors];
 #pragma GCC unroll 8
       for (int64_t v = 0; v < kTileVectors; ++v) {
-        sums[i][v] = hn::MulAdd(value, row[v], sums[i][v]);
+        row[v] = hn::Load(d, b + n * kTileColumns + v * kLanes);
+      }
+#pragma GCC unroll 8
+      for (int64_t i = 0; i < kTileRows; ++i) {
+        const auto value = hn::Set(d, a[n * kTileRows + i]);
+#pragma GCC unroll 8
+        for (int64_t v = 0; v < kTileVectors; ++v) {
+          sums[i][v] = hn::MulAdd(value, row[v], sums[i][v]);
+        }
       }
     }
   }
@@ -293,12 +297,14 @@ constexpr int64_t kMinRows = 64;
 }  // namespace
 
 void AddTransposedProduct(const TransposedProductArgs& args) {
+  // Blocks of about one depth: a shallow one would move c for little.
+  const int64_t depth = CeilDiv(args.depth, CeilDiv(args.depth, kBlockDepth));
   for (int64_t column = 0; column < args.columns; column += kBlockColumns) {
-    for (int64_t first = 0; first < args.depth; first += kBlockDepth) {
+    for (int64_t first = 0; first < args.depth; first += depth) {
       AddPart(args, {.first_column = column,
                      .columns = std::min(kBlockColumns, args.columns - column),
                      .first = first,
-                     .depth = std::min(kBlockDepth, args.depth - first)});
+                     .depth = std::min(depth, args.depth - first)});
     }
   }
 }

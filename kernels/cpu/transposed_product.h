@@ -19,8 +19,8 @@ struct TransposedProductArgs {
   void* workspace;             // TransposedProductWorkspaceBytes(rows, columns), 64-byte aligned
 };
 
-// Blocks over depth begin at multiples of a constant, and all of one element is summed by one
-// thread: the same bits for any number of threads.
+// How depth is cut into blocks depends on it alone, and all of one element is summed by one thread:
+// the same bits for any number of threads. depth, rows, columns >= 1.
 void AddTransposedProduct(const TransposedProductArgs& args);
 
 // For the compute threads of the caller and any depth.
