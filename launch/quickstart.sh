@@ -19,7 +19,7 @@ caller=$PWD
 # shellcheck source-path=SCRIPTDIR source=settings.sh
 source "$(dirname "${BASH_SOURCE[0]}")/settings.sh"
 # shellcheck source-path=SCRIPTDIR source=language_data.sh
-source "$(dirname "${BASH_SOURCE[0]}")/language_data.sh"
+source "$root/launch/language_data.sh"
 
 config=configs/toy/bert_vga.yaml
 bin=build/release/bin

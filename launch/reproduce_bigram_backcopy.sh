@@ -18,7 +18,7 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=settings.sh
 source "$(dirname "${BASH_SOURCE[0]}")/settings.sh"
 # shellcheck source-path=SCRIPTDIR source=run_list.sh
-source "$(dirname "${BASH_SOURCE[0]}")/run_list.sh"
+source "$root/launch/run_list.sh"
 
 tier=reduced steps='' out='' device=cpu train=yes
 while [ $# -gt 0 ]; do

@@ -23,9 +23,9 @@ caller=$PWD
 # shellcheck source-path=SCRIPTDIR source=settings.sh
 source "$(dirname "${BASH_SOURCE[0]}")/settings.sh"
 # shellcheck source-path=SCRIPTDIR source=run_list.sh
-source "$(dirname "${BASH_SOURCE[0]}")/run_list.sh"
+source "$root/launch/run_list.sh"
 # shellcheck source-path=SCRIPTDIR source=language_data.sh
-source "$(dirname "${BASH_SOURCE[0]}")/language_data.sh"
+source "$root/launch/language_data.sh"
 
 all_variants=(vanilla vga registers learnable_sink learnable_sink_token iga vga_key_site clipped_softmax softmax_plus_one)
 model=opt size=tiny seeds=2 steps='' out='' train=yes submit=''

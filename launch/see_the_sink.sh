@@ -13,7 +13,7 @@ caller=$PWD
 # shellcheck source-path=SCRIPTDIR source=settings.sh
 source "$(dirname "${BASH_SOURCE[0]}")/settings.sh"
 # shellcheck source-path=SCRIPTDIR source=language_data.sh
-source "$(dirname "${BASH_SOURCE[0]}")/language_data.sh"
+source "$root/launch/language_data.sh"
 
 configs=configs/opt_tiny
 out=runs/see_the_sink minutes='' steps=''

@@ -98,17 +98,6 @@ absl::StatusOr<MeasuredRun> ReadMeasuredRun(const std::string& folder) {
   return run;
 }
 
-// Which metric is which column; docs/metrics.md says why the OPT norm changes with the table.
-struct Columns {
-  const char *norm, *int8_norm, *kurtosis;
-};
-constexpr Columns kBertColumns = {"max_inf_norm_feed_forward_residual_sum_per_sequence",
-                                  "max_inf_norm_feed_forward_residual_sum_per_sequence",
-                                  "average_kurtosis_feed_forward_output_and_norm_per_sequence"};
-constexpr Columns kOptColumns = {"max_inf_norm_feed_forward_output_per_token",
-                                 "max_inf_norm_all_tensors_mixed_rows",
-                                 "average_kurtosis_all_tensors_mixed_rows"};
-
 // Tables 1 and 2 of arXiv 2510.09017. It has one learnable sink, and says neither which nor which
 // site of the gate.
 struct PublishedRow {
@@ -198,18 +187,13 @@ Spread SpreadOf(const std::vector<MeasuredRun>& runs, const Value& value) {
   return spread;
 }
 
-double OutlierOf(const Measurement& measurement, const char* name) {
-  const auto found = measurement.outliers.find(name);
-  return found == measurement.outliers.end() ? kNotANumber : found->second;
-}
-
 MethodRow MakeRow(std::vector<MeasuredRun> runs) {
   MethodRow row;
   row.architecture = runs.front().config.model.architecture;
   const Method method = MethodOf(runs.front().config.model.attention);
   row.method = method.name;
-  const Columns& columns = row.architecture == "bert" ? kBertColumns : kOptColumns;
-  const auto outlier = [&](Measurement MeasuredRun::*when, const char* name) {
+  const ComparedMetrics& columns = ComparedMetricsOf(row.architecture);
+  const auto outlier = [&](Measurement MeasuredRun::*when, const std::string& name) {
     return SpreadOf(runs, [&](const MeasuredRun& run) { return OutlierOf(run.*when, name); });
   };
   row.perplexity = SpreadOf(runs, [](const MeasuredRun& run) { return run.fp32.perplexity; });
@@ -231,6 +215,24 @@ MethodRow MakeRow(std::vector<MeasuredRun> runs) {
 }
 
 }  // namespace
+
+const ComparedMetrics& ComparedMetricsOf(const std::string& architecture) {
+  static const ComparedMetrics bert = {
+      .norm = "max_inf_norm_feed_forward_residual_sum_per_sequence",
+      .int8_norm = "max_inf_norm_feed_forward_residual_sum_per_sequence",
+      .kurtosis = "average_kurtosis_feed_forward_output_and_norm_per_sequence",
+      .largest_kurtosis = "max_kurtosis_feed_forward_output_and_norm_per_sequence"};
+  static const ComparedMetrics opt = {.norm = "max_inf_norm_feed_forward_output_per_token",
+                                      .int8_norm = "max_inf_norm_all_tensors_mixed_rows",
+                                      .kurtosis = "average_kurtosis_all_tensors_mixed_rows",
+                                      .largest_kurtosis = "max_kurtosis_all_tensors_mixed_rows"};
+  return architecture == "bert" ? bert : opt;
+}
+
+double OutlierOf(const Measurement& measurement, const std::string& name) {
+  const auto found = measurement.outliers.find(name);
+  return found == measurement.outliers.end() ? kNotANumber : found->second;
+}
 
 absl::StatusOr<std::vector<MeasuredRun>> ReadMeasuredRuns(const std::vector<std::string>& folders) {
   std::vector<MeasuredRun> runs;

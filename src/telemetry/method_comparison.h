@@ -23,6 +23,17 @@ struct Measurement {
   std::map<std::string, double> outliers;  // by the names of telemetry/outlier_metrics.h
 };
 
+// NaN: it was not measured.
+double OutlierOf(const Measurement& measurement, const std::string& name);
+
+// Which outlier metric is which column; docs/metrics.md says why the norm of OPT changes with the
+// table.
+struct ComparedMetrics {
+  std::string norm, int8_norm, kurtosis;
+  std::string largest_kurtosis;  // in no table of the paper
+};
+const ComparedMetrics& ComparedMetricsOf(const std::string& architecture);
+
 // A run folder with evaluate.json and quantize.json: what `sluice evaluate FOLDER --precision fp32
 // --json` and `sluice quantize FOLDER --json` print.
 struct MeasuredRun {

@@ -108,6 +108,45 @@ TEST(ConfigsTest, FineTuningStartsAsTheVanillaModel) {
   }
 }
 
+// What launch/reproduce_language.sh trains.
+TEST(ConfigsTest, ComparedVariantsAreThereAndDifferInTheirAttentionOnly) {
+  for (const std::string folder :
+       {"opt_tiny", "opt_mini", "opt_125m", "bert_tiny", "bert_small", "bert_base"}) {
+    const RunConfig vanilla = Load("configs/" + folder + "/vanilla.yaml");
+    for (const std::string variant :
+         {"registers", "learnable_sink", "learnable_sink_token", "iga", "vga", "vga_key_site",
+          "clipped_softmax", "softmax_plus_one"}) {
+      SCOPED_TRACE(folder + " " + variant);
+      const RunConfig config = Load("configs/" + folder + "/" + variant + ".yaml");
+      EXPECT_FALSE(config.model.attention == vanilla.model.attention);
+      for (const KeyDifference& difference : ConfigDifference(vanilla, config)) {
+        EXPECT_TRUE(difference.key == "name" ||
+                    absl::StartsWith(difference.key, "model.attention."))
+            << difference.key;
+      }
+    }
+  }
+}
+
+TEST(ConfigsTest, OptTinyIsTheRecipeInWhichASinkForms) {
+  const RunConfig config = Load("configs/opt_tiny/vanilla.yaml");
+  EXPECT_EQ(config.model.architecture, "opt");
+  EXPECT_EQ(config.model.num_hidden_layers, 4);
+  EXPECT_EQ(config.model.hidden_size, 128);
+  EXPECT_EQ(config.model.num_attention_heads, 2);
+  EXPECT_EQ(config.model.hidden_dropout_prob, 0);
+  EXPECT_EQ(config.model.attention_probs_dropout_prob, 0);
+  EXPECT_EQ(config.data.row_start, "every_row");
+  EXPECT_EQ(config.data.sequence_length * config.training.global_batch_size, 4096);
+  EXPECT_EQ(config.optimizer.learning_rate, 3e-3);
+  EXPECT_EQ(config.optimizer.beta1, 0.9);
+  EXPECT_EQ(config.optimizer.beta2, 0.95);
+  EXPECT_EQ(config.optimizer.weight_decay, 0.1);
+  EXPECT_TRUE(config.optimizer.no_decay.empty());
+  EXPECT_EQ(config.schedule.warmup_steps, 100);
+  EXPECT_EQ(config.training.steps, 2000);
+}
+
 TEST(ConfigsTest, BertBaseIsThePapersRecipe) {
   const RunConfig config = Load("configs/bert_base/vga.yaml");
   EXPECT_EQ(config.name, "vga");

@@ -29,7 +29,7 @@ class ReproduceLanguage(unittest.TestCase):
         shutil.rmtree(cls.folder.path)
 
     def command(self, *arguments):
-        return [os.path.join(self.folder.tree, "launch", "reproduce_language.sh"), *arguments]
+        return [os.path.join("tree", "launch", "reproduce_language.sh"), *arguments]  # relative to the folder of the call
 
     def environment(self, **more):
         return dict(os.environ, SLUICE_BIN=SLUICE, **more)

@@ -76,7 +76,7 @@ class SeeTheSink(unittest.TestCase):
         shutil.rmtree(cls.folder.path)
 
     def command(self, *arguments):
-        return [os.path.join(self.folder.tree, "launch", "see_the_sink.sh"), *arguments]
+        return [os.path.join("tree", "launch", "see_the_sink.sh"), *arguments]  # relative to the folder of the call
 
     def environment(self, **more):
         return dict(os.environ, SLUICE_BIN=self.program, **more)

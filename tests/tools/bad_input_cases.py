@@ -136,6 +136,8 @@ COMMAND_LINES = [
     Case("bench beyond 64 bits", 4, "out of memory", ["bench", "matmul", CONFIG, "--length", "16", "--batch", "99999999999999999999"]),
     Case("check of something else", 1, "what", ["check", "cleanliness", RUN]),
     Case("check of nothing", 1, "absent/config.yaml", ["check", "bigram-backcopy", "absent"]),
+    Case("comparison of a run that was not measured", 2, "sluice evaluate " + RUN + " --precision fp32 --json", ["compare", RUN]),
+    Case("comparison of nothing", 1, "absent/config.yaml", ["compare", "absent"]),
     Case("check of a run that was not measured", 2, "the run has no record of event bigram_backcopy", ["check", "bigram-backcopy", RUN]),
     Case("a bigram table of no text", 2, "cannot read the text of data.table", ["train", INPUTS + "generated_run/config.yaml", "data.table=absent"]),
     Case("export without a target", 1, "folder is required", ["export-hf", RUN]),
