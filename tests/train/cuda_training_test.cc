@@ -212,7 +212,7 @@ TEST_F(CudaTrainingTest, EveryGate) {
   const Variant variants[] = {
       {"gate_free_scalar", "bert",
        [](AttentionConfig& a) { a.gate = {.site = "key", .predictor = "free_scalar"}; }},
-      {"gate_perceptron", "opt",
+      {"gate_perceptron", "bert",
        [](AttentionConfig& a) {
          a.gate = {.source = "input", .predictor = "mlp", .predictor_hidden_size = 5};
        }},
