@@ -167,6 +167,21 @@ struct Variant {
   std::function<void(AttentionConfig&)> set;
 };
 
+// One layer that trains for a while, changed to be of `variant`.
+RunConfig ConfigOf(const Variant& variant, RunConfig config) {
+  config.training.steps = 20;
+  config.model.num_hidden_layers = 1;
+  config.model.architecture = variant.architecture;
+  config.data.attention_across_documents = false;
+  if (config.model.architecture == "opt") {
+    config.model.hidden_act = "relu";
+    config.model.layer_norm_eps = 1e-5;
+    config.model.word_embed_proj_dim = 24;
+  }
+  variant.set(config.model.attention);
+  return config;
+}
+
 TEST_F(CudaTrainingTest, EveryVariant) {
   const Variant variants[] = {
       {"gate_key_input", "bert",
@@ -176,21 +191,6 @@ TEST_F(CudaTrainingTest, EveryVariant) {
       {"gate_channel_slice", "bert",
        [](AttentionConfig& a) {
          a.gate = {.site = "key", .granularity = "channel", .per_head_slice = true};
-       }},
-      {"gate_free_scalar", "bert",
-       [](AttentionConfig& a) { a.gate = {.site = "key", .predictor = "free_scalar"}; }},
-      {"gate_perceptron", "opt",
-       [](AttentionConfig& a) {
-         a.gate = {.source = "input", .predictor = "mlp", .predictor_hidden_size = 5};
-       }},
-      {"gate_curve", "bert",
-       [](AttentionConfig& a) {
-         a.gate = {.bias = true, .initial_probability = 0.25, .temperature = 2};
-         a.gate.scale = "one_at_start";
-       }},
-      {"gate_one_layer", "opt",
-       [](AttentionConfig& a) {
-         a.gate = {.granularity = "channel", .temperature = 0.5, .layers = {1}};
        }},
       {"clipped_softmax", "bert", [](AttentionConfig& a) { a.variant = "clipped_softmax"; }},
       {"sink_logit", "opt", [](AttentionConfig& a) { a.variant = "learnable_sink"; }},
@@ -203,17 +203,32 @@ TEST_F(CudaTrainingTest, EveryVariant) {
       {"registers", "opt", [](AttentionConfig& a) { a.register_tokens = 3; }},
   };
   for (const Variant& variant : variants) {
-    RunConfig config = SmallConfig("fp32");
-    config.training.steps = 20;
-    config.model.num_hidden_layers = variant.name == std::string("gate_one_layer") ? 2 : 1;
-    config.model.architecture = variant.architecture;
-    config.data.attention_across_documents = false;
-    if (config.model.architecture == "opt") {
-      config.model.hidden_act = "relu";
-      config.model.layer_norm_eps = 1e-5;
-      config.model.word_embed_proj_dim = 24;
-    }
-    variant.set(config.model.attention);
+    ExpectCourses(variant.name, ConfigOf(variant, SmallConfig("fp32")));
+  }
+}
+
+// Other predictors, temperature and scale, and a layer without gates below one that has them.
+TEST_F(CudaTrainingTest, EveryGate) {
+  const Variant variants[] = {
+      {"gate_free_scalar", "bert",
+       [](AttentionConfig& a) { a.gate = {.site = "key", .predictor = "free_scalar"}; }},
+      {"gate_perceptron", "bert",
+       [](AttentionConfig& a) {
+         a.gate = {.source = "input", .predictor = "mlp", .predictor_hidden_size = 5};
+       }},
+      {"gate_curve", "bert",
+       [](AttentionConfig& a) {
+         a.gate = {.bias = true, .initial_probability = 0.25, .temperature = 2};
+         a.gate.scale = "one_at_start";
+       }},
+      {"gate_one_layer", "opt",
+       [](AttentionConfig& a) {
+         a.gate = {.granularity = "channel", .temperature = 0.5, .layers = {1}};
+       }},
+  };
+  for (const Variant& variant : variants) {
+    RunConfig config = ConfigOf(variant, SmallConfig("fp32"));
+    if (!config.model.attention.gate.layers.empty()) config.model.num_hidden_layers = 2;
     ExpectCourses(variant.name, config);
   }
 }
