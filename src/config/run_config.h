@@ -162,14 +162,28 @@ struct CheckpointConfig {
   friend bool operator==(const CheckpointConfig&, const CheckpointConfig&) = default;
 };
 
+// Thresholds; 0: no alarm.
+struct AlarmConfig {
+  double sink_share = 0;  // attention mass that any head puts on the first token
+  double max_abs = 0;     // of any tensor that activation statistics look at
+
+  friend bool operator==(const AlarmConfig&, const AlarmConfig&) = default;
+};
+
 struct TelemetryConfig {
-  int64_t gate_statistics_every = 10;  // steps between two looks at the gates; 0: never
-  bool tensorboard = true;             // event files beside metrics.jsonl
+  int64_t gate_statistics_every = 10;         // steps between two looks at the gates; 0: never
+  int64_t statistics_sequences = 2;           // of an update's batch, that the following look at
+  int64_t activation_statistics_every = 100;  // steps between two looks; 0: never
+  int64_t norm_statistics_every = 100;        // of each parameter; 0: never
+  int64_t attention_maps_every = 0;           // steps between two sets of maps; 0: never
+  int64_t attention_map_sequences = 1;        // first ones of the first validation set
+  bool tensorboard = true;                    // event files beside metrics.jsonl
   // The metrics of docs/bigram_backcopy.md, steps between two: early on, and behind
   // bigram_backcopy_early_steps; 0: never.
   int64_t bigram_backcopy_every_early = 0;
   int64_t bigram_backcopy_early_steps = 0;
   int64_t bigram_backcopy_every = 0;
+  AlarmConfig alarms;
 
   friend bool operator==(const TelemetryConfig&, const TelemetryConfig&) = default;
 };

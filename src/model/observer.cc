@@ -18,9 +18,28 @@ absl::StatusOr<HostTensor> ReadMask(ExecutionContext& context, const int32_t* va
 
 }  // namespace
 
+absl::StatusOr<bool> ObserverChain::ObserveInPlace(ExecutionContext& context, int layer,
+                                                   absl::string_view tensor,
+                                                   const TensorView& view) {
+  first_done_ = second_done_ = false;
+  if (first_.Wants(tensor)) {
+    ASSIGN_OR_RETURN(first_done_, first_.ObserveInPlace(context, layer, tensor, view));
+  } else {
+    first_done_ = true;
+  }
+  // What the first one changes in Observe comes before the second one's look.
+  if (!first_done_ && first_.changes_values()) return false;
+  if (second_.Wants(tensor)) {
+    ASSIGN_OR_RETURN(second_done_, second_.ObserveInPlace(context, layer, tensor, view));
+  } else {
+    second_done_ = true;
+  }
+  return first_done_ && second_done_;
+}
+
 void ObserverChain::Observe(int layer, absl::string_view tensor, const TensorView& view) {
-  if (first_.Wants(tensor)) first_.Observe(layer, tensor, view);
-  if (second_.Wants(tensor)) second_.Observe(layer, tensor, view);
+  if (!first_done_ && first_.Wants(tensor)) first_.Observe(layer, tensor, view);
+  if (!second_done_ && second_.Wants(tensor)) second_.Observe(layer, tensor, view);
 }
 
 absl::Status Show(ExecutionContext& context, Observer* observer, int layer, absl::string_view name,

@@ -108,6 +108,9 @@ class ObserverChain : public Observer {
   bool Wants(absl::string_view tensor) const override {
     return first_.Wants(tensor) || second_.Wants(tensor);
   }
+  // Who works in place does; Observe is for the others.
+  absl::StatusOr<bool> ObserveInPlace(ExecutionContext& context, int layer,
+                                      absl::string_view tensor, const TensorView& view) override;
   void Observe(int layer, absl::string_view tensor, const TensorView& view) override;
   bool changes_values() const override {
     return first_.changes_values() || second_.changes_values();
@@ -120,6 +123,7 @@ class ObserverChain : public Observer {
  private:
   Observer& first_;
   Observer& second_;
+  bool first_done_ = false, second_done_ = false;  // in place, with the tensor at hand
 };
 
 // Shows `tensor` (null: not there) to `observer` (may be null).

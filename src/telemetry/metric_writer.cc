@@ -9,6 +9,12 @@
 namespace sluice {
 namespace {
 
+// JSON has no NaN or infinity.
+nlohmann::ordered_json NumberOrText(double number) {
+  if (std::isfinite(number)) return number;
+  return std::isnan(number) ? "nan" : number > 0 ? "inf" : "-inf";
+}
+
 // Lines of `path` up to and including `last_step`; a torn last line is dropped.
 std::string KeptLines(const std::string& path, int64_t last_step) {
   std::ifstream old(path);
@@ -47,13 +53,12 @@ absl::Status MetricWriter::Write(absl::string_view event, const MetricFields& fi
   json["event"] = std::string(event);
   for (const auto& [name, value] : fields) {
     if (const auto* number = std::get_if<double>(&value); number != nullptr) {
-      if (std::isfinite(*number)) {
-        json[name] = *number;
-      } else {
-        json[name] = std::isnan(*number) ? "nan" : *number > 0 ? "inf" : "-inf";
-      }
+      json[name] = NumberOrText(*number);
     } else if (const auto* integer = std::get_if<int64_t>(&value); integer != nullptr) {
       json[name] = *integer;
+    } else if (const auto* numbers = std::get_if<std::vector<double>>(&value); numbers != nullptr) {
+      json[name] = nlohmann::ordered_json::array();
+      for (const double one : *numbers) json[name].push_back(NumberOrText(one));
     } else {
       json[name] = std::get<std::string>(value);
     }

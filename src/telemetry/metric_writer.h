@@ -18,7 +18,7 @@
 
 namespace sluice {
 
-using MetricValue = std::variant<int64_t, double, std::string>;
+using MetricValue = std::variant<int64_t, double, std::string, std::vector<double>>;
 using MetricFields = std::vector<std::pair<std::string, MetricValue>>;
 
 class MetricWriter {

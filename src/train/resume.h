@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -18,7 +19,8 @@ struct TrainingState {
   int64_t next_sample = 0;            // global index of the first sample that no update has used
   std::optional<double> best_metric;  // lowest perplexity on the first validation set
   std::optional<int64_t> best_step;
-  std::optional<double> last_metric;  // of the evaluation at `step`, if there was one
+  std::optional<double> last_metric;    // of the evaluation at `step`, if there was one
+  std::set<std::string> active_alarms;  // begun and not over; on rank 0
 
   void RememberMetric(double perplexity);
 };
