@@ -5,6 +5,9 @@
 //       S batches of the data set's own rows, masked or causal: tokens, labels (S, B, T) int64; a
 //       label is the id asked for at its position, or -100. With --documents attention stays within
 //       a document: also their numbers, documents (S, B, T)
+//   oracle_step training-batches CONFIG OUT --first F --rows B --count S
+//       S batches of B samples from sample F on, as a run of that configuration trains on them: the
+//       same tensors
 //   oracle_step run CHECKPOINT BATCHES OUT --steps N --learning-rate R
 //       from the checkpoint's weights in fp32 without dropout, fresh moments, step i on batch
 //       i mod S: losses (N), means over targets, and gradient/NAME of the first step, before
@@ -21,6 +24,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/status.h"
+#include "data/open_batch_source.h"
 #include "data/token_shard_source.h"
 #include "train/engine.h"
 #include "train/resume.h"
@@ -32,10 +36,41 @@ constexpr int64_t kNoTarget = -100;
 
 struct Arguments {
   std::string input, batches, output;
-  int64_t rows = 4, length = 64, count = 4, steps = 1;
+  int64_t rows = 4, length = 64, count = 4, steps = 1, first = 0;
   double probability = 0.15, learning_rate = 1e-3;
   bool causal = false, documents = false;
 };
+
+absl::Status WriteBatchesOf(BatchSource& source, const Arguments& arguments) {
+  std::vector<int64_t> tokens, labels, documents;
+  Batch batch;
+  for (int64_t i = 0; i < arguments.count; ++i) {
+    RETURN_IF_ERROR(source.Fill(arguments.first + i * arguments.rows, arguments.rows, &batch));
+    const size_t begin = labels.size();
+    tokens.insert(tokens.end(), batch.tokens.begin(), batch.tokens.end());
+    documents.insert(documents.end(), batch.documents.begin(), batch.documents.end());
+    labels.resize(begin + batch.tokens.size(), kNoTarget);
+    for (size_t m = 0; m < batch.targets.size(); ++m) {
+      labels[begin + batch.target_positions[m]] = batch.targets[m];
+    }
+  }
+  const std::vector<int64_t> dims = {arguments.count, arguments.rows, batch.T};
+  std::vector<SafetensorsTensor> tensors = {
+      SafetensorsTensor::Of("tokens", dims, std::span<const int64_t>(tokens)),
+      SafetensorsTensor::Of("labels", dims, std::span<const int64_t>(labels))};
+  if (!documents.empty()) {
+    tensors.push_back(
+        SafetensorsTensor::Of("documents", dims, std::span<const int64_t>(documents)));
+  }
+  return WriteSafetensors(arguments.output, tensors, {});
+}
+
+absl::Status WriteTrainingBatches(const Arguments& arguments) {
+  ASSIGN_OR_RETURN(const RunConfig config,
+                   LoadRunConfig(arguments.input, {}, ConfigUse::kInspection));
+  ASSIGN_OR_RETURN(const std::unique_ptr<BatchSource> source, OpenTrainingSource(config));
+  return WriteBatchesOf(*source, arguments);
+}
 
 absl::Status WriteBatches(const Arguments& arguments) {
   ASSIGN_OR_RETURN(
@@ -46,27 +81,7 @@ absl::Status WriteBatches(const Arguments& arguments) {
                             .objective = arguments.causal ? Objective::kCausal : Objective::kMasked,
                             .mlm_probability = arguments.probability,
                             .evaluation = true}));
-  std::vector<int64_t> tokens, labels, documents;
-  Batch batch;
-  for (int64_t i = 0; i < arguments.count; ++i) {
-    RETURN_IF_ERROR(source->Fill(i * arguments.rows, arguments.rows, &batch));
-    const size_t begin = labels.size();
-    tokens.insert(tokens.end(), batch.tokens.begin(), batch.tokens.end());
-    documents.insert(documents.end(), batch.documents.begin(), batch.documents.end());
-    labels.resize(begin + batch.tokens.size(), kNoTarget);
-    for (size_t m = 0; m < batch.targets.size(); ++m) {
-      labels[begin + batch.target_positions[m]] = batch.targets[m];
-    }
-  }
-  const std::vector<int64_t> dims = {arguments.count, arguments.rows, arguments.length};
-  std::vector<SafetensorsTensor> tensors = {
-      SafetensorsTensor::Of("tokens", dims, std::span<const int64_t>(tokens)),
-      SafetensorsTensor::Of("labels", dims, std::span<const int64_t>(labels))};
-  if (arguments.documents) {
-    tensors.push_back(
-        SafetensorsTensor::Of("documents", dims, std::span<const int64_t>(documents)));
-  }
-  return WriteSafetensors(arguments.output, tensors, {});
+  return WriteBatchesOf(*source, arguments);
 }
 
 absl::StatusOr<std::vector<Batch>> ReadBatches(const std::string& path) {
@@ -188,6 +203,13 @@ int Main(int argc, char** argv) {
   batches->add_option("--probability", arguments.probability);
   batches->add_flag("--causal", arguments.causal);
   batches->add_flag("--documents", arguments.documents);
+  CLI::App* training =
+      program.add_subcommand("training-batches", "Write batches that a run trains on");
+  training->add_option("config", arguments.input)->required();
+  training->add_option("out", arguments.output)->required();
+  training->add_option("--first", arguments.first);
+  training->add_option("--rows", arguments.rows);
+  training->add_option("--count", arguments.count);
   CLI::App* run = program.add_subcommand("run", "Train on batches");
   run->add_option("checkpoint", arguments.input)->required();
   run->add_option("batches", arguments.batches)->required();
@@ -195,7 +217,9 @@ int Main(int argc, char** argv) {
   run->add_option("--steps", arguments.steps);
   run->add_option("--learning-rate", arguments.learning_rate);
   CLI11_PARSE(program, argc, argv);
-  const absl::Status status = *batches ? WriteBatches(arguments) : RunSteps(arguments);
+  const absl::Status status = *batches    ? WriteBatches(arguments)
+                              : *training ? WriteTrainingBatches(arguments)
+                                          : RunSteps(arguments);
   if (status.ok()) return 0;
   std::fprintf(stderr, "error: %s\n", std::string(status.message()).c_str());
   return static_cast<int>(ExitCodeOf(status));
