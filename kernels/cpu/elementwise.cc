@@ -17,26 +17,28 @@ namespace sluice {
 namespace HWY_NAMESPACE {
 
 // Squares of floats are exact in double. Four sums, or the additions' latency would be what counts.
-template <typename T>
-HWY_INLINE double SumOfSquaresIn(const T* x, int64_t begin, int64_t end) {
+template <bool kDifference, typename T>
+HWY_INLINE double SumOfSquaresIn(const T* x, const T* minus, int64_t begin, int64_t end) {
   const hn::CappedTag<double, 8> dd;
   const hn::Rebind<float, decltype(dd)> df;
   const auto lanes = static_cast<int64_t>(hn::Lanes(dd));
-  const auto add_squares = [&](hn::Vec<decltype(dd)> sum, hn::Vec<decltype(df)> v) HWY_ATTR {
-    const auto wide = hn::PromoteTo(dd, v);
+  const auto add_squares = [&](hn::Vec<decltype(dd)> sum, int64_t k, auto memory) HWY_ATTR {
+    auto wide = hn::PromoteTo(dd, memory.Load(df, x + k));
+    if constexpr (kDifference) {
+      wide = hn::Sub(wide, hn::PromoteTo(dd, memory.Load(df, minus + k)));
+    }
     return hn::MulAdd(wide, wide, sum);
   };
   auto sum0 = hn::Zero(dd), sum1 = hn::Zero(dd), sum2 = hn::Zero(dd), sum3 = hn::Zero(dd);
   int64_t i = begin;
   for (; i + 4 * lanes <= end; i += 4 * lanes) {
-    sum0 = add_squares(sum0, LoadFloats(df, x + i));
-    sum1 = add_squares(sum1, LoadFloats(df, x + i + lanes));
-    sum2 = add_squares(sum2, LoadFloats(df, x + i + 2 * lanes));
-    sum3 = add_squares(sum3, LoadFloats(df, x + i + 3 * lanes));
+    sum0 = add_squares(sum0, i, WholeVector());
+    sum1 = add_squares(sum1, i + lanes, WholeVector());
+    sum2 = add_squares(sum2, i + 2 * lanes, WholeVector());
+    sum3 = add_squares(sum3, i + 3 * lanes, WholeVector());
   }
-  ForEachVector(df, i, end, [&](int64_t k, auto memory) HWY_ATTR {
-    sum0 = add_squares(sum0, memory.Load(df, x + k));
-  });
+  ForEachVector(df, i, end,
+                [&](int64_t k, auto memory) HWY_ATTR { sum0 = add_squares(sum0, k, memory); });
   const auto sum = hn::Add(hn::Add(sum0, sum1), hn::Add(sum2, sum3));
   return hn::GetLane(hn::SumOfLanes(dd, sum));
 }
@@ -57,11 +59,13 @@ HWY_INLINE void AddIn(const T* x, T* y, int64_t begin, int64_t end) {
   });
 }
 
-double SumOfSquaresFloat(const float* x, int64_t begin, int64_t end) {
-  return SumOfSquaresIn(x, begin, end);
+double SumOfSquaresFloat(const float* x, const float* minus, int64_t begin, int64_t end) {
+  return minus == nullptr ? SumOfSquaresIn<false>(x, minus, begin, end)
+                          : SumOfSquaresIn<true>(x, minus, begin, end);
 }
-double SumOfSquaresBf16(const bf16* x, int64_t begin, int64_t end) {
-  return SumOfSquaresIn(x, begin, end);
+double SumOfSquaresBf16(const bf16* x, const bf16* minus, int64_t begin, int64_t end) {
+  return minus == nullptr ? SumOfSquaresIn<false>(x, minus, begin, end)
+                          : SumOfSquaresIn<true>(x, minus, begin, end);
 }
 void ConvertFloatToBf16(const float* x, bf16* y, int64_t begin, int64_t end) {
   ConvertIn(x, y, begin, end);
@@ -99,7 +103,7 @@ constexpr int64_t kMostBlocks = 1024;
 namespace cpu {
 
 template <typename T>
-double SumOfSquares(const T* x, int64_t count) {
+double SumOfSquares(const T* x, int64_t count, const T* minus) {
   const int64_t block = std::max(kElementsPerGrain, RoundUp(CeilDiv(count, kMostBlocks), 64));
   const int64_t blocks = CeilDiv(count, block);
   double sums[kMostBlocks];
@@ -107,9 +111,9 @@ double SumOfSquares(const T* x, int64_t count) {
     for (int64_t b = begin; b < end; ++b) {
       const int64_t first = b * block, last = std::min(count, (b + 1) * block);
       if constexpr (std::is_same_v<T, float>) {
-        sums[b] = HWY_DYNAMIC_DISPATCH(SumOfSquaresFloat)(x, first, last);
+        sums[b] = HWY_DYNAMIC_DISPATCH(SumOfSquaresFloat)(x, minus, first, last);
       } else {
-        sums[b] = HWY_DYNAMIC_DISPATCH(SumOfSquaresBf16)(x, first, last);
+        sums[b] = HWY_DYNAMIC_DISPATCH(SumOfSquaresBf16)(x, minus, first, last);
       }
     }
   });
@@ -146,8 +150,15 @@ void ZeroFill(void* memory, int64_t bytes) {
   });
 }
 
-template double SumOfSquares(const float* x, int64_t count);
-template double SumOfSquares(const bf16* x, int64_t count);
+void Copy(const void* from, void* to, int64_t bytes) {
+  ParallelFor(bytes, 4 * kElementsPerGrain, [&](int64_t begin, int64_t end) {
+    std::memcpy(static_cast<char*>(to) + begin, static_cast<const char*>(from) + begin,
+                static_cast<size_t>(end - begin));
+  });
+}
+
+template double SumOfSquares(const float* x, int64_t count, const float* minus);
+template double SumOfSquares(const bf16* x, int64_t count, const bf16* minus);
 template void Convert(const float* x, bf16* y, int64_t count);
 template void Convert(const bf16* x, float* y, int64_t count);
 template void AddInPlace(const float* x, float* y, int64_t count);

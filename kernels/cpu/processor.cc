@@ -161,7 +161,7 @@ std::vector<OpImplementation> Implementations() {
   const bool on_tiles = HasAmxTiles() && absl::EndsWith(vectors, "AVX3");
   lines.push_back({"attention", "bf16", on_tiles ? absl::StrCat(vectors, ", AMX") : vectors});
   for (const char* op : {"attention_gate", "layer_norm", "embedding", "activation", "dropout",
-                         "cross_entropy", "adamw"}) {
+                         "cross_entropy", "adamw", "row_moments"}) {
     for (const char* dtype : {"fp32", "bf16"}) lines.push_back({op, dtype, vectors});
   }
   return lines;

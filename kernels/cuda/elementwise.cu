@@ -22,11 +22,12 @@ int64_t BlockValues(int64_t count) {
   return std::max(kLeastBlockValues, RoundUp(CeilDiv(count, kMostBlocks), kThreads * 8));
 }
 
-// Stage 1: sums[b] = Σ x² over block b's values. Squares of floats are exact in double.
-template <typename T>
+// Stage 1: sums[b] = Σ x², or Σ (x - minus)², over block b's values. Squares of floats are exact in
+// double.
+template <typename T, bool kDifference>
 __global__ void __launch_bounds__(kThreads)
-    SumOfSquaresKernel(const T* x, int64_t count, int64_t block_values, bool aligned,
-                       double* sums) {
+    SumOfSquaresKernel(const T* x, const T* minus, int64_t count, int64_t block_values,
+                       bool aligned, double* sums) {
   constexpr int kWidth = kVectorWidth<T>;
   __shared__ double scratch[kThreads / kWarpSize];
   const int64_t begin = static_cast<int64_t>(blockIdx.x) * block_values;
@@ -35,13 +36,19 @@ __global__ void __launch_bounds__(kThreads)
   double sum = 0;
   for (int64_t i = begin + static_cast<int64_t>(threadIdx.x) * kWidth; i < vectors_end;
        i += kThreads * kWidth) {
-    float values[kWidth];
+    float values[kWidth], others[kWidth];
     LoadFloats(x + i, values);
+    if constexpr (kDifference) LoadFloats(minus + i, others);
 #pragma unroll
-    for (int k = 0; k < kWidth; ++k) sum += static_cast<double>(values[k]) * values[k];
+    for (int k = 0; k < kWidth; ++k) {
+      double value = values[k];
+      if constexpr (kDifference) value -= others[k];
+      sum += value * value;
+    }
   }
   for (int64_t i = vectors_end + threadIdx.x; i < end; i += kThreads) {
-    const double value = ToFloat(x[i]);
+    double value = ToFloat(x[i]);
+    if constexpr (kDifference) value -= ToFloat(minus[i]);
     sum += value * value;
   }
   sum = BlockSum(sum, scratch);
@@ -101,9 +108,12 @@ absl::Status SumOfSquares(const SumOfSquaresArgs<T>& args, Stream stream) {
   const int64_t block_values = BlockValues(args.count);
   const auto blocks = static_cast<unsigned>(CeilDiv(args.count, block_values));
   auto* sums = static_cast<double*>(args.workspace);
-  RETURN_IF_ERROR(Launch("sum of squares", SumOfSquaresKernel<T>,
+  const bool aligned = AreAligned({args.x, args.minus});  // null is
+  const auto kernel =
+      args.minus == nullptr ? SumOfSquaresKernel<T, false> : SumOfSquaresKernel<T, true>;
+  RETURN_IF_ERROR(Launch("sum of squares", kernel,
                          {.grid = dim3(blocks), .block = dim3(kThreads), .stream = stream}, args.x,
-                         args.count, block_values, AreAligned({args.x}), sums));
+                         args.minus, args.count, block_values, aligned, sums));
   return Launch("sum of squares, second stage", SumKernel,
                 {.grid = dim3(1), .block = dim3(kThreads), .stream = stream}, sums,
                 static_cast<int>(blocks), args.sum);
@@ -129,6 +139,15 @@ absl::Status ZeroFill(void* memory, int64_t bytes, Stream stream) {
   const cudaError_t error = cudaMemsetAsync(memory, 0, static_cast<size_t>(bytes), stream);
   if (error == cudaSuccess) return absl::OkStatus();
   return DeviceError("cannot fill memory with zeros", absl::StrCat(bytes, " bytes"),
+                     cudaGetErrorString(error));
+}
+
+absl::Status Copy(const void* from, void* to, int64_t bytes, Stream stream) {
+  if (bytes == 0) return absl::OkStatus();
+  const cudaError_t error =
+      cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToDevice, stream);
+  if (error == cudaSuccess) return absl::OkStatus();
+  return DeviceError("cannot copy within a GPU's memory", absl::StrCat(bytes, " bytes"),
                      cudaGetErrorString(error));
 }
 

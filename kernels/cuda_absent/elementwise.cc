@@ -24,6 +24,9 @@ absl::Status AddInPlace(const T* /*x*/, T* /*y*/, int64_t /*count*/, Stream /*st
 absl::Status ZeroFill(void* /*memory*/, int64_t /*bytes*/, Stream /*stream*/) {
   return Absent("ZeroFill");
 }
+absl::Status Copy(const void* /*from*/, void* /*to*/, int64_t /*bytes*/, Stream /*stream*/) {
+  return Absent("Copy");
+}
 
 template absl::Status SumOfSquares(const SumOfSquaresArgs<float>&, Stream);
 template absl::Status SumOfSquares(const SumOfSquaresArgs<bf16>&, Stream);

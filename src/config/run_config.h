@@ -185,13 +185,26 @@ struct CheckpointConfig {
   friend bool operator==(const CheckpointConfig&, const CheckpointConfig&) = default;
 };
 
+// Thresholds; 0: no alarm.
+struct AlarmConfig {
+  double sink_share = 0;  // attention mass that any head puts on the first token
+  double max_abs = 0;     // of any tensor that activation statistics look at
+
+  friend bool operator==(const AlarmConfig&, const AlarmConfig&) = default;
+};
+
 struct TelemetryConfig {
   int64_t gate_statistics_every = 10;  // steps between two looks at the gates; 0: never
   // Updates between two looks at attention, each of which makes a record, one of gates too; 0:
   // never. Of such an update the first sequences are looked at.
   int64_t attention_statistics_every = 100;
   int64_t statistics_sequences = 2;
-  bool tensorboard = true;  // event files beside metrics.jsonl
+  int64_t activation_statistics_every =
+      100;                              // updates between two looks at such sequences; 0: never
+  int64_t norm_statistics_every = 100;  // of each parameter; 0: never
+  int64_t attention_maps_every = 0;     // updates between two sets of maps; 0: never
+  int64_t attention_map_sequences = 1;  // first ones of the first validation set
+  bool tensorboard = true;              // event files beside metrics.jsonl
   // The metrics of docs/bigram_backcopy.md, steps between two: early on, and behind
   // bigram_backcopy_early_steps; 0: never.
   int64_t bigram_backcopy_every_early = 0;
@@ -200,6 +213,7 @@ struct TelemetryConfig {
   // W8A8 perplexity at every checkpoint, on the first validation set: off, auto, bert or opt.
   std::string quantization_probe = "off";
   int64_t quantization_probe_batches = 16;  // of the preset's size; 0: the whole set
+  AlarmConfig alarms;
 
   friend bool operator==(const TelemetryConfig&, const TelemetryConfig&) = default;
 };

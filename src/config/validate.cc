@@ -173,6 +173,12 @@ void CheckData(const RunConfig& config, RuleBook* rules) {
       telemetry.bigram_backcopy_every > 0 || telemetry.bigram_backcopy_every_early > 0;
   rules->Require(validates || !looks, "nothing to measure sinks on",
                  {"telemetry.bigram_backcopy_every", validation});
+  rules->Require(validates || telemetry.attention_maps_every == 0,
+                 "nothing to draw attention maps of",
+                 {"telemetry.attention_maps_every", validation});
+  rules->Require(telemetry.alarms.max_abs == 0 || telemetry.activation_statistics_every > 0,
+                 "an alarm on what is not looked at",
+                 {"telemetry.alarms.max_abs", "telemetry.activation_statistics_every"});
   rules->Require(!looks || config.model.architecture == "bigram_backcopy",
                  "sinks are measured in a model without biases",
                  {"telemetry.bigram_backcopy_every", "model.architecture"});

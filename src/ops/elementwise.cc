@@ -34,4 +34,41 @@ absl::Status Zero(const ExecutionContext& context, const TensorView& x) {
   return absl::OkStatus();
 }
 
+absl::Status Copy(const ExecutionContext& context, const TensorView& from, const TensorView& to) {
+  const OpTimer timer(context, "copy");
+  CHECK(from.contiguous() && to.contiguous());
+  CHECK_EQ(from.elements(), to.elements());
+  CHECK(from.dtype() == to.dtype());
+  if (context.on_cuda()) {
+    return cuda::Copy(from.data(), to.data(), from.bytes(), context.stream());
+  }
+  cpu::Copy(from.data(), to.data(), from.bytes());
+  return absl::OkStatus();
+}
+
+absl::Status Run(const ExecutionContext& context, const SumOfSquaresCall& call) {
+  const OpTimer timer(context, "sum_of_squares");
+  CHECK(call.x.contiguous());
+  const int64_t count = call.x.elements();
+  if (!call.minus.null()) {
+    CHECK(call.minus.contiguous());
+    CHECK_EQ(call.minus.elements(), count);
+  }
+  if (!context.on_cuda()) {
+    *call.sum = cpu::SumOfSquares(call.x.as<float>(), count, call.minus.as<float>());
+    return absl::OkStatus();
+  }
+  return cuda::SumOfSquares<float>(
+      {.x = call.x.as<float>(),
+       .count = count,
+       .sum = call.sum,
+       .workspace = context.workspace(cuda::SumOfSquaresWorkspaceBytes()),
+       .minus = call.minus.as<float>()},
+      context.stream());
+}
+
+void PlanSumOfSquares(ExecutionContext& context) {
+  if (context.on_cuda()) context.NeedWorkspace(cuda::SumOfSquaresWorkspaceBytes());
+}
+
 }  // namespace sluice::ops

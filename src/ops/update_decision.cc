@@ -5,6 +5,7 @@
 #include "core/check.h"
 #include "core/status.h"
 #include "kernels/api/elementwise.h"
+#include "ops/elementwise.h"
 
 namespace sluice::ops {
 namespace {
@@ -25,12 +26,7 @@ absl::Status Run(ExecutionContext& context, const UpdateDecisionCall& call) {
     return absl::OkStatus();
   }
   double* sum = &call.decision->gradient_norm;
-  RETURN_IF_ERROR(cuda::SumOfSquares<float>(
-      {.x = call.gradient.as<float>(),
-       .count = call.gradient.elements(),
-       .sum = sum,
-       .workspace = context.workspace(cuda::SumOfSquaresWorkspaceBytes())},
-      context.stream()));
+  RETURN_IF_ERROR(Run(context, SumOfSquaresCall{.x = call.gradient, .sum = sum}));
   return cuda::DecideUpdate({.sum_of_squares = sum,
                              .loss = call.loss,
                              .gradient_scale = call.gradient_scale,
@@ -39,9 +35,7 @@ absl::Status Run(ExecutionContext& context, const UpdateDecisionCall& call) {
                             context.stream());
 }
 
-void PlanUpdateDecision(ExecutionContext& context) {
-  if (context.on_cuda()) context.NeedWorkspace(cuda::SumOfSquaresWorkspaceBytes());
-}
+void PlanUpdateDecision(ExecutionContext& context) { PlanSumOfSquares(context); }
 
 DecidedUpdate Decided(const ExecutionContext& context, const UpdateDecision* decision,
                       double gradient_scale, int64_t elements) {

@@ -10,6 +10,7 @@
 #include "ops/adamw.h"
 #include "ops/sgd.h"
 #include "ops/update_decision.h"
+#include "optim/update_norms.h"
 
 namespace sluice {
 
@@ -53,7 +54,7 @@ absl::Status Optimizer::Bind(ExecutionContext& context) {
 absl::Status Optimizer::Update(ExecutionContext& context, const ParameterStore& parameters,
                                double learning_rate, double gradient_scale) {
   ++updates_;
-  return Apply(context, parameters, {learning_rate, gradient_scale, nullptr});
+  return Apply(context, parameters, {learning_rate, gradient_scale, nullptr}, Whole(parameters));
 }
 
 absl::Status Optimizer::ClipAndUpdate(ExecutionContext& context, const ParameterStore& parameters,
@@ -64,7 +65,9 @@ absl::Status Optimizer::ClipAndUpdate(ExecutionContext& context, const Parameter
                                                             .max_norm = config_.max_grad_norm,
                                                             .decision = update.decision}));
   ++updates_;
-  return Apply(context, parameters, {update.learning_rate, update.gradient_scale, update.decision});
+  const Step step = {update.learning_rate, update.gradient_scale, update.decision};
+  const auto apply = [&](const UpdatePart& part) { return Apply(context, parameters, step, part); };
+  return update.norms == nullptr ? apply(Whole(parameters)) : update.norms->Run(context, apply);
 }
 
 TensorView Optimizer::SliceOf(const TensorView& moment, const Parameter& parameter) {
@@ -80,14 +83,14 @@ class AdamWOptimizer : public Optimizer {
       : Optimizer(config, {"m", "v"}, place) {}
 
  private:
-  absl::Status Apply(ExecutionContext& context, const ParameterStore& parameters,
-                     const Step& step) override {
-    return ops::Run(context, ops::AdamW{.master = parameters.flat_master(),
-                                        .gradient = parameters.flat_gradient(),
-                                        .m = moment(0),
-                                        .v = moment(1),
-                                        .working = parameters.flat_working(),
-                                        .segments = device_segments(),
+  absl::Status Apply(ExecutionContext& context, const ParameterStore& parameters, const Step& step,
+                     const UpdatePart& part) override {
+    return ops::Run(context, ops::AdamW{.master = PartOf(parameters.flat_master(), part),
+                                        .gradient = PartOf(parameters.flat_gradient(), part),
+                                        .m = moment(0, part),
+                                        .v = moment(1, part),
+                                        .working = PartOf(parameters.flat_working(), part),
+                                        .segments = part.segments,
                                         .gradient_scale = step.gradient_scale,
                                         .decision = step.decision,
                                         .learning_rate = static_cast<float>(step.learning_rate),
@@ -104,13 +107,13 @@ class SgdOptimizer : public Optimizer {
       : Optimizer(config, {"momentum"}, place) {}
 
  private:
-  absl::Status Apply(ExecutionContext& context, const ParameterStore& parameters,
-                     const Step& step) override {
-    return ops::Run(context, ops::Sgd{.master = parameters.flat_master(),
-                                      .gradient = parameters.flat_gradient(),
-                                      .momentum_buffer = moment(0),
-                                      .working = parameters.flat_working(),
-                                      .segments = device_segments(),
+  absl::Status Apply(ExecutionContext& context, const ParameterStore& parameters, const Step& step,
+                     const UpdatePart& part) override {
+    return ops::Run(context, ops::Sgd{.master = PartOf(parameters.flat_master(), part),
+                                      .gradient = PartOf(parameters.flat_gradient(), part),
+                                      .momentum_buffer = moment(0, part),
+                                      .working = PartOf(parameters.flat_working(), part),
+                                      .segments = part.segments,
                                       .gradient_scale = step.gradient_scale,
                                       .decision = step.decision,
                                       .learning_rate = static_cast<float>(step.learning_rate),

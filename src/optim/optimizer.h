@@ -28,6 +28,15 @@ struct OptimizerMoment {
   const TensorView* values;
 };
 
+class UpdateNorms;
+
+// Elements [begin, begin + count) of the flat buffers, and their segments, which count from
+// `begin`, in memory of the device.
+struct UpdatePart {
+  int64_t begin, count;
+  std::span<const UpdateSegment> segments;
+};
+
 class Optimizer {
  public:
   // Where an optimizer is made: before the arena is allocated.
@@ -54,8 +63,9 @@ class Optimizer {
   // decided is in *decision.
   struct ClippedUpdate {
     double learning_rate, gradient_scale;
-    const double* loss;        // memory of the device
-    UpdateDecision* decision;  // memory of the device, overwritten
+    const double* loss;            // memory of the device
+    UpdateDecision* decision;      // memory of the device, overwritten
+    UpdateNorms* norms = nullptr;  // measures this update; or null
   };
   absl::Status ClipAndUpdate(ExecutionContext& context, const ParameterStore& parameters,
                              const ClippedUpdate& update);
@@ -76,21 +86,30 @@ class Optimizer {
   Optimizer(const OptimizerConfig& config, const std::vector<std::string>& moments,
             const Place& place);
 
-  // One update, the updates() th; decision: memory of the device, or null: neither clips nor skips.
+  // A part of one update, the updates() th; decision: memory of the device, or null: neither clips
+  // nor skips.
   struct Step {
     double learning_rate, gradient_scale;
     const UpdateDecision* decision;
   };
   virtual absl::Status Apply(ExecutionContext& context, const ParameterStore& parameters,
-                             const Step& step) = 0;
+                             const Step& step, const UpdatePart& part) = 0;
 
   const OptimizerConfig& config() const { return config_; }
-  const TensorView& moment(int index) const { return *moments_[index].values; }
-  std::span<const UpdateSegment> device_segments() const {
-    return {static_cast<const UpdateSegment*>(device_segments_->data()), segments_.size()};
+  TensorView moment(int index, const UpdatePart& part) const {
+    return PartOf(*moments_[index].values, part);
+  }
+  static TensorView PartOf(const TensorView& flat, const UpdatePart& part) {
+    return flat.Columns(part.begin, part.count);
   }
 
  private:
+  UpdatePart Whole(const ParameterStore& parameters) const {
+    return {0,
+            parameters.flat_elements(),
+            {static_cast<const UpdateSegment*>(device_segments_->data()), segments_.size()}};
+  }
+
   OptimizerConfig config_;
   std::vector<UpdateSegment> segments_;
   const TensorView* device_segments_;  // the same, as bytes

@@ -89,6 +89,16 @@ Message EncodeHistogram(const EventHistogram& histogram) {
   return message;
 }
 
+Message EncodeImage(const EventImage& image) {
+  constexpr int64_t kGrey = 1;
+  Message message;
+  message.Integer(1, image.height);
+  message.Integer(2, image.width);
+  message.Integer(3, kGrey);
+  message.Bytes(4, image.png);
+  return message;
+}
+
 // Reads a varint at `at` and moves behind it; 0 and `at` past the end when there is none.
 uint64_t ReadVarint(absl::string_view bytes, size_t& at) {
   uint64_t value = 0;
@@ -228,7 +238,8 @@ absl::Status EventFile::Open(const std::string& folder, int64_t resumed_step) {
 }
 
 absl::Status EventFile::Write(int64_t step, const std::vector<EventScalar>& scalars,
-                              const std::vector<EventHistogram>& histograms) {
+                              const std::vector<EventHistogram>& histograms,
+                              const std::vector<EventImage>& images) {
   Message summary;
   for (const EventScalar& scalar : scalars) {
     Message value = Tagged(scalar.tag);
@@ -238,6 +249,11 @@ absl::Status EventFile::Write(int64_t step, const std::vector<EventScalar>& scal
   for (const EventHistogram& histogram : histograms) {
     Message value = Tagged(histogram.tag);
     value.Bytes(5, EncodeHistogram(histogram).bytes());
+    summary.Bytes(1, value.bytes());
+  }
+  for (const EventImage& image : images) {
+    Message value = Tagged(image.tag);
+    value.Bytes(4, EncodeImage(image).bytes());
     summary.Bytes(1, value.bytes());
   }
   return summary.bytes().empty() ? absl::OkStatus() : Append(EncodeEvent(step, 5, summary.bytes()));

@@ -1,4 +1,4 @@
-// TensorBoard event files: scalars and histograms of a run, in the folder that `tensorboard
+// TensorBoard event files: scalars, histograms and images of a run, in the folder that `tensorboard
 // --logdir` is pointed at.
 //
 //   EventFile events;
@@ -36,6 +36,12 @@ struct EventHistogram {
   std::vector<double> bounds, counts;
 };
 
+struct EventImage {
+  std::string tag;
+  int64_t width = 0, height = 0;  // pixels
+  std::string png;                // grey
+};
+
 class EventFile {
  public:
   // Creates `folder` and a new file in it. When a run resumes at `resumed_step`, events of later
@@ -46,7 +52,8 @@ class EventFile {
 
   // One event, flushed; nothing when there is nothing in it.
   absl::Status Write(int64_t step, const std::vector<EventScalar>& scalars,
-                     const std::vector<EventHistogram>& histograms = {});
+                     const std::vector<EventHistogram>& histograms = {},
+                     const std::vector<EventImage>& images = {});
 
  private:
   absl::Status Append(const std::string& event);

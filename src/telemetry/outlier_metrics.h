@@ -16,28 +16,25 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "comm/communicator.h"
 #include "model/observer.h"
+#include "ops/row_moments.h"
 
 namespace sluice {
 
-// Powers of a row's deviations from its mean, summed, in double.
-struct RowMoments {
-  double largest = 0;  // |x|
-  double mean = 0;
-  double second = 0, third = 0, fourth = 0;
-};
-template <typename T>  // float, bf16, double
-RowMoments MomentsOfRow(const T* row, int64_t length);
 // Of several rows of one length put together.
-RowMoments MomentsOfRows(const RowMoments* rows, int64_t count, int64_t length);
+RowMomentSums MomentsOfRows(const RowMomentSums* rows, int64_t count, int64_t length);
 
 // Infinite or not a number where the row is.
-double Kurtosis(const RowMoments& moments, int64_t length);
+double Kurtosis(const RowMomentSums& moments, int64_t length);
+
+// What the largest of these has in their sum; 0 where all are 0.
+double TopChannelShare(std::span<const double> squares);
 
 // Means over the rows that were looked at.
 struct RowOutliers {
@@ -95,14 +92,15 @@ class OutlierMetrics : public Observer {
   const double* SumsOf(int64_t slot) const {
     return sums_.data() + slot * (kSums + options_.hidden_size);
   }
-  template <typename T>
   void Add(const TensorView& view, double* sums);
   void AddRows(int64_t rows, double* sums) const;
 
   OutlierOptions options_;
-  int64_t passes_ = 0;              // begun, on this rank
-  std::vector<double> sums_;        // slot by slot: kSums numbers, then Σ x² of each channel
-  std::vector<RowMoments> tokens_;  // of the tensor at hand
+  int64_t passes_ = 0;        // begun, on this rank
+  std::vector<double> sums_;  // slot by slot: kSums numbers, then Σ x² of each channel
+  // Of the tensor at hand.
+  std::vector<RowMomentSums> tokens_;
+  std::vector<double> squares_;
 };
 
 struct NamedOutlierMetric {

@@ -1,8 +1,14 @@
 #include "telemetry/run_record.h"
 
+#include <filesystem>
+#include <fstream>
+
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "core/check.h"
+#include "core/error.h"
+#include "core/log.h"
 #include "core/status.h"
 
 namespace sluice {
@@ -14,6 +20,29 @@ int64_t StepOf(const MetricFields& fields) {
   }
   CHECK(false) << "a record without a step";
   return 0;
+}
+
+std::string MapFileName(int64_t step) { return absl::StrFormat("step_%08d.json", step); }
+
+// What runs that went further have left, and what a killed one has half written.
+absl::Status RemoveLaterMaps(const std::string& folder, int64_t last_step) {
+  std::error_code error;
+  std::vector<std::filesystem::path> later;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    int64_t step = 0;
+    const size_t digits = name.find('.') == std::string::npos ? 0 : name.find('.');
+    if (digits < 5 || !absl::SimpleAtoi(name.substr(5, digits - 5), &step)) continue;
+    if (name == MapFileName(step) + ".part" || (name == MapFileName(step) && step > last_step)) {
+      later.push_back(entry.path());
+    }
+  }
+  for (const std::filesystem::path& path : later) {
+    std::filesystem::remove(path, error);
+    if (error)
+      return DeviceError("cannot remove a later step's maps", path.string(), error.message());
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -65,7 +94,27 @@ std::vector<EventHistogram> EventHistograms(const GateStatistics& gates) {
   return histograms;
 }
 
+std::vector<EventImage> EventImages(const std::vector<SequenceMaps>& maps) {
+  std::vector<EventImage> images;
+  for (size_t sequence = 0; sequence < maps.size(); ++sequence) {
+    for (size_t layer = 0; layer < maps[sequence].layers.size(); ++layer) {
+      const std::vector<AttentionMap>& heads = maps[sequence].layers[layer];
+      for (size_t head = 0; head < heads.size(); ++head) {
+        const GreyImage image = DrawMap(heads[head]);
+        images.push_back({.tag = absl::StrFormat("attention/layer_%02d/head_%02d/sequence_%d",
+                                                 layer, head, sequence),
+                          .width = image.width,
+                          .height = image.height,
+                          .png = EncodePng(image)});
+      }
+    }
+  }
+  return images;
+}
+
 absl::Status RunRecord::Open(const Place& place) {
+  map_folder_ = place.run_folder + "/attention_maps";
+  RETURN_IF_ERROR(RemoveLaterMaps(map_folder_, place.resumed_step));
   RETURN_IF_ERROR(metrics_.Open(place.run_folder + "/metrics.jsonl", place.resumed_step));
   if (!place.tensorboard) return absl::OkStatus();
   return events_.Open(place.run_folder + "/tensorboard", place.resumed_step);
@@ -73,6 +122,11 @@ absl::Status RunRecord::Open(const Place& place) {
 
 absl::Status RunRecord::Write(absl::string_view event, const MetricFields& fields) {
   RETURN_IF_ERROR(metrics_.Write(event, fields));
+  for (const AlarmNotice& notice : alarms_.Look(event, fields)) {
+    LogWarning(AlarmText(StepOf(fields), notice));
+    RETURN_IF_ERROR(
+        metrics_.Write(notice.over ? "alarm_over" : "alarm", AlarmFields(StepOf(fields), notice)));
+  }
   if (!events_.open()) return absl::OkStatus();
   return events_.Write(StepOf(fields), EventScalars(event, fields));
 }
@@ -80,6 +134,22 @@ absl::Status RunRecord::Write(absl::string_view event, const MetricFields& field
 absl::Status RunRecord::WriteGates(int64_t step, const GateStatistics& gates) {
   if (!events_.open()) return absl::OkStatus();
   return events_.Write(step, {}, EventHistograms(gates));
+}
+
+absl::Status RunRecord::WriteAttentionMaps(int64_t step, const std::vector<SequenceMaps>& maps) {
+  std::error_code error;
+  std::filesystem::create_directories(map_folder_, error);
+  if (error) return DeviceError("cannot create a folder", map_folder_, error.message());
+  const std::string path = absl::StrCat(map_folder_, "/", MapFileName(step));
+  const std::string part = path + ".part";
+  std::ofstream out(part, std::ios::trunc);
+  out << AttentionMapsToJson(step, maps) << "\n";
+  out.close();
+  if (!out) return DeviceError("cannot write attention maps (is the disk full?)", part);
+  std::filesystem::rename(part, path, error);
+  if (error) return DeviceError("cannot write attention maps", path, error.message());
+  if (!events_.open()) return absl::OkStatus();
+  return events_.Write(step, {}, {}, EventImages(maps));
 }
 
 }  // namespace sluice

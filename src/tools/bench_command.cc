@@ -18,6 +18,8 @@
 #include "train/compute_threads.h"
 #include "train/engine.h"
 #include "train/step_benchmark.h"
+#include "train/telemetry_benchmark.h"
+#include "train/update_telemetry_benchmark.h"
 
 namespace sluice {
 namespace {
@@ -257,6 +259,43 @@ absl::Status BenchStep(const BenchArguments& arguments, const RunConfig& config)
   return absl::OkStatus();
 }
 
+absl::Status BenchTelemetry(const BenchArguments& arguments, const RunConfig& config) {
+  ASSIGN_OR_RETURN(const UpdateTelemetryBenchmark result,
+                   BenchmarkUpdateTelemetry({.config = config,
+                                             .batch = arguments.batch,
+                                             .length = arguments.length,
+                                             .steps = arguments.steps}));
+  const struct {
+    const char* name;
+    const UpdateTelemetryCost& cost;
+  } rows[] = {{"activations", result.activations}, {"norms", result.norms}};
+  Json report = {{"device", result.device},
+                 {"batch", arguments.batch},
+                 {"length", arguments.length},
+                 {"threads", ComputeThreads()},
+                 {"step_s", result.step_s},
+                 {"planned_mib", static_cast<double>(result.planned_bytes) / (1 << 20)}};
+  for (const auto& [name, cost] : rows) {
+    report[name] = {
+        {"look_s", cost.look_s}, {"every", cost.every}, {"share", cost.share(result.step_s)}};
+  }
+  if (arguments.json) {
+    std::printf("%s\n", report.dump().c_str());
+    return absl::OkStatus();
+  }
+  std::printf(
+      "step %.3f s, batch %ld x %ld, %d threads on %s; %.1f MiB planned for telemetry\n"
+      "%-12s %12s %8s %14s\n",
+      result.step_s, static_cast<long>(arguments.batch), static_cast<long>(arguments.length),
+      ComputeThreads(), result.device.c_str(), report["planned_mib"].get<double>(), "telemetry",
+      "ms a look", "every", "% of a step");
+  for (const auto& [name, cost] : rows) {
+    std::printf("%-12s %12.3f %8ld %14.4f\n", name, 1e3 * cost.look_s,
+                static_cast<long>(cost.every), 100 * cost.share(result.step_s));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status BenchAllReduce(const BenchArguments& arguments, Communicator& communicator) {
   if (!arguments.config_and_overrides.empty()) {
     return UsageError("bench all-reduce takes no configuration", arguments.config_and_overrides[0]);
@@ -308,6 +347,7 @@ absl::Status RunBench(const BenchArguments& arguments, Communicator& communicato
   }
   if (arguments.what == "matmul") return BenchMatmul(arguments, config);
   if (arguments.what == "attention") return BenchAttention(arguments, config);
+  if (arguments.what == "telemetry") return BenchTelemetry(arguments, config);
   return BenchStep(arguments, config);
 }
 
@@ -315,11 +355,12 @@ absl::Status RunBench(const BenchArguments& arguments, Communicator& communicato
 
 void AddBenchCommand(CLI::App& program, ChosenCommand& chosen) {
   CLI::App* command = program.add_subcommand(
-      "bench", "Measure matrix products, attention, a training step, or sums over ranks.");
+      "bench",
+      "Measure matrix products, attention, a training step, telemetry, or sums over ranks.");
   auto arguments = std::make_shared<BenchArguments>();
-  command->add_option("what", arguments->what, "matmul, attention, step or all-reduce")
+  command->add_option("what", arguments->what, "matmul, attention, step, telemetry or all-reduce")
       ->required()
-      ->check(CLI::IsMember({"matmul", "attention", "step", "all-reduce"}));
+      ->check(CLI::IsMember({"matmul", "attention", "step", "telemetry", "all-reduce"}));
   command->add_option("config", arguments->config_and_overrides,
                       "YAML file and key.path=value overrides (default: BERT-base with VGA)");
   command->add_option("--batch", arguments->batch, "Sequences a step")

@@ -140,13 +140,15 @@ absl::Status Engine::SetLosses(const ModelLosses& losses) {
   return device_->CopyToDevice(&results()->losses, &losses, sizeof(losses));
 }
 
-absl::StatusOr<UpdateOutcome> Engine::ClipAndUpdate(double learning_rate, double gradient_scale) {
+absl::StatusOr<UpdateOutcome> Engine::ClipAndUpdate(double learning_rate, double gradient_scale,
+                                                    UpdateNorms* norms) {
   const double scale = loss_scale_.value();
   RETURN_IF_ERROR(optimizer_->ClipAndUpdate(context_, parameters_,
                                             {.learning_rate = learning_rate,
                                              .gradient_scale = gradient_scale / scale,
                                              .loss = &results()->losses.language_model.loss,
-                                             .decision = &results()->decision}));
+                                             .decision = &results()->decision,
+                                             .norms = norms}));
   model_->WeightsChanged();
   StepResults step;
   RETURN_IF_ERROR(device_->CopyToHost(&step, results(), sizeof(step)));

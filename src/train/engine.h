@@ -14,6 +14,7 @@
 #include "ops/attention_kernel.h"
 #include "optim/loss_scale.h"
 #include "optim/optimizer.h"
+#include "optim/update_norms.h"
 #include "runtime/device.h"
 #include "runtime/host_tensor.h"
 
@@ -71,8 +72,9 @@ class Engine {
   // One AdamW update with the flat gradient times gradient_scale (and without the loss scale),
   // clipped to optimizer.max_grad_norm, unless losses or gradients are not finite; then gradient
   // and losses are zero, and in fp16 the loss scale is adjusted. The one place where a step waits
-  // for a GPU.
-  absl::StatusOr<UpdateOutcome> ClipAndUpdate(double learning_rate, double gradient_scale);
+  // for a GPU. `norms` measures the update, or is null.
+  absl::StatusOr<UpdateOutcome> ClipAndUpdate(double learning_rate, double gradient_scale,
+                                              UpdateNorms* norms = nullptr);
 
   // The same in pieces, each of which waits: adds to `losses`, which are the caller's;
   absl::Status ForwardBackward(const Batch& batch, const ForwardOptions& options,

@@ -106,6 +106,17 @@ std::vector<NamedTensor> AsNamed(const std::vector<TensorDestination>& destinati
 // Names among CheckpointState::counters; clean_updates is there only when written in fp16.
 constexpr char kCleanUpdates[] = "clean_updates", kSkippedUpdates[] = "skipped_updates";
 
+// Counters of active alarms, which are 1: this and the alarm's name.
+constexpr char kAlarm[] = "alarm.";
+
+std::set<std::string> ActiveAlarms(const CheckpointState& saved) {
+  std::set<std::string> active;
+  for (const auto& [name, value] : saved.counters) {
+    if (absl::StartsWith(name, kAlarm) && value != 0) active.insert(name.substr(sizeof kAlarm - 1));
+  }
+  return active;
+}
+
 absl::Status RestoreLossScale(const std::string& folder, const CheckpointState& saved,
                               Engine& engine) {
   const auto counter = [&](const char* name) {
@@ -209,6 +220,7 @@ absl::StatusOr<TrainingState> LoadTraining(const std::string& folder, const RunC
     state.best_metric = saved.best_metric;
     state.best_step = saved.best_step;
   }
+  state.active_alarms = ActiveAlarms(saved);
   return state;
 }
 
@@ -238,6 +250,7 @@ absl::Status SaveTraining(const std::string& checkpoints_folder, const TrainingS
   contents.state.best_metric = state.best_metric;
   contents.state.best_step = state.best_step;
   SaveLossScale(engine.loss_scale(), contents.state);
+  for (const std::string& alarm : state.active_alarms) contents.state.counters[kAlarm + alarm] = 1;
   contents.state.counters["tokens_seen"] = state.next_sample * config.data.sequence_length;
   contents.config_yaml = DumpRunConfig(config);
   if (data != nullptr) contents.files = data->VocabularyPaths();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -19,7 +20,8 @@ struct TrainingState {
   std::optional<double> best_metric;  // lowest perplexity on the first validation set, or with
                                       // keep_best: quantized_perplexity the lowest of those
   std::optional<int64_t> best_step;
-  std::optional<double> last_metric;  // of the evaluation at `step`, if there was one
+  std::optional<double> last_metric;    // of the evaluation at `step`, if there was one
+  std::set<std::string> active_alarms;  // begun and not over; on rank 0
 
   void RememberMetric(double perplexity);
 };

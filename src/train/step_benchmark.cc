@@ -17,8 +17,17 @@
 namespace sluice {
 namespace {
 
-// Random tokens. Masked: in every row the same number of targets, at random places; causal: every
-// token but a row's first is the target of the one before it.
+absl::Status OneStep(Engine& engine, const Batch& batch, LossSums& sums) {
+  RETURN_IF_ERROR(engine.ForwardBackward(batch, {.train = true, .seed = 1}));
+  RETURN_IF_ERROR(engine.Prefetch(batch));  // as the trainer does with the next one
+  const double scale = 1 / static_cast<double>(batch.targets.size());
+  ASSIGN_OR_RETURN(const UpdateOutcome outcome, engine.ClipAndUpdate(1e-4, scale));
+  sums = outcome.losses.language_model;
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 Batch RandomTokens(const StepBenchmarkOptions& options) {
   const PhiloxKey key = MakePhiloxKey(options.config.training.seed, RandomPurpose::kSampling, 0);
   const auto V = static_cast<uint32_t>(options.config.model.vocab_size);
@@ -51,17 +60,6 @@ Batch RandomTokens(const StepBenchmarkOptions& options) {
   }
   return batch;
 }
-
-absl::Status OneStep(Engine& engine, const Batch& batch, LossSums& sums) {
-  RETURN_IF_ERROR(engine.ForwardBackward(batch, {.train = true, .seed = 1}));
-  RETURN_IF_ERROR(engine.Prefetch(batch));  // as the trainer does with the next one
-  const double scale = 1 / static_cast<double>(batch.targets.size());
-  ASSIGN_OR_RETURN(const UpdateOutcome outcome, engine.ClipAndUpdate(1e-4, scale));
-  sums = outcome.losses.language_model;
-  return absl::OkStatus();
-}
-
-}  // namespace
 
 int64_t PeakResidentBytes() {
   rusage usage = {};

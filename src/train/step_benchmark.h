@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "config/run_config.h"
+#include "data/batch.h"
 #include "ops/execution_context.h"
 #include "train/telemetry_benchmark.h"
 
@@ -40,6 +41,10 @@ struct StepBenchmark {
 };
 
 absl::StatusOr<StepBenchmark> BenchmarkStep(const StepBenchmarkOptions& options);
+
+// Masked: in every row the same number of targets, at random places; causal: every token but a
+// row's first is the target of the one before it.
+Batch RandomTokens(const StepBenchmarkOptions& options);
 
 // Peak resident bytes of this process so far.
 int64_t PeakResidentBytes();

@@ -19,6 +19,7 @@
 #include "data/open_batch_source.h"
 #include "model/operation_count.h"
 #include "optim/learning_rate.h"
+#include "train/attention_map_evaluation.h"
 #include "train/bigram_backcopy_evaluation.h"
 #include "train/compute_threads.h"
 #include "train/initial_weights.h"
@@ -79,6 +80,7 @@ absl::Status Trainer::PlanEngine() {
   telemetry_ =
       std::make_unique<RunTelemetry>(config_, train_data_->tokenizer(), train_data_->manifest());
   telemetry_->Plan(engine_->arena(), engine_->device(), micro_batch, config_.data.sequence_length);
+  update_telemetry_ = std::make_unique<UpdateTelemetry>(config_, *engine_, comm_);
   ASSIGN_OR_RETURN(probe_, QuantizationProbe::Create(config_, engine_->options()));
   return absl::OkStatus();
 }
@@ -99,6 +101,7 @@ std::string Trainer::Describe() const {
 absl::Status Trainer::Prepare() {
   RETURN_IF_ERROR(comm_.Agree(engine_->Allocate()));
   RETURN_IF_ERROR(comm_.Agree(telemetry_->Start()));
+  RETURN_IF_ERROR(comm_.Agree(update_telemetry_->Start()));
   if (probe_ != nullptr) {
     RETURN_IF_ERROR(comm_.Agree(probe_->Start(*train_data_, *validation_data_.front())));
   }
@@ -123,6 +126,9 @@ absl::Status Trainer::Prepare() {
 
 absl::Status Trainer::OpenFolder() {
   RETURN_IF_ERROR(folder_.Open(DumpRunConfig(config_), state_.step, config_.telemetry.tensorboard));
+  Alarms alarms(config_.telemetry.alarms);
+  alarms.Restore(state_.active_alarms);
+  folder_.record().SetAlarms(std::move(alarms));
   ASSIGN_OR_RETURN(const auto removed, RemoveAbandonedFolders(folder_.checkpoints()));
   for (const std::string& name : removed)
     LogInfo(absl::StrCat("removed what a killed run left: ", name));
@@ -207,10 +213,14 @@ void Trainer::LogStart() const {
 
 absl::Status Trainer::Run() {
   RETURN_IF_ERROR(Prepare());
-  if (state_.step == 0) RETURN_IF_ERROR(MeasureSinks());
+  if (state_.step == 0) {
+    RETURN_IF_ERROR(MeasureSinks());
+    RETURN_IF_ERROR(DrawAttentionMaps());
+  }
   while (state_.step < config_.training.steps && !stop_agreed_) {
     RETURN_IF_ERROR(Step());
     RETURN_IF_ERROR(MeasureSinks());
+    RETURN_IF_ERROR(DrawAttentionMaps());
     if (due(config_.training.evaluate_every)) RETURN_IF_ERROR(EvaluateAll());
     RETURN_IF_ERROR(SaveIfDue(/*at_end=*/false));
   }
@@ -229,12 +239,14 @@ absl::Status Trainer::Step() {
       comm_.Agree(RunMicroBatches()));  // 1 load  2 forward  3 backward, per micro-batch
   RETURN_IF_ERROR(Reduce());            // 4 reduce
   RETURN_IF_ERROR(ApplyUpdate());       // 5 update
-  return Record();                      // 6 record
+  RETURN_IF_ERROR(RecordLooks());
+  return Record();  // 6 record
 }
 
 absl::Status Trainer::RunMicroBatches() {
   language_model_ = next_sentence_ = LossSums();
   telemetry_->BeginUpdate(state_.step + 1);
+  update_telemetry_->BeginUpdate(state_.step + 1);
   const int64_t parts = config_.training.gradient_accumulation_steps;
   for (int64_t part = 0; part < parts; ++part) {
     const absl::StatusOr<const Batch*> batch = prefetcher_->Next();
@@ -269,7 +281,7 @@ absl::Status Trainer::ForwardBackward(const Batch& batch, int64_t part) {
                                   {.train = true,
                                    .seed = config_.training.seed,
                                    .next_sentence_weight = next_sentence_weight,
-                                   .observer = observer},
+                                   .observer = update_telemetry_->Watch(observer)},
                                   ready);
 }
 
@@ -303,11 +315,13 @@ absl::Status Trainer::ApplyUpdate() {
   const double scale = 1 / static_cast<double>(std::max<int64_t>(1, language_model_.targets));
   learning_rate_ = LearningRateAt(config_.schedule, config_.optimizer.learning_rate,
                                   config_.training.steps, state_.step);
-  ASSIGN_OR_RETURN(const UpdateOutcome outcome, engine_->ClipAndUpdate(learning_rate_, scale));
+  ASSIGN_OR_RETURN(const UpdateOutcome outcome,
+                   engine_->ClipAndUpdate(learning_rate_, scale, update_telemetry_->norms()));
   language_model_ = outcome.losses.language_model;
   next_sentence_ = outcome.losses.next_sentence;
   gradient_norm_ = outcome.gradient_norm;
   loss_scale_ = outcome.loss_scale;
+  gradient_scale_ = scale / loss_scale_;
   if (!outcome.applied) RETURN_IF_ERROR(NotApplied(outcome));
   // A skipped update has used its data and its place in the schedule.
   ++state_.step;
@@ -342,6 +356,16 @@ absl::Status Trainer::NotApplied(const UpdateOutcome& outcome) const {
   absl::StrAppend(&values, "; the weights of step ", state_.step, " are untouched");
   return DivergedError(absl::StrFormat("training diverged at step %d", state_.step + 1),
                        folder_.path(), values);
+}
+
+absl::Status Trainer::RecordLooks() {
+  ASSIGN_OR_RETURN(const std::vector<UpdateTelemetry::Record> records,
+                   update_telemetry_->Collect(gradient_scale_));
+  absl::Status written;
+  for (const auto& [event, fields] : records) {
+    written.Update(folder_.record().Write(event, fields));
+  }
+  return update_telemetry_->due() ? comm_.Agree(written) : written;
 }
 
 absl::Status Trainer::Record() {
@@ -441,6 +465,19 @@ absl::Status Trainer::MeasureSinks() {
                                        : absl::OkStatus());
 }
 
+absl::Status Trainer::DrawAttentionMaps() {
+  if (!due(config_.telemetry.attention_maps_every)) return absl::OkStatus();
+  const auto start = std::chrono::steady_clock::now();
+  const auto draw = [this] {
+    const auto maps = EvaluateAttentionMaps(*engine_, *validation_data_.at(0),
+                                            config_.telemetry.attention_map_sequences);
+    return maps.ok() ? folder_.record().WriteAttentionMaps(state_.step, *maps) : maps.status();
+  };
+  RETURN_IF_ERROR(comm_.Agree(comm_.rank() == 0 ? draw() : absl::OkStatus()));
+  report_time_ += std::chrono::steady_clock::now() - start;  // nor is this training
+  return absl::OkStatus();
+}
+
 absl::Status Trainer::SaveIfDue(bool at_end) {
   if (saved_step_ == state_.step || !(at_end || due(config_.checkpoint.every)))
     return absl::OkStatus();
@@ -469,6 +506,7 @@ absl::Status Trainer::Save() {
   RETURN_IF_ERROR(telemetry_->Gather(comm_));
   absl::Status status;
   if (comm_.rank() == 0) {
+    state_.active_alarms = folder_.record().alarms().active();
     const GateStatistics gates = telemetry_->gates();
     status = SaveTraining(folder_.checkpoints(),
                           {config_, state_, comm_.world_size(), *engine_, gates,

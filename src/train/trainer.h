@@ -28,6 +28,7 @@
 #include "train/run_telemetry.h"
 #include "train/step_report.h"
 #include "train/stop_signal.h"
+#include "train/update_telemetry.h"
 
 namespace sluice {
 
@@ -82,6 +83,7 @@ class Trainer {
   absl::Status Reduce();
   absl::Status ApplyUpdate();
   absl::Status NotApplied(const UpdateOutcome& outcome) const;
+  absl::Status RecordLooks();
   absl::Status Record();
 
   // Between steps.
@@ -89,6 +91,7 @@ class Trainer {
   absl::Status RecordEvaluation(const std::string& data, const EvaluationResult& result);
   absl::Status MeasureSinks();
   absl::Status ProbeQuantization();
+  absl::Status DrawAttentionMaps();
   absl::Status SaveIfDue(bool at_end);
   absl::Status Save();
   bool due(int64_t every) const { return every > 0 && state_.step % every == 0; }
@@ -104,6 +107,7 @@ class Trainer {
   std::unique_ptr<Communicator> gpu_comm_;  // of ranks with a GPU each: sums gradients; else null
   std::unique_ptr<GradientBuckets> buckets_;
   std::unique_ptr<RunTelemetry> telemetry_;
+  std::unique_ptr<UpdateTelemetry> update_telemetry_;
   std::unique_ptr<QuantizationProbe> probe_;  // null: off
   std::unique_ptr<StopSignal> stop_signal_;
   std::unique_ptr<Prefetcher> prefetcher_;  // after what its thread uses
@@ -119,6 +123,7 @@ class Trainer {
   // Of the step at hand, after ApplyUpdate: sums over ranks.
   LossSums language_model_, next_sentence_;
   double gradient_norm_ = 0, learning_rate_ = 0, loss_scale_ = 1;
+  double gradient_scale_ = 1;  // what made the summed gradient the mean loss's
   // Since the last report.
   StepReport report_;
   std::chrono::steady_clock::time_point report_time_;

@@ -95,10 +95,12 @@ const BadInput kKeys[] = {
      {},
      "not a section: run.yaml:2: telemetry: nothing, expected a mapping with keys of: "
      "telemetry.gate_statistics_every, telemetry.attention_statistics_every, "
-     "telemetry.statistics_sequences, telemetry.tensorboard, "
+     "telemetry.statistics_sequences, telemetry.activation_statistics_every, "
+     "telemetry.norm_statistics_every, telemetry.attention_maps_every, "
+     "telemetry.attention_map_sequences, telemetry.tensorboard, "
      "telemetry.bigram_backcopy_every_early, telemetry.bigram_backcopy_early_steps, "
      "telemetry.bigram_backcopy_every, telemetry.quantization_probe, "
-     "telemetry.quantization_probe_batches"},
+     "telemetry.quantization_probe_batches, telemetry.alarms"},
     {"KeyIsASection",
      "training:\n  steps: {a: 1}\n",
      {},
@@ -119,6 +121,31 @@ const BadInput kValues[] = {
      "model:\n  hidden_size: true\n",
      {},
      "not an integer: run.yaml:3: model.hidden_size: 'true', expected an integer from 1 to 65536"},
+    {"NoSequenceForStatistics",
+     "telemetry:\n  statistics_sequences: 0\n",
+     {},
+     "out of range: run.yaml:3: telemetry.statistics_sequences: '0', expected an integer from 1 to "
+     "1000000"},
+    {"NegativeInterval",
+     "telemetry:\n  activation_statistics_every: -1\n",
+     {},
+     "out of range: run.yaml:3: telemetry.activation_statistics_every: '-1', expected an integer "
+     "from 0 to 1000000000000"},
+    {"NoSequenceForMaps",
+     "telemetry: {attention_map_sequences: 0}\n",
+     {},
+     "out of range: run.yaml:2: telemetry.attention_map_sequences: '0', expected an integer from 1 "
+     "to 1024"},
+    {"MoreThanAllAttention",
+     "telemetry: {alarms: {sink_share: 1.5}}\n",
+     {},
+     "out of range: run.yaml:2: telemetry.alarms.sink_share: '1.5', expected a number from 0.0 to "
+     "1.0"},
+    {"NegativeThreshold",
+     "telemetry: {alarms: {max_abs: -2}}\n",
+     {},
+     "out of range: run.yaml:2: telemetry.alarms.max_abs: '-2', expected a number from 0.0 to "
+     "1.0e+09"},
     {"Underscores",
      "training: {steps: 1_000_000}\n",
      {},
@@ -342,10 +369,12 @@ const BadInput kOverrides[] = {
      {"telemetry=5"},
      "not a key but a section: override 1: telemetry, its keys are: "
      "telemetry.gate_statistics_every, telemetry.attention_statistics_every, "
-     "telemetry.statistics_sequences, telemetry.tensorboard, "
+     "telemetry.statistics_sequences, telemetry.activation_statistics_every, "
+     "telemetry.norm_statistics_every, telemetry.attention_maps_every, "
+     "telemetry.attention_map_sequences, telemetry.tensorboard, "
      "telemetry.bigram_backcopy_every_early, telemetry.bigram_backcopy_early_steps, "
      "telemetry.bigram_backcopy_every, telemetry.quantization_probe, "
-     "telemetry.quantization_probe_batches"},
+     "telemetry.quantization_probe_batches, telemetry.alarms"},
     {"OverrideExtends",
      "",
      {"extends=a.yaml"},

@@ -45,6 +45,7 @@ TEST(FieldsTest, EveryMemberHasAKey) {
   EXPECT_EQ(KeysDirectlyIn("training"), CountMembers<TrainingConfig>());
   EXPECT_EQ(KeysDirectlyIn("checkpoint"), CountMembers<CheckpointConfig>());
   EXPECT_EQ(KeysDirectlyIn("telemetry"), CountMembers<TelemetryConfig>());
+  EXPECT_EQ(KeysDirectlyIn("telemetry.alarms"), CountMembers<AlarmConfig>());
   EXPECT_EQ(KeysDirectlyIn("runtime"), CountMembers<RuntimeConfig>());
 }
 

@@ -172,6 +172,25 @@ TEST(ValidateRunConfigTest, SinksAreMeasuredWhereTheyCanBe) {
             "model.architecture opt");
 }
 
+TEST(ValidateRunConfigTest, MapsAndAlarmsNeedSomethingToLookAt) {
+  RunConfig config = Valid();
+  config.data.validation = {"v"};
+  config.telemetry.attention_maps_every = 100;
+  EXPECT_TRUE(ValidateRunConfig(config).ok()) << ValidateRunConfig(config);
+  config.data.validation.clear();
+  config.training.evaluate_every = 0;
+  EXPECT_EQ(ValidateRunConfig(config).message(),
+            "nothing to draw attention maps of: telemetry.attention_maps_every 100, "
+            "data.validation []");
+  config = Valid();
+  config.telemetry.alarms.max_abs = 50;
+  EXPECT_TRUE(ValidateRunConfig(config).ok()) << ValidateRunConfig(config);
+  config.telemetry.activation_statistics_every = 0;
+  EXPECT_EQ(ValidateRunConfig(config).message(),
+            "an alarm on what is not looked at: telemetry.alarms.max_abs 50.0, "
+            "telemetry.activation_statistics_every 0");
+}
+
 TEST(ValidateRunConfigTest, StoredMasksNeedAVocabularySizeToTrain) {
   RunConfig config = Valid();
   config.data.source = "nvidia_bert";

@@ -34,16 +34,17 @@ class ElementwiseTest : public ::testing::Test {};
 TYPED_TEST_SUITE(ElementwiseTest, ::sluice::testing::StorageTypes);
 
 template <typename T>
-double SumOfSquares(const T* x, int64_t count) {
+double SumOfSquares(const T* x, int64_t count, const T* minus = nullptr) {
   if constexpr (kOnCuda) {
     BackendVector<double> sum(1);
     BackendVector<uint8_t> workspace(cuda::SumOfSquaresWorkspaceBytes());
-    EXPECT_TRUE(RunOnBackend([&](cuda::Stream stream) {
-                  return cuda::SumOfSquares<T>({x, count, sum.data(), workspace.data()}, stream);
-                }).ok());
+    EXPECT_TRUE(
+        RunOnBackend([&](cuda::Stream stream) {
+          return cuda::SumOfSquares<T>({x, count, sum.data(), workspace.data(), minus}, stream);
+        }).ok());
     return sum[0];
   } else {
-    return cpu::SumOfSquares<T>(x, count);
+    return cpu::SumOfSquares<T>(x, count, minus);
   }
 }
 
@@ -65,6 +66,16 @@ void AddInPlace(const T* x, T* y, int64_t count) {
                 }).ok());
   } else {
     cpu::AddInPlace(x, y, count);
+  }
+}
+
+void CopyBytes(const void* from, void* to, int64_t bytes) {
+  if constexpr (kOnCuda) {
+    EXPECT_TRUE(RunOnBackend([&](cuda::Stream stream) {
+                  return cuda::Copy(from, to, bytes, stream);
+                }).ok());
+  } else {
+    cpu::Copy(from, to, bytes);
   }
 }
 
@@ -97,6 +108,48 @@ TYPED_TEST(ElementwiseTest, SumOfSquaresMatchesReference) {
                       .WithZeros());
     }
   });
+}
+
+// A difference of two stored values is exact in double, or off by one rounding where their sizes
+// are far apart.
+TYPED_TEST(ElementwiseTest, SumOfSquaredDifferencesMatchesReference) {
+  using T = TypeParam;
+  OnEachInstructionSet([] {
+    for (const int64_t count : kCounts) {
+      for (const size_t offset : {0, 3}) {
+        SCOPED_TRACE(::testing::Message() << count << " offset " << offset);
+        const auto x = Cast<T>(RandomValues(count, count, -3, 3));
+        const auto minus = OnBackend(Cast<T>(RandomValues(count, count + 1, -3, 3)));
+        PoisonedBuffer<T> placed(count, offset * sizeof(T));
+        std::copy(x.begin(), x.end(), placed.data());
+        const auto wide = Widen(x), wide_minus = Widen(minus);
+        const std::vector<double> actual = {SumOfSquares<T>(placed.data(), count, minus.data())};
+        const std::vector<double> expected = {
+            reference::SumOfSquares(wide.data(), count, wide_minus.data())};
+        ExpectClose("sum", actual, expected,
+                    Tolerance{.relative = 2.2e-16 * static_cast<double>(count + 3),
+                              .derivation = "both sums in double"}
+                        .WithZeros());
+      }
+    }
+  });
+}
+
+// A step that is lost in the float difference of large numbers is not lost here.
+TEST(ElementwiseFloatTest, DifferencesAreOfDoubles) {
+  const BackendVector<float> x = {1.0f}, minus = {0x1.fffffep-30f};
+  const double difference = 1.0 - 0x1.fffffep-30;
+  EXPECT_EQ(SumOfSquares(x.data(), 1, minus.data()), difference * difference);
+}
+
+TEST(ElementwiseFloatTest, CopyIsTheSameBytes) {
+  for (const int64_t count : kCounts) {
+    const auto from = OnBackend(Cast<float>(RandomValues(count, count)));
+    PoisonedBuffer<float> to(count, 4);
+    CopyBytes(from.data(), to.data(), count * 4);
+    to.ExpectCanariesIntact();
+    for (int64_t i = 0; i < count; ++i) ASSERT_EQ(to.data()[i], from[i]);
+  }
 }
 
 TYPED_TEST(ElementwiseTest, SumOfSquaresDoesNotDependOnThreads) {

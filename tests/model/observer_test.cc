@@ -169,6 +169,66 @@ TEST(ObserverTest, WhatIsNotWantedIsNotShownAndWatchingChangesNothing) {
   EXPECT_EQ(gates.seen, 2);
 }
 
+// Works in place with tensors whose names begin with `prefix`, and leaves the others to Observe.
+struct InPlace : Observer {
+  explicit InPlace(std::string works_on) : prefix(std::move(works_on)) {}
+  bool Wants(absl::string_view tensor) const override { return tensor != observed::kGate; }
+  absl::StatusOr<bool> ObserveInPlace(ExecutionContext& /*context*/, int layer,
+                                      absl::string_view tensor, const TensorView& view) override {
+    if (tensor.substr(0, prefix.size()) != absl::string_view(prefix)) return false;
+    in_place.emplace(Key{layer, std::string(tensor)}, Values(view));
+    return true;
+  }
+  void Observe(int layer, absl::string_view tensor, const TensorView& view) override {
+    observed.emplace(Key{layer, std::string(tensor)}, Values(view));
+  }
+  std::string prefix;
+  std::map<Key, std::vector<double>> in_place, observed;
+};
+
+TEST(ObserverTest, InAChainEachWorksInItsOwnWay) {
+  auto engine = MakeEngine(SmallBertConfig("gated"), DType::kFloat64, 3, 7);
+  const Batch batch = RandomBatch({}, 5);
+  Recorder plain;
+  Loss(*engine, batch, &plain);
+  for (const auto& [a, b] :
+       {std::pair{"attention", "feed_forward"}, {"", "attention"}, {"none", ""}, {"", ""}}) {
+    InPlace first(a), second(b);
+    ObserverChain chain(first, second);
+    Loss(*engine, batch, &chain);
+    for (const InPlace* one : {&first, &second}) {
+      EXPECT_EQ(one->in_place.size() + one->observed.size(), plain.values.size() - 2);
+      for (const auto& [key, values] : one->in_place) {
+        EXPECT_EQ(key.second.substr(0, one->prefix.size()), one->prefix);
+        EXPECT_EQ(values, plain.At(key.first, key.second)) << key.second;
+      }
+      for (const auto& [key, values] : one->observed) {
+        EXPECT_NE(key.second.substr(0, one->prefix.size()), one->prefix);
+        EXPECT_EQ(values, plain.At(key.first, key.second)) << key.second;
+      }
+    }
+  }
+}
+
+// Who comes second sees what the first one has made of a tensor, in place too.
+TEST(ObserverTest, InAChainChangesComeFirst) {
+  struct Change : InPlace {
+    Change() : InPlace("none") {}
+    bool changes_values() const override { return true; }
+    void Observe(int /*layer*/, absl::string_view /*tensor*/, const TensorView& view) override {
+      view.as<double>()[0] = 77;
+    }
+  };
+  auto engine = MakeEngine(SmallBertConfig(), DType::kFloat64, 3, 7);
+  Change first;
+  InPlace second("");
+  ObserverChain chain(first, second);
+  Loss(*engine, RandomBatch({}, 5), &chain);
+  EXPECT_TRUE(second.in_place.empty());
+  ASSERT_FALSE(second.observed.empty());
+  for (const auto& [key, values] : second.observed) EXPECT_EQ(values[0], 77) << key.second;
+}
+
 TEST(ObserverTest, AChangedSumIsWhatItsNormReads) {
   // Rows of equal numbers have no variance: their LayerNorm is its bias, 0 at the start; what
   // rounding leaves, 2^-53 · 3.25, is divided by sqrt(eps).

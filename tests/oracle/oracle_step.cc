@@ -6,6 +6,9 @@
 //       label is the id asked for at its position, or -100. With --documents attention stays within
 //       a document: also their numbers, documents (S, B, T). From sample F on, in the order and
 //       with the masks of a training run with the seed, or else of an evaluation
+//   oracle_step training-batches CONFIG OUT --first F --rows B --count S
+//       S batches of B samples from sample F on, as a run of that configuration trains on them: the
+//       same tensors
 //   oracle_step run CHECKPOINT BATCHES OUT --steps N --learning-rate R
 //       from the checkpoint's weights in fp32 without dropout, fresh moments, step i on batch
 //       i mod S: losses (N), means over targets, and gradient/NAME of the first step, before
@@ -23,6 +26,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/status.h"
+#include "data/open_batch_source.h"
 #include "data/token_shard_source.h"
 #include "train/engine.h"
 #include "train/resume.h"
@@ -40,6 +44,37 @@ struct Arguments {
   bool causal = false, documents = false;
 };
 
+absl::Status WriteBatchesOf(BatchSource& source, const Arguments& arguments) {
+  std::vector<int64_t> tokens, labels, documents;
+  Batch batch;
+  for (int64_t i = 0; i < arguments.count; ++i) {
+    RETURN_IF_ERROR(source.Fill(arguments.first + i * arguments.rows, arguments.rows, &batch));
+    const size_t begin = labels.size();
+    tokens.insert(tokens.end(), batch.tokens.begin(), batch.tokens.end());
+    documents.insert(documents.end(), batch.documents.begin(), batch.documents.end());
+    labels.resize(begin + batch.tokens.size(), kNoTarget);
+    for (size_t m = 0; m < batch.targets.size(); ++m) {
+      labels[begin + batch.target_positions[m]] = batch.targets[m];
+    }
+  }
+  const std::vector<int64_t> dims = {arguments.count, arguments.rows, batch.T};
+  std::vector<SafetensorsTensor> tensors = {
+      SafetensorsTensor::Of("tokens", dims, std::span<const int64_t>(tokens)),
+      SafetensorsTensor::Of("labels", dims, std::span<const int64_t>(labels))};
+  if (!documents.empty()) {
+    tensors.push_back(
+        SafetensorsTensor::Of("documents", dims, std::span<const int64_t>(documents)));
+  }
+  return WriteSafetensors(arguments.output, tensors, {});
+}
+
+absl::Status WriteTrainingBatches(const Arguments& arguments) {
+  ASSIGN_OR_RETURN(const RunConfig config,
+                   LoadRunConfig(arguments.input, {}, ConfigUse::kInspection));
+  ASSIGN_OR_RETURN(const std::unique_ptr<BatchSource> source, OpenTrainingSource(config));
+  return WriteBatchesOf(*source, arguments);
+}
+
 absl::Status WriteBatches(const Arguments& arguments) {
   ASSIGN_OR_RETURN(
       const std::unique_ptr<TokenShardSource> source,
@@ -50,27 +85,7 @@ absl::Status WriteBatches(const Arguments& arguments) {
                             .mlm_probability = arguments.probability,
                             .evaluation = !arguments.training_seed.has_value(),
                             .seed = arguments.training_seed.value_or(0)}));
-  std::vector<int64_t> tokens, labels, documents;
-  Batch batch;
-  for (int64_t i = 0; i < arguments.count; ++i) {
-    RETURN_IF_ERROR(source->Fill(arguments.first + i * arguments.rows, arguments.rows, &batch));
-    const size_t begin = labels.size();
-    tokens.insert(tokens.end(), batch.tokens.begin(), batch.tokens.end());
-    documents.insert(documents.end(), batch.documents.begin(), batch.documents.end());
-    labels.resize(begin + batch.tokens.size(), kNoTarget);
-    for (size_t m = 0; m < batch.targets.size(); ++m) {
-      labels[begin + batch.target_positions[m]] = batch.targets[m];
-    }
-  }
-  const std::vector<int64_t> dims = {arguments.count, arguments.rows, arguments.length};
-  std::vector<SafetensorsTensor> tensors = {
-      SafetensorsTensor::Of("tokens", dims, std::span<const int64_t>(tokens)),
-      SafetensorsTensor::Of("labels", dims, std::span<const int64_t>(labels))};
-  if (arguments.documents) {
-    tensors.push_back(
-        SafetensorsTensor::Of("documents", dims, std::span<const int64_t>(documents)));
-  }
-  return WriteSafetensors(arguments.output, tensors, {});
+  return WriteBatchesOf(*source, arguments);
 }
 
 absl::StatusOr<std::vector<Batch>> ReadBatches(const std::string& path) {
@@ -194,6 +209,13 @@ int Main(int argc, char** argv) {
   batches->add_flag("--documents", arguments.documents);
   batches->add_option("--training-seed", arguments.training_seed);
   batches->add_option("--first", arguments.first);
+  CLI::App* training =
+      program.add_subcommand("training-batches", "Write batches that a run trains on");
+  training->add_option("config", arguments.input)->required();
+  training->add_option("out", arguments.output)->required();
+  training->add_option("--first", arguments.first);
+  training->add_option("--rows", arguments.rows);
+  training->add_option("--count", arguments.count);
   CLI::App* run = program.add_subcommand("run", "Train on batches");
   run->add_option("checkpoint", arguments.input)->required();
   run->add_option("batches", arguments.batches)->required();
@@ -201,7 +223,9 @@ int Main(int argc, char** argv) {
   run->add_option("--steps", arguments.steps);
   run->add_option("--learning-rate", arguments.learning_rate);
   CLI11_PARSE(program, argc, argv);
-  const absl::Status status = *batches ? WriteBatches(arguments) : RunSteps(arguments);
+  const absl::Status status = *batches    ? WriteBatches(arguments)
+                              : *training ? WriteTrainingBatches(arguments)
+                                          : RunSteps(arguments);
   if (status.ok()) return 0;
   std::fprintf(stderr, "error: %s\n", std::string(status.message()).c_str());
   return static_cast<int>(ExitCodeOf(status));

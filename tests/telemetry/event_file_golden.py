@@ -15,12 +15,16 @@ histogram = summary_pb2.HistogramProto(
     min=0.25, max=1, num=3, sum=2, sum_squares=1.5, bucket_limit=[0.5, 1], bucket=[1, 2])
 histograms = summary_pb2.Summary()
 histograms.value.add(tag="gates", histo=histogram)
+image = summary_pb2.Summary.Image(height=3, width=2, colorspace=1, encoded_image_string=b"png\x00\xff")
+images = summary_pb2.Summary()
+images.value.add(tag="attention", image=image)
 
 # Zero would not be encoded: 5e-324 stands for the time, whose bytes the test clears.
 events = [
     event_pb2.Event(wall_time=5e-324, step=0, file_version="brain.Event:2"),
     event_pb2.Event(wall_time=5e-324, step=300, summary=scalars),
     event_pb2.Event(wall_time=5e-324, step=1, summary=histograms),
+    event_pb2.Event(wall_time=5e-324, step=2, summary=images),
 ]
 lines = []
 for event in events:

@@ -56,9 +56,15 @@ TEST(EventFileTest, BytesAreTensorBoards) {
                            .bounds = {0.5, 1},
                            .counts = {1, 2}}})
                   .ok());
+  ASSERT_TRUE(
+      events
+          .Write(
+              2, {}, {},
+              {{.tag = "attention", .width = 2, .height = 3, .png = std::string("png\0\xff", 5)}})
+          .ok());
   const auto records = ReadEventRecords(events.path());
   ASSERT_TRUE(records.ok());
-  ASSERT_EQ(records->events.size(), 3u);
+  ASSERT_EQ(records->events.size(), 4u);
   const std::vector<std::string> golden = {
 #include "event_file_golden.inc"
   };

@@ -96,5 +96,78 @@ TEST(RunRecordTest, BothFilesOrOne) {
   }
 }
 
+std::string EmptyFolder(const std::string& name) {
+  const std::string folder = absl::StrCat(::testing::TempDir(), "/run_record_", name);
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  return folder;
+}
+
+std::string Contents(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+}
+
+TEST(RunRecordTest, ArraysAreArraysInJson) {
+  const std::string folder = EmptyFolder("arrays");
+  RunRecord record;
+  ASSERT_TRUE(record.Open({folder, 0, true}).ok());
+  ASSERT_TRUE(record
+                  .Write("gates", {{"step", int64_t{3}},
+                                   {"layer_0.mean", std::vector<double>{0.5, NAN, INFINITY}}})
+                  .ok());
+  EXPECT_EQ(Contents(folder + "/metrics.jsonl"),
+            "{\"event\":\"gates\",\"step\":3,\"layer_0.mean\":[0.5,\"nan\",\"inf\"]}\n");
+}
+
+TEST(RunRecordTest, AnAlarmIsALineBehindItsRecord) {
+  const std::string folder = EmptyFolder("alarms");
+  RunRecord record;
+  ASSERT_TRUE(record.Open({folder, 0, false}).ok());
+  record.SetAlarms(Alarms({.sink_share = 0.5, .max_abs = 0}));
+  for (const double mass : {0.4, 0.75, 0.8, 0.25}) {
+    ASSERT_TRUE(record
+                    .Write("attention", {{"step", static_cast<int64_t>(100 * mass)},
+                                         {"layer_1.mass_on_first", std::vector<double>{0, mass}}})
+                    .ok());
+  }
+  EXPECT_EQ(Contents(folder + "/metrics.jsonl"),
+            "{\"event\":\"attention\",\"step\":40,\"layer_1.mass_on_first\":[0.0,0.4]}\n"
+            "{\"event\":\"attention\",\"step\":75,\"layer_1.mass_on_first\":[0.0,0.75]}\n"
+            "{\"event\":\"alarm\",\"step\":75,\"name\":\"sink_share\",\"where\":\"layer_1.head_1\","
+            "\"value\":0.75,\"threshold\":0.5}\n"
+            "{\"event\":\"attention\",\"step\":80,\"layer_1.mass_on_first\":[0.0,0.8]}\n"
+            "{\"event\":\"attention\",\"step\":25,\"layer_1.mass_on_first\":[0.0,0.25]}\n"
+            "{\"event\":\"alarm_over\",\"step\":25,\"name\":\"sink_share\",\"where\":"
+            "\"layer_1.head_1\",\"value\":0.25,\"threshold\":0.5}\n");
+}
+
+TEST(RunRecordTest, MapsAreAFileAndImages) {
+  const AttentionMap map = {.tokens = 2, .p = {1, 0, 0.5f, 0.5f}};
+  const std::vector<SequenceMaps> maps = {
+      {.tokens = {"a", "b"}, .layers = {{map, map}, {map, map}}},
+      {.tokens = {"c", "d"}, .layers = {{map, map}, {map, map}}}};
+  const std::vector<EventImage> images = EventImages(maps);
+  ASSERT_EQ(images.size(), 8u);
+  EXPECT_EQ(images[7].tag, "attention/layer_01/head_01/sequence_1");
+  EXPECT_EQ(images[7].width, 256);
+  EXPECT_EQ(images[7].png, EncodePng(DrawMap(map)));
+  for (const bool tensorboard : {true, false}) {
+    const std::string folder = EmptyFolder(absl::StrCat("maps_", tensorboard));
+    RunRecord record;
+    ASSERT_TRUE(record.Open({folder, 0, tensorboard}).ok());
+    ASSERT_TRUE(record.WriteAttentionMaps(30, maps).ok());
+    EXPECT_EQ(Contents(folder + "/attention_maps/step_00000030.json"),
+              AttentionMapsToJson(30, maps) + "\n");
+    // Going on from step 20 removes them, from 30 not.
+    for (const int64_t resumed : {30, 20}) {
+      RunRecord later;
+      ASSERT_TRUE(later.Open({folder, resumed, tensorboard}).ok());
+      EXPECT_EQ(std::filesystem::exists(folder + "/attention_maps/step_00000030.json"),
+                resumed == 30);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace sluice

@@ -1,0 +1,59 @@
+// Attention maps: who looks at whom in a few sequences, as numbers and as pictures. A map holds p'
+// of kernels/api/attention.h, what probabilities are after clipping and before dropout and gates.
+//
+//   AttentionMapObserver observer(layers);
+//   … forward without dropout, with &observer …
+//   observer.maps()
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "model/observer.h"
+#include "nlohmann/json.hpp"
+#include "telemetry/png_image.h"
+
+namespace sluice {
+
+// Tokens of a map: the first ones of a sequence.
+inline constexpr int64_t kMostMapTokens = 64;
+
+struct AttentionMap {
+  int64_t tokens = 0;
+  std::vector<float> p;  // (tokens, tokens): a row is a query. What goes to registers, to a sink
+                         // and to later tokens is not in it, so a row sums to 1 at most
+};
+
+struct SequenceMaps {
+  std::vector<std::string> tokens;                // as text, of the maps
+  std::vector<std::vector<AttentionMap>> layers;  // layers[l][h]
+};
+
+class AttentionMapObserver : public Observer {
+ public:
+  explicit AttentionMapObserver(int64_t layers) : layers_(layers) {}
+
+  bool Wants(absl::string_view /*tensor*/) const override { return false; }
+  void Observe(int layer, absl::string_view tensor, const TensorView& view) override;
+  AttentionLook attention_look() const override { return AttentionLook::kObserve; }
+  absl::Status ObserveAttention(int layer, const ObservedAttention& attention) override;
+
+  // Of all sequences of all passes, in order; without text.
+  std::vector<SequenceMaps>& maps() { return maps_; }
+
+ private:
+  int64_t layers_;
+  std::vector<SequenceMaps> maps_;
+  size_t first_ = 0;  // sequence of the pass at hand
+};
+
+// White where nothing is looked at, black where all is; a token has several pixels where there are
+// few tokens.
+GreyImage DrawMap(const AttentionMap& map);
+
+// {"step": …, "sequences": [{"tokens": […], "layers": [[[[p, …], …], …], …]}, …]}, with four digits
+// behind the point. Bytes that are no UTF-8 are replaced.
+std::string AttentionMapsToJson(int64_t step, const std::vector<SequenceMaps>& maps);
+
+}  // namespace sluice
