@@ -26,6 +26,7 @@ void AddExportHfCommand(CLI::App& program, ChosenCommand& chosen);
 void AddImportHfCommand(CLI::App& program, ChosenCommand& chosen);
 void AddBenchCommand(CLI::App& program, ChosenCommand& chosen);
 void AddCheckCommand(CLI::App& program, ChosenCommand& chosen);
+void AddReportCommand(CLI::App& program, ChosenCommand& chosen);
 void AddInfoCommand(CLI::App& program, ChosenCommand& chosen);
 
 }  // namespace sluice

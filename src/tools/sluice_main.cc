@@ -1,6 +1,5 @@
-// sluice: train, evaluate, inspect, predict, quantize, export-hf, import-hf, bench, check, info.
-// `sluice COMMAND
-// --help` explains each.
+// sluice: train, evaluate, inspect, predict, quantize, export-hf, import-hf, bench, check, report,
+// info. `sluice COMMAND --help` explains each.
 #include <cstdio>
 #include <cstdlib>
 
@@ -59,6 +58,7 @@ int Main(int argc, char** argv) {
   AddImportHfCommand(program, chosen);
   AddBenchCommand(program, chosen);
   AddCheckCommand(program, chosen);
+  AddReportCommand(program, chosen);
   AddInfoCommand(program, chosen);
   if (const int code = Parse(program, argc, argv); code != 0) return code < 0 ? 0 : code;
   if (!chosen.run) {
