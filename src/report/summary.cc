@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <iterator>
 #include <limits>
 #include <map>
 #include <set>
@@ -227,6 +228,10 @@ MeanAndDeviation Spread(const std::vector<double>& values) {
   for (const double value : values) sum += value;
   const double mean = sum / static_cast<double>(values.size());
   if (values.size() < 2) return {mean, std::nullopt};
+  // Of equal values the mean may be a rounding away.
+  if (std::count(values.begin(), values.end(), values[0]) == std::ssize(values)) {
+    return {values[0], 0.};
+  }
   double squares = 0;
   for (const double value : values) squares += (value - mean) * (value - mean);
   return {mean, std::sqrt(squares / static_cast<double>(values.size() - 1))};

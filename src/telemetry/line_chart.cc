@@ -16,7 +16,7 @@ struct ChartFrame {
   double width, height, left, right, top, bottom;
 };
 constexpr ChartFrame kFileFrame = {640, 360, 64, 16, 36, 64};
-constexpr ChartFrame kPageFrame = {420, 240, 52, 12, 10, 24};
+constexpr ChartFrame kPageFrame = {420, 240, 52, 18, 10, 24};
 constexpr const char* kColours[] = {"#d1495b", "#1f77b4", "#2a9d4a", "#e09f3e",
                                     "#8457a8", "#6c757d", "#00a6a6", "#b56576"};
 constexpr double kColumn = 2;             // pixels

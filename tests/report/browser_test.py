@@ -17,6 +17,8 @@ import made_up_runs
 from browser import BROWSER, Browser
 
 SLUICE = os.path.abspath(sys.argv[1])
+STEPS, STRIDE = 100_000, 250
+POINTED = STRIDE + (STEPS - STRIDE) * (400 - 52) / (402 - 52)  # the step at pixel 400; steps lie between pixels 52 and 402
 
 # What a person would do, and what they would see of it; runs in the page.
 VISIT = r"""
@@ -111,7 +113,7 @@ class ReportInABrowser(unittest.TestCase):
     def setUpClass(cls):
         cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="sluice_test_"))
         cls.addClassCleanup(cls.clean_up)
-        runs = made_up_runs.write_runs(cls.folder / "runs")
+        runs = made_up_runs.write_runs(cls.folder / "runs", steps=STEPS, stride=STRIDE)
         cls.page = cls.folder / "report.html"
         subprocess.run([SLUICE, "report", *runs, "--out", cls.page], check=True, stdout=subprocess.DEVNULL, timeout=120)
         cls.browser = cls.enterClassContext(Browser(BROWSER, cls.folder))
@@ -160,10 +162,10 @@ class ReportInABrowser(unittest.TestCase):
     def test_values_are_shown_where_one_points(self):
         tip = self.desktop["tip"]
         self.assertEqual(tip[0].split()[0], "step")
-        self.assertAlmostEqual(int(tip[0].split()[1]), 391, delta=2)
+        self.assertAlmostEqual(int(tip[0].split()[1]), POINTED, delta=1)
         self.assertEqual(sorted(line.split()[1] for line in tip[1:]),
                          ["vanilla_seed_1", "vanilla_seed_2", "vga_seed_1", "vga_seed_2"])
-        for line in tip[1:]:  # 2.5 + 5 exp(-4 · 391 / 400), to the picture's tenth of a pixel
+        for line in tip[1:]:  # 2.5 + 5 exp(-4 · POINTED / STEPS), to the picture's tenth of a pixel
             self.assertAlmostEqual(float(line.split()[0]), 2.6, delta=0.05)
         self.assertTrue(self.desktop["tipHidden"])
         self.assertRegex(self.desktop["mapTip"], r"^head 0\.0, step \d+: 0\.\d{3}$")
@@ -171,7 +173,7 @@ class ReportInABrowser(unittest.TestCase):
 
     def test_keys_move_through_a_chart(self):
         self.assertTrue(self.desktop["focused"])
-        self.assertAlmostEqual(int(self.desktop["keyTip"][0].split()[1]), 391 - 30 * 399 / 60, delta=3)
+        self.assertAlmostEqual(int(self.desktop["keyTip"][0].split()[1]), POINTED - 30 / 60 * (STEPS - STRIDE), delta=1)
 
     def test_runs_can_be_hidden(self):
         self.assertEqual(self.desktop["hidden"], 0)
@@ -182,7 +184,7 @@ class ReportInABrowser(unittest.TestCase):
     def test_tables_copy_as_csv(self):
         rows = self.desktop["csv"].split("\r\n")
         self.assertTrue(rows[0].startswith('run,variant,seed,steps,"perplexity, data/valid","perplexity, data/<books> & more",'))
-        self.assertTrue(rows[1].startswith("vanilla_seed_1,vanilla,1,400,"))
+        self.assertTrue(rows[1].startswith(f"vanilla_seed_1,vanilla,1,{STEPS},"))
         self.assertEqual(len(rows), 1 + 6 + 1)
         self.assertEqual(self.desktop["csvOfThree"], len(rows) - 1)
         self.assertTrue(self.desktop["copyShown"])

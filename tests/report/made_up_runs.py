@@ -1,6 +1,6 @@
 """Run folders with every kind of record that a report shows, made up: for the tests, and to look at.
 
-    made_up_runs.py FOLDER [STEPS]
+    made_up_runs.py FOLDER [STEPS [RUNS [STRIDE]]]
 """
 
 import json
@@ -36,8 +36,8 @@ def heads(of):
 class Run:
     """One run; `gated` keeps sink and outliers small."""
 
-    def __init__(self, folder, gated, seed, steps):
-        self.folder, self.gated, self.seed, self.steps = pathlib.Path(folder), gated, seed, steps
+    def __init__(self, folder, gated, seed, steps, stride):
+        self.folder, self.gated, self.seed, self.steps, self.stride = pathlib.Path(folder), gated, seed, steps, stride
         self.random = random.Random(f"{gated} {seed}")
         self.lines = []
 
@@ -127,8 +127,8 @@ class Run:
         (self.folder / "config.yaml").write_text(CONFIG.format(
             name=self.folder.name.split("<")[0], layers=LAYERS, variant="gated" if self.gated else "vanilla",
             gate=GATE if self.gated else "", steps=self.steps, seed=self.seed))
-        every = max(1, self.steps // 100)
-        for step in range(1, self.steps + 1):
+        every = self.stride * max(1, self.steps // self.stride // 100)
+        for step in range(self.stride, self.steps + 1, self.stride):
             self.train(step)
             if step % every == 0:
                 self.attention(step)
@@ -147,12 +147,12 @@ class Run:
         return str(self.folder)
 
 
-def write_runs(folder, steps=400, runs=4):
-    """The folders of `runs` runs, vanilla and gated in turn, two seeds of each before a third."""
+def write_runs(folder, steps=400, runs=4, stride=1):
+    """The folders of `runs` runs, vanilla and gated in turn, two seeds of each before a third; a record every `stride` steps."""
     made = []
     for i in range(runs):
         gated, seed = bool(i % 2), i // 2 + 1
-        made.append(Run(f"{folder}/{'vga' if gated else 'vanilla'}_seed_{seed}", gated, seed, steps).write())
+        made.append(Run(f"{folder}/{'vga' if gated else 'vanilla'}_seed_{seed}", gated, seed, steps, stride).write())
     return made
 
 

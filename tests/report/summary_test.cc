@@ -32,6 +32,7 @@ size_t Column(const Summary& summary, const std::string& title) {
 TEST(SpreadTest, DivisorIsOneLess) {
   EXPECT_EQ(Spread({1, 2, 6}).mean, 3);
   EXPECT_DOUBLE_EQ(*Spread({1, 2, 6}).deviation, std::sqrt(7.));  // (4 + 1 + 9) / 2
+  EXPECT_EQ(Spread({.1, .1, .1}).deviation, 0);                   // though 3 · .1 / 3 is not .1
   EXPECT_EQ(Spread({5}).mean, 5);
   EXPECT_FALSE(Spread({5}).deviation.has_value());
   EXPECT_FALSE(Spread({}).mean.has_value());

@@ -66,16 +66,16 @@ TEST(EmbeddedLineChartTest, SaysWhatItIsAndWhoseLinesAreWhose) {
   EXPECT_THAT(svg, HasSubstr("&lt;run&gt;: 1 at step 0, 4 at step 100"));
   EXPECT_THAT(svg, HasSubstr("<g class=\"r9 c1\" data-run=\"9\"><title>&lt;run&gt;</title>"));
   EXPECT_THAT(svg, HasSubstr("class=\"line d4\""));
-  // x: 0 … 100 over 52 … 408; y: 0 … 4 over 216 … 10.
-  EXPECT_THAT(svg, HasSubstr("data-x=\"linear 0 100 52.0 408.0\""));
+  // x: 0 … 100 over 52 … 402; y: 0 … 4 over 216 … 10.
+  EXPECT_THAT(svg, HasSubstr("data-x=\"linear 0 100 52.0 402.0\""));
   EXPECT_THAT(svg, HasSubstr("data-y=\"linear 0 4 216.0 10.0\""));
-  EXPECT_THAT(svg, HasSubstr("d=\"M52.0 164.5L408.0 10.0\""));
+  EXPECT_THAT(svg, HasSubstr("d=\"M52.0 164.5L402.0 10.0\""));
 }
 
 TEST(EmbeddedLineChartTest, ALineHasAGapWhereItIsNotANumber) {
   const std::string svg =
       DrawEmbeddedLineChart(Chart({{0, 4}, {50, std::nan("")}, {100, 4}}), "loss");
-  EXPECT_THAT(svg, HasSubstr("d=\"M52.0 10.0M408.0 10.0\""));
+  EXPECT_THAT(svg, HasSubstr("d=\"M52.0 10.0M402.0 10.0\""));
 }
 
 TEST(EmbeddedLineChartTest, NothingFiniteIsAnEmptyFrame) {
