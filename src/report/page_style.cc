@@ -24,6 +24,7 @@ body{margin:0 auto;max-width:90rem;padding:0 1rem 3rem;background:var(--page);co
 font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;overflow-wrap:break-word}
 h1{font-size:1.5rem;margin:1rem 0 .25rem}
 h2{font-size:1.2rem;margin:2.2rem 0 .5rem;padding-top:.4rem;border-top:1px solid var(--rule)}
+section:first-child h2{border-top:0;margin-top:.6rem}
 h3{font-size:1rem;margin:1.2rem 0 .3rem}
 p{margin:.3rem 0 .6rem}
 a{color:inherit}

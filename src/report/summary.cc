@@ -191,7 +191,7 @@ SummaryRow GroupRow(const std::vector<SummaryRow>& rows, const std::vector<size_
     seeds.push_back(rows[i].seed);
     group.step = std::min(group.step, rows[i].step);
   }
-  group.name = absl::StrCat("mean ± standard deviation of ", members.size());
+  group.name = absl::StrCat("mean ± SD, n = ", members.size());
   group.seed = absl::StrJoin(seeds, ", ");
   for (size_t column = 0; column < rows[members[0]].values.size(); ++column) {
     std::vector<double> values;

@@ -35,7 +35,7 @@ std::string SourceList(const std::vector<SummaryColumn>& columns) {
   }
   return absl::StrCat(
       html,
-      "<dt>mean ± standard deviation</dt><dd>over runs whose configurations differ "
+      "<dt>mean ± SD</dt><dd>mean and standard deviation over runs whose configurations differ "
       "in nothing but training.seed and name; divisor n − 1</dd>\n</dl></details>\n");
 }
 
