@@ -283,4 +283,8 @@ std::vector<Verdict> CheckBigramBackcopy(const std::vector<SinkRun>& runs) {
   return verdicts;
 }
 
+bool IsFailure(const Verdict& verdict) {
+  return verdict.gating && verdict.bounded && !verdict.early && !verdict.passed;
+}
+
 }  // namespace sluice

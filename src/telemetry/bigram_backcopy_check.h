@@ -50,6 +50,10 @@ struct Verdict {
 
 std::vector<Verdict> CheckBigramBackcopy(const std::vector<SinkRun>& runs);
 
+// Whether a threshold that counts was missed, or could not be measured: not what is reported only,
+// and not what the run was too short for.
+bool IsFailure(const Verdict& verdict);
+
 // For people: a table, with "pass", "FAIL", or what stands in the way of either.
 std::string VerdictsAsMarkdown(const std::vector<Verdict>& verdicts);
 std::string VerdictsAsJson(const std::vector<Verdict>& verdicts);

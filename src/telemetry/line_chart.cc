@@ -6,52 +6,66 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_replace.h"
+#include "core/utf8.h"
+#include "telemetry/chart_thinning.h"
 
 namespace sluice {
 namespace {
 
-constexpr double kWidth = 640, kHeight = 360, kLeft = 64, kRight = 16, kTop = 36, kBottom = 64;
+struct ChartFrame {
+  double width, height, left, right, top, bottom;
+};
+constexpr ChartFrame kFileFrame = {640, 360, 64, 16, 36, 64};
+constexpr ChartFrame kPageFrame = {420, 240, 52, 18, 10, 24};
 constexpr const char* kColours[] = {"#d1495b", "#1f77b4", "#2a9d4a", "#e09f3e",
                                     "#8457a8", "#6c757d", "#00a6a6", "#b56576"};
-
-double OfStep(double step) { return std::log10(step + 20); }
-
-std::string Escape(const std::string& text) {
-  return absl::StrReplaceAll(text, {{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}});
-}
+constexpr double kColumn = 2;             // pixels
+constexpr size_t kMostMarkedPoints = 24;  // longer lines have no markers but the last
+constexpr size_t kMostDescribedLines = 40;
 
 struct Axes {
-  double x_low = 0, x_high = 1, y_low = 0, y_high = 1;
-  bool logarithmic = false;
-  bool Shown(double value) const { return std::isfinite(value) && (!logarithmic || value > 0); }
-  double OfValue(double value) const { return logarithmic ? std::log10(value) : value; }
+  ChartFrame frame;
+  ChartScale steps, values;
   double X(double step) const {
-    return kLeft + (OfStep(step) - x_low) / (x_high - x_low) * (kWidth - kLeft - kRight);
+    return frame.left + steps.Fraction(step) * (frame.width - frame.left - frame.right);
   }
   double Y(double value) const {
-    return kHeight - kBottom -
-           (OfValue(value) - y_low) / (y_high - y_low) * (kHeight - kTop - kBottom);
+    return frame.height - frame.bottom -
+           values.Fraction(value) * (frame.height - frame.top - frame.bottom);
+  }
+  bool Has(const std::pair<double, double>& point) const {
+    return steps.Has(point.first) && values.Has(point.second);
   }
 };
 
-Axes FitAxes(const LineChart& chart) {
-  const double infinity = std::numeric_limits<double>::infinity();
-  Axes axes = {infinity, -infinity, infinity, -infinity, chart.logarithmic};
+struct Range {
+  double low = std::numeric_limits<double>::infinity();
+  double high = -std::numeric_limits<double>::infinity();
+  void Add(double value) {
+    low = std::min(low, value);
+    high = std::max(high, value);
+  }
+};
+
+Axes FitAxes(const LineChart& chart, const ChartFrame& frame) {
+  const auto kind = chart.logarithmic ? ChartScale::Kind::kLogarithmic : ChartScale::Kind::kLinear;
+  const ChartScale any(kind, 1, 2);
+  Range steps, values;
   for (const ChartLine& line : chart.lines) {
     for (const auto& [step, value] : line.points) {
-      if (!axes.Shown(value)) continue;
-      axes.x_low = std::min(axes.x_low, OfStep(step));
-      axes.x_high = std::max(axes.x_high, OfStep(step));
-      axes.y_low = std::min(axes.y_low, axes.OfValue(value));
-      axes.y_high = std::max(axes.y_high, axes.OfValue(value));
+      if (!any.Has(value) || !std::isfinite(step)) continue;
+      steps.Add(step);
+      values.Add(value);
     }
   }
-  if (!chart.logarithmic) axes.y_low = std::min(axes.y_low, 0.0);
-  if (!std::isfinite(axes.x_low)) return {0, 1, 0, 1, chart.logarithmic};
-  if (axes.x_high <= axes.x_low) axes.x_high = axes.x_low + 1;
-  if (axes.y_high <= axes.y_low) axes.y_high = axes.y_low + 1;
-  return axes;
+  if (!std::isfinite(steps.low)) {
+    const double low = chart.logarithmic ? 1 : 0;
+    return {frame, {chart.step_scale, 0, 1}, {kind, low, low + 1}};
+  }
+  if (!chart.logarithmic && chart.from_zero) values.Add(0);
+  return {frame,
+          {chart.step_scale, steps.low, steps.high},
+          ChartScale::Fit(kind, values.low, values.high)};
 }
 
 void AddTick(const std::string& from, const std::string& to, const std::string& label,
@@ -60,40 +74,161 @@ void AddTick(const std::string& from, const std::string& to, const std::string& 
 }
 
 void AddGrid(const Axes& axes, std::string* svg) {
-  const double right = kWidth - kRight, bottom = kHeight - kBottom;
-  for (double step : {0., 20., 100., 300., 1000., 3000., 10000., 30000., 100000.}) {
-    if (OfStep(step) < axes.x_low - 1e-9 || OfStep(step) > axes.x_high + 1e-9) continue;
+  const double right = axes.frame.width - axes.frame.right;
+  const double bottom = axes.frame.height - axes.frame.bottom;
+  absl::StrAppendFormat(svg, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">step</text>\n",
+                        axes.frame.left - 10, bottom + 16);
+  double last_label = axes.frame.left - 40;  // labels must not touch
+  for (const double step : axes.steps.Ticks(5)) {
     const double x = axes.X(step);
-    AddTick(absl::StrFormat("%.1f %.1f", x, kTop), absl::StrFormat("%.1f %.1f", x, bottom),
-            absl::StrFormat("<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%.0f</text>", x,
-                            bottom + 16, step),
+    if (x < last_label + 34) continue;
+    last_label = x;
+    AddTick(absl::StrFormat("%.1f %.1f", x, axes.frame.top),
+            absl::StrFormat("%.1f %.1f", x, bottom),
+            absl::StrFormat("<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%s</text>", x,
+                            bottom + 16, TickLabel(step)),
             svg);
   }
-  for (int tick = 0; tick <= 4; ++tick) {
-    const double at = axes.y_low + tick * (axes.y_high - axes.y_low) / 4;
-    const double value = axes.logarithmic ? std::pow(10, at) : at, y = axes.Y(value);
-    AddTick(absl::StrFormat("%.1f %.1f", kLeft, y), absl::StrFormat("%.1f %.1f", right, y),
-            absl::StrFormat("<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%.3g</text>",
-                            kLeft - 6, y + 4, value),
+  for (const double value : axes.values.Ticks(5)) {
+    const double y = axes.Y(value);
+    AddTick(absl::StrFormat("%.1f %.1f", axes.frame.left, y),
+            absl::StrFormat("%.1f %.1f", right, y),
+            absl::StrFormat("<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%s</text>",
+                            axes.frame.left - 6, y + 4, TickLabel(value)),
             svg);
   }
 }
 
-void AddLine(const Axes& axes, const ChartLine& line, const char* colour, std::string* svg) {
-  std::string path;
-  for (const auto& [step, value] : line.points) {
-    if (!axes.Shown(value)) continue;
-    absl::StrAppend(&path, path.empty() ? "M" : "L",
-                    absl::StrFormat("%.1f %.1f", axes.X(step), axes.Y(value)));
+// The pieces of a line between values that are not finite, in pixels, thinned.
+std::vector<ChartPoints> PixelsOf(const Axes& axes, const ChartLine& line) {
+  std::vector<ChartPoints> pieces(1);
+  for (const auto& point : line.points) {
+    if (axes.Has(point)) {
+      pieces.back().emplace_back(axes.X(point.first), axes.Y(point.second));
+    } else if (!std::isfinite(point.second) && !pieces.back().empty()) {
+      pieces.emplace_back();
+    }
   }
+  for (ChartPoints& piece : pieces) piece = ThinPoints(piece, kColumn);
+  return pieces;
+}
+
+std::string PathOf(const std::vector<ChartPoints>& pieces) {
+  std::string path;
+  for (const ChartPoints& piece : pieces) {
+    for (size_t i = 0; i < piece.size(); ++i) {
+      absl::StrAppendFormat(&path, "%s%.1f %.1f", i == 0 ? "M" : "L", piece[i].first,
+                            piece[i].second);
+    }
+  }
+  return path;
+}
+
+void AddLine(const Axes& axes, const ChartLine& line, const char* colour, std::string* svg) {
+  const std::string path = PathOf(PixelsOf(axes, line));
   if (path.empty()) return;
   absl::StrAppend(svg, "<path class=\"line\" stroke=\"", colour, "\" d=\"", path, "\"/>\n");
 }
 
+void AddEmbeddedLine(const Axes& axes, const ChartLine& line, std::string* svg) {
+  const std::vector<ChartPoints> pieces = PixelsOf(axes, line);
+  const std::string path = PathOf(pieces);
+  if (path.empty()) return;
+  size_t points = 0;
+  for (const ChartPoints& piece : pieces) points += piece.size();
+  std::string markers;
+  for (const ChartPoints& piece : pieces) {
+    for (size_t i = 0; i < piece.size(); ++i) {
+      if (points > kMostMarkedPoints && (&piece != &pieces.back() || i + 1 < piece.size()))
+        continue;
+      absl::StrAppend(&markers, ChartMarkerPath(line.style, piece[i].first, piece[i].second));
+    }
+  }
+  absl::StrAppendFormat(svg,
+                        "<g class=\"r%d c%d\" data-run=\"%d\"><title>%s</title>"
+                        "<path class=\"line d%d\" d=\"%s\"/><path class=\"mark\" d=\"%s\"/></g>\n",
+                        line.style, line.style % kChartColours, line.style,
+                        EscapeMarkup(line.label), line.style % kChartDashes, path, markers);
+}
+
+std::string Described(const LineChart& chart) {
+  std::string text;
+  for (size_t i = 0; i < chart.lines.size() && i < kMostDescribedLines; ++i) {
+    const ChartLine& line = chart.lines[i];
+    if (line.points.empty()) continue;
+    absl::StrAppendFormat(&text, "%s%s: %.4g at step %.0f, %.4g at step %.0f", i == 0 ? "" : "; ",
+                          line.label, line.points.front().second, line.points.front().first,
+                          line.points.back().second, line.points.back().first);
+  }
+  if (chart.lines.size() > kMostDescribedLines) {
+    absl::StrAppend(&text, "; and ", chart.lines.size() - kMostDescribedLines, " more");
+  }
+  return text;
+}
+
+const char* NameOf(ChartScale::Kind kind) {
+  switch (kind) {
+    case ChartScale::Kind::kLinear:
+      return "linear";
+    case ChartScale::Kind::kLogarithmic:
+      return "logarithmic";
+    case ChartScale::Kind::kStep:
+      return "step";
+  }
+  return "";
+}
+
+std::string ScaleAttribute(const char* name, const ChartScale& scale, double begin, double end) {
+  return absl::StrFormat(" %s=\"%s %.17g %.17g %.1f %.1f\"", name, NameOf(scale.kind()),
+                         scale.low(), scale.high(), begin, end);
+}
+
 }  // namespace
 
+std::string EscapeMarkup(absl::string_view text) {
+  std::string escaped;
+  while (!text.empty()) {
+    const size_t length = Utf8SequenceLength(text);
+    const auto first = static_cast<unsigned char>(text[0]);
+    const bool control = first < 0x20 && first != '\t' && first != '\n';
+    if (length == 0 || control || first == 0x7F) {
+      escaped += "\xEF\xBF\xBD";
+    } else if (first == '&') {
+      escaped += "&amp;";
+    } else if (first == '<') {
+      escaped += "&lt;";
+    } else if (first == '>') {
+      escaped += "&gt;";
+    } else if (first == '"') {
+      escaped += "&quot;";
+    } else if (first == '\'') {
+      escaped += "&#39;";
+    } else {
+      escaped.append(text.data(), length);
+    }
+    text.remove_prefix(std::max<size_t>(length, 1));
+  }
+  return escaped;
+}
+
+std::string ChartMarkerPath(int style, double x, double y) {
+  const std::string at = absl::StrFormat("M%.1f %.1f", x, y);
+  switch (style % kChartMarkers) {
+    case 0:
+      return at + "m-3 0a3 3 0 1 0 6 0a3 3 0 1 0-6 0z";  // circle
+    case 1:
+      return at + "m-2.7-2.7h5.4v5.4h-5.4z";  // square
+    case 2:
+      return at + "m0-3.8l3.6 6.4h-7.2z";  // triangle
+    case 3:
+      return at + "m0-4l4 4l-4 4l-4-4z";  // diamond
+    default:
+      return at + "m0 3.8l3.6-6.4h-7.2z";  // triangle downwards
+  }
+}
+
 std::string DrawLineChart(const LineChart& chart) {
-  const Axes axes = FitAxes(chart);
+  const Axes axes = FitAxes(chart, kFileFrame);
   std::string svg = absl::StrFormat(
       "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %.0f %.0f\" font-size=\"12\" "
       "font-family=\"sans-serif\">\n"
@@ -101,7 +236,7 @@ std::string DrawLineChart(const LineChart& chart) {
       "stroke-width:1.5}@media(prefers-color-scheme:dark){text{fill:#ddd}.page{fill:#181818}}"
       "</style>\n<rect class=\"page\" width=\"100%%\" height=\"100%%\"/>\n"
       "<text x=\"%.0f\" y=\"20\" font-size=\"14\">%s</text>\n",
-      kWidth, kHeight, kLeft, Escape(chart.title));
+      axes.frame.width, axes.frame.height, axes.frame.left, EscapeMarkup(chart.title));
   AddGrid(axes, &svg);
   std::vector<std::string> labels;
   for (const ChartLine& line : chart.lines) {
@@ -111,12 +246,29 @@ std::string DrawLineChart(const LineChart& chart) {
     AddLine(axes, line, kColours[index % std::size(kColours)], &svg);
   }
   for (size_t i = 0; i < labels.size(); ++i) {
-    const double x = kLeft + static_cast<double>(i) * 110, y = kHeight - 16;
+    const double x = axes.frame.left + static_cast<double>(i) * 110, y = axes.frame.height - 16;
     absl::StrAppend(
         &svg, "<path class=\"line\" stroke=\"", kColours[i % std::size(kColours)],
         absl::StrFormat("\" d=\"M%.0f %.0fh16\"/><text x=\"%.0f\" y=\"%.0f\">%s</text>\n", x, y - 4,
-                        x + 20, y, Escape(labels[i])));
+                        x + 20, y, EscapeMarkup(labels[i])));
   }
+  absl::StrAppend(&svg, "</svg>\n");
+  return svg;
+}
+
+std::string DrawEmbeddedLineChart(const LineChart& chart, absl::string_view id) {
+  const Axes axes = FitAxes(chart, kPageFrame);
+  const ChartFrame& frame = axes.frame;
+  std::string svg = absl::StrFormat(
+      "<svg class=\"chart\" id=\"%s\" viewBox=\"0 0 %.0f %.0f\" role=\"img\" tabindex=\"0\" "
+      "aria-labelledby=\"%s-title\" aria-describedby=\"%s-text\"%s%s>\n"
+      "<title id=\"%s-title\">%s</title><desc id=\"%s-text\">%s</desc>\n",
+      id, frame.width, frame.height, id, id,
+      ScaleAttribute("data-x", axes.steps, frame.left, frame.width - frame.right),
+      ScaleAttribute("data-y", axes.values, frame.height - frame.bottom, frame.top), id,
+      EscapeMarkup(chart.title), id, EscapeMarkup(Described(chart)));
+  AddGrid(axes, &svg);
+  for (const ChartLine& line : chart.lines) AddEmbeddedLine(axes, line, &svg);
   absl::StrAppend(&svg, "</svg>\n");
   return svg;
 }

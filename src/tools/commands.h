@@ -27,6 +27,7 @@ void AddImportHfCommand(CLI::App& program, ChosenCommand& chosen);
 void AddBenchCommand(CLI::App& program, ChosenCommand& chosen);
 void AddCheckCommand(CLI::App& program, ChosenCommand& chosen);
 void AddCompareCommand(CLI::App& program, ChosenCommand& chosen);
+void AddReportCommand(CLI::App& program, ChosenCommand& chosen);
 void AddInfoCommand(CLI::App& program, ChosenCommand& chosen);
 
 }  // namespace sluice

@@ -1,6 +1,5 @@
 // sluice: train, evaluate, inspect, predict, quantize, export-hf, import-hf, bench, check, compare,
-// info. `sluice COMMAND
-// --help` explains each.
+// report, info. `sluice COMMAND --help` explains each.
 #include <cstdio>
 #include <cstdlib>
 
@@ -60,6 +59,7 @@ int Main(int argc, char** argv) {
   AddBenchCommand(program, chosen);
   AddCheckCommand(program, chosen);
   AddCompareCommand(program, chosen);
+  AddReportCommand(program, chosen);
   AddInfoCommand(program, chosen);
   if (const int code = Parse(program, argc, argv); code != 0) return code < 0 ? 0 : code;
   if (!chosen.run) {

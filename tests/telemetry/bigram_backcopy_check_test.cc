@@ -151,6 +151,26 @@ TEST(BigramBackcopyCheckTest, ReportsAreReadFromRunFoldersAndWritten) {
   EXPECT_FALSE(std::filesystem::exists(folder.path() + "/report/value_ratio.svg"));
 }
 
+TEST(BigramBackcopyCheckTest, OnlyThresholdsThatCountAreFailures) {
+  const Verdict missed = {.check = "T1", .arm = "vanilla", .what = "", .figure = 4.5};
+  EXPECT_TRUE(IsFailure(missed));
+  Verdict other = missed;
+  other.passed = true;
+  EXPECT_FALSE(IsFailure(other));
+  other = missed;
+  other.early = true;
+  EXPECT_FALSE(IsFailure(other));
+  other = missed;
+  other.gating = false;
+  EXPECT_FALSE(IsFailure(other));
+  other = missed;
+  other.bounded = false;
+  EXPECT_FALSE(IsFailure(other));
+  other = missed;
+  other.figure = std::nan("");  // a claim that is not shown is not met
+  EXPECT_TRUE(IsFailure(other));
+}
+
 TEST(LineChartTest, PointsLieWhereTheAxesSay) {
   const std::string svg = DrawLineChart(
       {.title = "a < b", .lines = {{"one", {{0, 1}, {80, 3}, {980, 2}}}, {"two", {{0, 0}}}}});

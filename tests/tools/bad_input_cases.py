@@ -71,6 +71,12 @@ def overwrite(name, source):
     return lambda target: shutil.copyfile(target.parent.parent / "inputs" / source, target / name)
 
 
+def missed_threshold(here):
+    """A run of the Bigram-Backcopy task that has not learned it."""
+    text("run/config.yaml", f"extends: ../{GENERATED}\n")(here)
+    text("run/metrics.jsonl", '{"event":"bigram_backcopy","step":10000,"backcopy_risk":4.5}\n')(here)
+
+
 def long_header(target):
     path = target / "model.safetensors"
     path.write_bytes(b"\xff" * 8 + path.read_bytes()[8:])
@@ -139,6 +145,14 @@ COMMAND_LINES = [
     Case("comparison of a run that was not measured", 2, "sluice evaluate " + RUN + " --precision fp32 --json", ["compare", RUN]),
     Case("comparison of nothing", 1, "absent/config.yaml", ["compare", "absent"]),
     Case("check of a run that was not measured", 2, "the run has no record of event bigram_backcopy", ["check", "bigram-backcopy", RUN]),
+    Case("a missed threshold with --strict", 1, "thresholds are not met: T1 vanilla", ["check", "bigram-backcopy", "run", "--strict"], missed_threshold),
+    Case("a report of nothing", 2, "no such run folder: absent", ["report", "absent"]),
+    Case("a report of an empty folder", 2, "is no run folder: empty", ["report", RUN, "empty"], lambda here: (here / "empty").mkdir()),
+    Case("a report of a checkpoint", 2, "is a checkpoint or data, no run folder", ["report", RUN + "/" + STEP]),
+    Case("a report of a file", 2, "is no run folder but a file", ["report", CONFIG]),
+    Case("a report of no runs", 1, "runs is required", ["report"]),
+    Case("a page below a file", 4, "file/report.html", ["report", RUN, "--out", "file/report.html"], text("file", "")),
+    Case("a page in a folder's place", 4, "folder", ["report", RUN, "--out", "folder"], lambda here: (here / "folder").mkdir()),
     Case("a bigram table of no text", 2, "cannot read the text of data.table", ["train", INPUTS + "generated_run/config.yaml", "data.table=absent"]),
     Case("export without a target", 1, "folder is required", ["export-hf", RUN]),
     Case("data: no command", 1, "a subcommand is missing", ["data"]),
