@@ -308,7 +308,8 @@ std::vector<Field> OperationFields() {
       {SLUICE_FIELD(telemetry.attention_statistics_every), IntegerRange{0, kManySteps},
        "Steps between two looks at attention, each with records of attention and gates; 0: never"},
       {SLUICE_FIELD(telemetry.statistics_sequences), IntegerRange{1, 1000000},
-       "How many sequences looks at attention and activations are of: the first of the global batch"},
+       "How many sequences looks at attention and activations are of: the first of the global "
+       "batch"},
       {SLUICE_FIELD(telemetry.activation_statistics_every), IntegerRange{0, kManySteps},
        "Updates between two records of outliers in activations; 0: never"},
       {SLUICE_FIELD(telemetry.norm_statistics_every), IntegerRange{0, kManySteps},

@@ -87,7 +87,7 @@ class GateTelemetry : public Observer {
   bool uncollected_ = false;
   float scale_ = 1;              // of the gates: what is counted is gate / scale
   std::vector<float> openings_;  // (N, G): gate / scale
-  bool records_ = false;  // whether somebody takes records
+  bool records_ = false;         // whether somebody takes records
   int64_t layers_ = 0, heads_ = 0, registers_ = 0, class_count_ = 0;
   // Behind the classes of tokens: special tokens that stand first, then registers.
   uint8_t special_classes_ = 0, first_special_class_ = 0, register_class_ = 0;

@@ -9,12 +9,6 @@
 namespace sluice {
 namespace {
 
-// JSON has no NaN or infinity.
-nlohmann::ordered_json NumberOrText(double number) {
-  if (std::isfinite(number)) return number;
-  return std::isnan(number) ? "nan" : number > 0 ? "inf" : "-inf";
-}
-
 // Lines of `path` up to and including `last_step`; a torn last line is dropped.
 std::string KeptLines(const std::string& path, int64_t last_step) {
   std::ifstream old(path);
@@ -28,6 +22,7 @@ std::string KeptLines(const std::string& path, int64_t last_step) {
   return kept;
 }
 
+// JSON has no NaN or infinity.
 nlohmann::ordered_json ToJson(double number) {
   if (std::isfinite(number)) return number;
   return std::isnan(number) ? "nan" : number > 0 ? "inf" : "-inf";

@@ -295,35 +295,6 @@ TEST(ObserverTest, AttentionIsWatchedOrReplaced) {
   }
 }
 
-// Works on gates where they lie, or not.
-struct InPlace : Recorder {
-  explicit InPlace(bool in_place) : works_in_place(in_place) {}
-  bool Wants(absl::string_view tensor) const override { return tensor == observed::kGate; }
-  absl::StatusOr<bool> ObserveInPlace(ExecutionContext&, int, absl::string_view tensor,
-                                      const TensorView&) override {
-    EXPECT_EQ(tensor, observed::kGate);
-    if (works_in_place) ++done;
-    return works_in_place;
-  }
-  bool works_in_place;
-  int done = 0;
-};
-
-TEST(ObserverTest, EachOfAChainWorksInPlaceOrIsShown) {
-  for (const auto& [first_in_place, second_in_place] :
-       {std::pair{true, true}, {true, false}, {false, true}, {false, false}}) {
-    auto engine = MakeEngine(SmallBertConfig("gated"), DType::kFloat64, 3, 7);
-    InPlace first(first_in_place), second(second_in_place);
-    ObserverChain both(first, second);
-    Loss(*engine, RandomBatch({}, 5), &both);
-    for (const auto& [observer, in_place] :
-         {std::pair{&first, first_in_place}, {&second, second_in_place}}) {
-      EXPECT_EQ(observer->done, in_place ? 2 : 0);
-      EXPECT_EQ(observer->order.size(), in_place ? 0u : 2u);
-    }
-  }
-}
-
 TEST(ObserverTest, AttentionIsShownOfAsManySequencesAsWanted) {
   struct Look : Recorder {
     explicit Look(int64_t sequences) : wanted(sequences) {}

@@ -187,7 +187,7 @@ TEST_F(GateTelemetryTest, CountsScaledGatesByTheirOpening) {
   values[0] = 0.03f * scale;
   ASSERT_TRUE(gates.BeginBatch(batch_).ok());
   gates.Observe(0, "gate", TensorView::Of(values.data(), Shape{14, 1}));
-  const GateStatistics statistics = gates.statistics();
+  const GateStatistics statistics = Gathered(gates);
   EXPECT_EQ(statistics.rejected, 0);
   EXPECT_EQ(statistics.cell(0, 0).count, 12);
   EXPECT_EQ(statistics.cell(0, 0).maximum, 1);
@@ -196,7 +196,7 @@ TEST_F(GateTelemetryTest, CountsScaledGatesByTheirOpening) {
   values[1] = 1.001f * scale;  // beyond the scale is no gate
   ASSERT_TRUE(gates.BeginBatch(batch_).ok());
   gates.Observe(0, "gate", TensorView::Of(values.data(), Shape{14, 1}));
-  EXPECT_EQ(gates.statistics().rejected, 1);
+  EXPECT_EQ(Gathered(gates).rejected, 1);
 }
 
 TEST_F(GateTelemetryTest, WithoutAVocabularyAllAreWords) {

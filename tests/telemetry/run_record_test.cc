@@ -108,18 +108,6 @@ std::string Contents(const std::string& path) {
   return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
 }
 
-TEST(RunRecordTest, ArraysAreArraysInJson) {
-  const std::string folder = EmptyFolder("arrays");
-  RunRecord record;
-  ASSERT_TRUE(record.Open({folder, 0, true}).ok());
-  ASSERT_TRUE(record
-                  .Write("gates", {{"step", int64_t{3}},
-                                   {"layer_0.mean", std::vector<double>{0.5, NAN, INFINITY}}})
-                  .ok());
-  EXPECT_EQ(Contents(folder + "/metrics.jsonl"),
-            "{\"event\":\"gates\",\"step\":3,\"layer_0.mean\":[0.5,\"nan\",\"inf\"]}\n");
-}
-
 TEST(RunRecordTest, AnAlarmIsALineBehindItsRecord) {
   const std::string folder = EmptyFolder("alarms");
   RunRecord record;
