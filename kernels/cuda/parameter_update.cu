@@ -6,7 +6,7 @@
 namespace sluice::cuda {
 namespace {
 
-__global__ void DecideUpdateKernel(const DecideUpdateArgs args) {
+__global__ void __launch_bounds__(1) DecideUpdateKernel(const DecideUpdateArgs args) {
   const double norm = sqrt(*args.sum_of_squares) * args.gradient_scale;
   *args.decision = sluice::DecideUpdate(norm, *args.loss, args.max_norm);
 }

@@ -55,7 +55,12 @@ absl::Status Run(const ExecutionContext& context, const SumOfSquaresCall& call) 
     CHECK_EQ(call.minus.elements(), count);
   }
   if (!context.on_cuda()) {
-    *call.sum = cpu::SumOfSquares(call.x.as<float>(), count, call.minus.as<float>());
+    if (call.x.dtype() == DType::kFloat64) {
+      CHECK(call.minus.null());
+      *call.sum = reference::SumOfSquares(call.x.as<double>(), count);
+    } else {
+      *call.sum = cpu::SumOfSquares(call.x.as<float>(), count, call.minus.as<float>());
+    }
     return absl::OkStatus();
   }
   return cuda::SumOfSquares<float>(

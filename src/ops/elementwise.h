@@ -17,7 +17,7 @@ absl::Status Copy(const ExecutionContext& context, const TensorView& from, const
 
 // *sum = Σ x², or Σ (x - minus)², in double. On a GPU it waits for nothing.
 struct SumOfSquaresCall {
-  TensorView x;           // (n), fp32, contiguous
+  TensorView x;           // (n), fp32, contiguous; without `minus`, on a CPU, also fp64
   TensorView minus = {};  // (n), fp32, contiguous; or null
   double* sum;            // memory of the device, overwritten
 };

@@ -2,31 +2,18 @@
 
 #include <cmath>
 
-#include "core/check.h"
 #include "core/status.h"
-#include "kernels/api/elementwise.h"
 #include "ops/elementwise.h"
 
 namespace sluice::ops {
-namespace {
-
-double HostSumOfSquares(const TensorView& x) {
-  return x.dtype() == DType::kFloat64 ? reference::SumOfSquares(x.as<double>(), x.elements())
-                                      : cpu::SumOfSquares(x.as<float>(), x.elements());
-}
-
-}  // namespace
 
 absl::Status Run(ExecutionContext& context, const UpdateDecisionCall& call) {
-  const OpTimer timer(context, "sum_of_squares");
-  CHECK(call.gradient.contiguous());
-  if (!context.on_cuda()) {
-    const double norm = std::sqrt(HostSumOfSquares(call.gradient)) * call.gradient_scale;
-    *call.decision = DecideUpdate(norm, *call.loss, call.max_norm);
-    return absl::OkStatus();
-  }
   double* sum = &call.decision->gradient_norm;
   RETURN_IF_ERROR(Run(context, SumOfSquaresCall{.x = call.gradient, .sum = sum}));
+  if (!context.on_cuda()) {
+    *call.decision = DecideUpdate(std::sqrt(*sum) * call.gradient_scale, *call.loss, call.max_norm);
+    return absl::OkStatus();
+  }
   return cuda::DecideUpdate({.sum_of_squares = sum,
                              .loss = call.loss,
                              .gradient_scale = call.gradient_scale,

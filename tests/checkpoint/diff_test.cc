@@ -56,7 +56,7 @@ TEST_F(DiffTest, EqualCheckpointsAreEqual) {
   EXPECT_EQ(Differing(diff), std::vector<std::string>{});
   EXPECT_EQ(Section(diff, "model").compared, 3);
   EXPECT_EQ(Section(diff, "optimizer").compared, 6);
-  EXPECT_EQ(Section(diff, "gates").compared, 11);
+  EXPECT_EQ(Section(diff, "gates").compared, 12);
   ASSERT_EQ(diff.notes.size(), 1u);
   EXPECT_EQ(diff.notes[0].what, "2 vs. 8");
 }
