@@ -39,7 +39,7 @@ std::vector<GateGroup> WithAll(int64_t classes, std::vector<GateGroup> groups) {
 }  // namespace
 
 GateAccumulator::GateAccumulator(int64_t layers, int64_t heads,
-                                 std::vector<std::string> token_classes)
+                                 const std::vector<std::string>& token_classes)
     : GateAccumulator(layers, heads, std::ssize(token_classes), EachClass(token_classes)) {}
 
 GateAccumulator::GateAccumulator(int64_t layers, int64_t heads, int64_t classes,

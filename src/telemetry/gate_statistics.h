@@ -32,7 +32,7 @@ struct GateGroup {
 class GateAccumulator {
  public:
   // Each class of tokens, 0, 1, …, is a group by itself; a group "all" is put before them.
-  GateAccumulator(int64_t layers, int64_t heads, std::vector<std::string> token_classes);
+  GateAccumulator(int64_t layers, int64_t heads, const std::vector<std::string>& token_classes);
   // Groups may overlap, and leave classes out; "all" has all of `classes`.
   GateAccumulator(int64_t layers, int64_t heads, int64_t classes, std::vector<GateGroup> groups);
 
