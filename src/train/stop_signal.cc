@@ -11,8 +11,8 @@ volatile sig_atomic_t signal_received = 0;  // NOLINT: a signal handler can reac
 
 // Ranks may be threads of one process: the first to listen forgets old signals, the last to leave
 // restores what was, so a signal between the first rank's start and the second's is not lost.
-std::mutex listeners_mutex;
-int listeners = 0;
+std::mutex listeners_mutex;  // NOLINT: handlers are the process's, and so is who listens
+int listeners = 0;           // NOLINT
 
 void Remember(int number) {
   if (signal_received != 0 && number == SIGINT) {
