@@ -179,6 +179,9 @@ void CheckData(const RunConfig& config, RuleBook* rules) {
   rules->Require(telemetry.alarms.max_abs == 0 || telemetry.activation_statistics_every > 0,
                  "an alarm on what is not looked at",
                  {"telemetry.alarms.max_abs", "telemetry.activation_statistics_every"});
+  rules->Require(telemetry.alarms.sink_share == 0 || telemetry.attention_statistics_every > 0,
+                 "an alarm on what is not looked at",
+                 {"telemetry.alarms.sink_share", "telemetry.attention_statistics_every"});
   rules->Require(!looks || config.model.architecture == "bigram_backcopy",
                  "sinks are measured in a model without biases",
                  {"telemetry.bigram_backcopy_every", "model.architecture"});

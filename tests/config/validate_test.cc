@@ -189,6 +189,12 @@ TEST(ValidateRunConfigTest, MapsAndAlarmsNeedSomethingToLookAt) {
   EXPECT_EQ(ValidateRunConfig(config).message(),
             "an alarm on what is not looked at: telemetry.alarms.max_abs 50.0, "
             "telemetry.activation_statistics_every 0");
+  config.telemetry.alarms = {.sink_share = 0.5, .max_abs = 0};
+  EXPECT_TRUE(ValidateRunConfig(config).ok());
+  config.telemetry.attention_statistics_every = 0;
+  EXPECT_EQ(ValidateRunConfig(config).message(),
+            "an alarm on what is not looked at: telemetry.alarms.sink_share 0.5, "
+            "telemetry.attention_statistics_every 0");
 }
 
 TEST(ValidateRunConfigTest, StoredMasksNeedAVocabularySizeToTrain) {
