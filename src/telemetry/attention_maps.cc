@@ -49,10 +49,10 @@ absl::Status AttentionMapObserver::ObserveAttention(int layer, const ObservedAtt
   return absl::OkStatus();
 }
 
-GreyImage DrawMap(const AttentionMap& map) {
+Image DrawMap(const AttentionMap& map) {
   const int64_t size = std::max<int64_t>(1, kImagePixels / map.tokens);  // pixels of a token
   const int64_t width = map.tokens * size;
-  GreyImage image = {.width = width, .height = width, .pixels = {}};
+  Image image = {.width = width, .height = width};
   for (int64_t y = 0; y < width; ++y) {
     for (int64_t x = 0; x < width; ++x) {
       const double p = map.p[y / size * map.tokens + x / size];

@@ -50,7 +50,7 @@ class AttentionMapObserver : public Observer {
 
 // White where nothing is looked at, black where all is; a token has several pixels where there are
 // few tokens.
-GreyImage DrawMap(const AttentionMap& map);
+Image DrawMap(const AttentionMap& map);
 
 // {"step": …, "sequences": [{"tokens": […], "layers": [[[[p, …], …], …], …]}, …]}, with four digits
 // behind the point. Bytes that are no UTF-8 are replaced.

@@ -35,19 +35,22 @@ std::string Deflate(const std::string& bytes) {
 
 }  // namespace
 
-std::string EncodePng(const GreyImage& image) {
+std::string EncodePng(const Image& image) {
   CHECK(image.width > 0 && image.height > 0);
-  CHECK_EQ(std::ssize(image.pixels), image.width * image.height);
+  const int64_t line = image.width * BytesOf(image.pixel);
+  CHECK_EQ(std::ssize(image.pixels), line * image.height);
   std::string header;
   AppendBigEndian(static_cast<uint32_t>(image.width), header);
   AppendBigEndian(static_cast<uint32_t>(image.height), header);
-  // Eight bits of grey; deflate, the five filters, not interlaced.
-  for (const int value : {8, 0, 0, 0, 0}) header.push_back(static_cast<char>(value));
+  // Eight bits of grey (0) or of red, green, blue and opacity (6) each; deflate, the five filters,
+  // not interlaced.
+  for (const int value : {8, image.pixel == PngPixel::kGrey ? 0 : 6, 0, 0, 0})
+    header.push_back(static_cast<char>(value));
   std::string lines;
   for (int64_t y = 0; y < image.height; ++y) {
     lines.push_back(0);  // of the five filters: none
-    lines.append(reinterpret_cast<const char*>(image.pixels.data()) + y * image.width,
-                 static_cast<size_t>(image.width));
+    lines.append(reinterpret_cast<const char*>(image.pixels.data()) + y * line,
+                 static_cast<size_t>(line));
   }
   std::string png = "\x89PNG\r\n\x1a\n";
   AppendChunk("IHDR", header, png);

@@ -100,7 +100,7 @@ std::vector<EventImage> EventImages(const std::vector<SequenceMaps>& maps) {
     for (size_t layer = 0; layer < maps[sequence].layers.size(); ++layer) {
       const std::vector<AttentionMap>& heads = maps[sequence].layers[layer];
       for (size_t head = 0; head < heads.size(); ++head) {
-        const GreyImage image = DrawMap(heads[head]);
+        const Image image = DrawMap(heads[head]);
         images.push_back({.tag = absl::StrFormat("attention/layer_%02d/head_%02d/sequence_%d",
                                                  layer, head, sequence),
                           .width = image.width,

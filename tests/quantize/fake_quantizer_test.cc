@@ -6,23 +6,20 @@
 
 #include "gmock/gmock.h"
 #include "model/small_model.h"
+#include "quantize/quantized_model.h"
 #include "support/compare.h"
 #include "train/post_training_quantization.h"
 
 namespace sluice {
 namespace {
 
-using testing::BatchShape;
+using testing::Loss;
 using testing::MakeEngine;
+using testing::Model;
+using testing::Models;
 using testing::RandomBatch;
 using testing::SmallBertConfig;
 using testing::SmallDecoderConfig;
-
-double Loss(Engine& engine, const Batch& batch, Observer* observer) {
-  ModelLosses losses;
-  EXPECT_TRUE(engine.Evaluate(batch, losses, observer).ok());
-  return losses.language_model.loss / static_cast<double>(losses.language_model.targets);
-}
 
 std::unique_ptr<PostTrainingQuantization> Quantize(Engine& engine,
                                                    const std::vector<Batch>& batches,
@@ -37,57 +34,6 @@ PostTrainingQuantizationOptions Bits(int weights, int activations) {
   options.weights.bits = weights;
   options.activations.bits = activations;
   return options;
-}
-
-struct Model {
-  std::string name;
-  RunConfig config;
-  BatchShape batch;
-};
-
-// Every variant in both kinds of model.
-std::vector<Model> Models() {
-  std::vector<Model> models;
-  for (const bool causal : {false, true}) {
-    const auto add = [&](const std::string& name, auto change) {
-      Model model = {(causal ? "opt " : "bert ") + name,
-                     causal ? SmallDecoderConfig("opt") : SmallBertConfig(),
-                     {.segments = !causal, .causal = causal}};
-      change(model.config.model.attention);
-      models.push_back(model);
-    };
-    add("vanilla", [](AttentionConfig&) {});
-    for (const char* source : {"value", "input"}) {
-      for (const char* site : {"query", "key"}) {
-        add(std::string("gated ") + source + " " + site, [&](AttentionConfig& attention) {
-          attention.variant = "gated";
-          attention.gate = {source, site, true};
-        });
-      }
-    }
-    add("channel gate", [](AttentionConfig& attention) {
-      attention.variant = "gated";
-      attention.gate.granularity = "channel";
-    });
-    add("scaled gate in a layer", [](AttentionConfig& attention) {
-      attention.variant = "gated";
-      attention.gate = {
-          .initial_probability = 0.25, .predictor = "mlp", .predictor_hidden_size = 3};
-      attention.gate.scale = "one_at_start";
-      attention.gate.layers = {1};
-    });
-    add("clipped", [](AttentionConfig& attention) { attention.variant = "clipped_softmax"; });
-    add("plus one", [](AttentionConfig& attention) { attention.variant = "softmax_plus_one"; });
-    for (const char* sink : {"logit", "token"}) {
-      add(std::string("sink ") + sink, [&](AttentionConfig& attention) {
-        attention.variant = "learnable_sink";
-        attention.learnable_sink = sink;
-      });
-    }
-    add("registers", [](AttentionConfig& attention) { attention.register_tokens = 2; });
-  }
-  models.push_back({"bigram", SmallDecoderConfig("bigram_backcopy"), {.causal = true}});
-  return models;
 }
 
 TEST(FakeQuantizerTest, ThirteenALayerInOrder) {

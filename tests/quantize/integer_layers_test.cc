@@ -9,14 +9,17 @@
 #include "gmock/gmock.h"
 #include "kernels/api/linear.h"
 #include "model/small_model.h"
+#include "quantize/quantized_model.h"
 #include "support/compare.h"
 #include "train/post_training_quantization.h"
 
 namespace sluice {
 namespace {
 
-using testing::BatchShape;
+using testing::Loss;
 using testing::MakeEngine;
+using testing::Model;
+using testing::Models;
 using testing::RandomBatch;
 using testing::RandomValues;
 using testing::SmallBertConfig;
@@ -167,59 +170,10 @@ class Beside : public LinearExecutor {
   LinearExecutor& integers_;
 };
 
-struct Model {
-  std::string name;
-  RunConfig config;
-  BatchShape batch;
-};
-
-std::vector<Model> Models() {
-  std::vector<Model> models;
-  for (const bool causal : {false, true}) {
-    const auto add = [&](const std::string& name, auto change) {
-      Model model = {(causal ? "opt " : "bert ") + name,
-                     causal ? SmallDecoderConfig("opt") : SmallBertConfig(),
-                     {.lengths = true, .segments = !causal, .causal = causal}};
-      change(model.config.model.attention);
-      models.push_back(model);
-    };
-    add("vanilla", [](AttentionConfig&) {});
-    for (const char* source : {"value", "input"}) {
-      for (const char* site : {"query", "key"}) {
-        add(std::string("gated ") + source + " " + site, [&](AttentionConfig& attention) {
-          attention.variant = "gated";
-          attention.gate = {source, site, true};
-        });
-      }
-    }
-    add("channel gate", [](AttentionConfig& attention) {
-      attention.variant = "gated";
-      attention.gate.granularity = "channel";
-    });
-    add("clipped", [](AttentionConfig& attention) { attention.variant = "clipped_softmax"; });
-    add("plus one", [](AttentionConfig& attention) { attention.variant = "softmax_plus_one"; });
-    for (const char* sink : {"logit", "token"}) {
-      add(std::string("sink ") + sink, [&](AttentionConfig& attention) {
-        attention.variant = "learnable_sink";
-        attention.learnable_sink = sink;
-      });
-    }
-    add("registers", [](AttentionConfig& attention) { attention.register_tokens = 2; });
-  }
-  models.push_back({"bigram", SmallDecoderConfig("bigram_backcopy"), {.causal = true}});
-  return models;
-}
-
-double Loss(Engine& engine, const Batch& batch, Observer* observer) {
-  ModelLosses losses;
-  EXPECT_TRUE(engine.Evaluate(batch, losses, observer).ok());
-  return losses.language_model.loss / static_cast<double>(losses.language_model.targets);
-}
-
 // Every linear layer of every variant, on the inputs that the pass has there.
 TEST(IntegerProductsTest, LayerByLayerAreTheSimulations) {
   for (const bool per_channel : {false, true}) {
-    for (const Model& model : Models()) {
+    for (const Model& model : Models(/*lengths=*/true)) {
       SCOPED_TRACE(model.name);
       const auto engine = MakeEngine(model.config, DType::kFloat32, 3, 7);
       const std::vector<Batch> batches = {RandomBatch(model.batch, 5)};

@@ -142,7 +142,7 @@ TEST(AttentionMapsTest, TheFirstTokensOfLongSequences) {
 }
 
 TEST(AttentionMapsTest, PicturesAreDarkWhereAttentionIs) {
-  const GreyImage image = DrawMap({.tokens = 3, .p = {1, 0, NAN, 0.25f, 0.75f, 0, 0, 0, 1}});
+  const Image image = DrawMap({.tokens = 3, .p = {1, 0, NAN, 0.25f, 0.75f, 0, 0, 0, 1}});
   const int64_t size = 256 / 3;
   ASSERT_EQ(image.width, 3 * size);
   ASSERT_EQ(std::ssize(image.pixels), image.width * image.height);

@@ -35,7 +35,7 @@ std::vector<Chunk> Chunks(absl::string_view png) {
 }
 
 TEST(PngImageTest, HoldsThePixels) {
-  GreyImage image = {.width = 300, .height = 7, .pixels = {}};
+  Image image = {.width = 300, .height = 7};
   for (int64_t i = 0; i < image.width * image.height; ++i) {
     image.pixels.push_back(static_cast<uint8_t>(i * i / 7));
   }
