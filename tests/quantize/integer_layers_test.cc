@@ -23,7 +23,6 @@ using testing::Models;
 using testing::RandomBatch;
 using testing::RandomValues;
 using testing::SmallBertConfig;
-using testing::SmallDecoderConfig;
 
 constexpr double kRoundoff = 0x1p-24;
 
