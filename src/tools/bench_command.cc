@@ -19,7 +19,6 @@
 #include "train/engine.h"
 #include "train/step_benchmark.h"
 #include "train/telemetry_benchmark.h"
-#include "train/update_telemetry_benchmark.h"
 
 namespace sluice {
 namespace {
@@ -33,7 +32,7 @@ struct BenchArguments {
   std::string precision, variant;
   std::string device = "cpu";                        // all-reduce
   std::vector<double> mebibytes = {1, 16, 64, 256};  // all-reduce; gradients' buckets have 16
-  bool causal = false, telemetry = false, json = false;
+  bool causal = false, json = false;
 };
 
 // The file, if one is named, else BERT-base with VGA; then overrides and flags.
@@ -197,13 +196,6 @@ Json StepJson(const BenchArguments& arguments, const RunConfig& config,
       {"matmul_share", result.matmul_share},
       {"planned_mib", static_cast<double>(result.planned_bytes) / (1 << 20)},
       {"peak_resident_mib", static_cast<double>(result.peak_resident_bytes) / (1 << 20)}};
-  if (arguments.telemetry) {
-    report["telemetry"] = {{"gates_s", result.telemetry.gates_s},
-                           {"gates_every", result.telemetry.gates_every},
-                           {"attention_s", result.telemetry.attention_s},
-                           {"attention_every", result.telemetry.attention_every},
-                           {"share", result.telemetry_share}};
-  }
   for (const OpTimes::Entry& op : result.ops) {
     report["ops"].push_back(
         {{"op", std::string(op.op)}, {"seconds", op.seconds}, {"calls", op.calls}});
@@ -225,13 +217,6 @@ void PrintStep(const Json& report) {
               number("matmul_gflops"));
   std::printf("memory: planned %.0f MiB, peak resident %.0f MiB\n", number("planned_mib"),
               number("peak_resident_mib"));
-  if (report.contains("telemetry")) {
-    const Json& cost = report["telemetry"];
-    std::printf("telemetry: gates %.1f ms every %ld steps, attention %.1f ms every %ld: %.3f %%\n",
-                1e3 * cost["gates_s"].get<double>(), cost["gates_every"].get<long>(),
-                1e3 * cost["attention_s"].get<double>(), cost["attention_every"].get<long>(),
-                100 * cost["share"].get<double>());
-  }
   std::printf("%-26s %10s %7s %7s\n", "op", "ms a step", "share", "calls");
   double accounted = 0;
   for (const Json& op : report["ops"]) {
@@ -248,8 +233,7 @@ absl::Status BenchStep(const BenchArguments& arguments, const RunConfig& config)
   ASSIGN_OR_RETURN(const StepBenchmark result, BenchmarkStep({.config = config,
                                                               .batch = arguments.batch,
                                                               .length = arguments.length,
-                                                              .steps = arguments.steps,
-                                                              .telemetry = arguments.telemetry}));
+                                                              .steps = arguments.steps}));
   const Json report = StepJson(arguments, config, result);
   if (arguments.json) {
     std::printf("%s\n", report.dump().c_str());
@@ -260,26 +244,22 @@ absl::Status BenchStep(const BenchArguments& arguments, const RunConfig& config)
 }
 
 absl::Status BenchTelemetry(const BenchArguments& arguments, const RunConfig& config) {
-  ASSIGN_OR_RETURN(const UpdateTelemetryBenchmark result,
-                   BenchmarkUpdateTelemetry({.config = config,
-                                             .batch = arguments.batch,
-                                             .length = arguments.length,
-                                             .steps = arguments.steps}));
-  const struct {
-    const char* name;
-    const UpdateTelemetryCost& cost;
-  } rows[] = {{"activations", result.activations}, {"norms", result.norms}};
-  Json report = {{"device", result.device},
-                 {"batch", arguments.batch},
-                 {"length", arguments.length},
-                 {"threads", ComputeThreads()},
-                 {"step_s", result.step_s},
-                 {"planned_mib", static_cast<double>(result.planned_bytes) / (1 << 20)}};
-  for (const auto& [name, cost] : rows) {
-    report[name] = {
-        {"look_s", cost.look_s}, {"every", cost.every}, {"share", cost.share(result.step_s)}};
-  }
+  ASSIGN_OR_RETURN(const TelemetryBenchmark result, BenchmarkTelemetry({.config = config,
+                                                                        .batch = arguments.batch,
+                                                                        .length = arguments.length,
+                                                                        .steps = arguments.steps}));
   if (arguments.json) {
+    Json report = {{"device", result.device},
+                   {"batch", arguments.batch},
+                   {"length", arguments.length},
+                   {"threads", ComputeThreads()},
+                   {"step_s", result.step_s},
+                   {"planned_mib", static_cast<double>(result.planned_bytes) / (1 << 20)}};
+    for (const TelemetryCost& cost : result.costs) {
+      report[cost.name] = {
+          {"look_s", cost.look_s}, {"every", cost.every}, {"share", cost.share(result.step_s)}};
+    }
+    report["share"] = result.share();
     std::printf("%s\n", report.dump().c_str());
     return absl::OkStatus();
   }
@@ -287,12 +267,14 @@ absl::Status BenchTelemetry(const BenchArguments& arguments, const RunConfig& co
       "step %.3f s, batch %ld x %ld, %d threads on %s; %.1f MiB planned for telemetry\n"
       "%-12s %12s %8s %14s\n",
       result.step_s, static_cast<long>(arguments.batch), static_cast<long>(arguments.length),
-      ComputeThreads(), result.device.c_str(), report["planned_mib"].get<double>(), "telemetry",
-      "ms a look", "every", "% of a step");
-  for (const auto& [name, cost] : rows) {
-    std::printf("%-12s %12.3f %8ld %14.4f\n", name, 1e3 * cost.look_s,
+      ComputeThreads(), result.device.c_str(),
+      static_cast<double>(result.planned_bytes) / (1 << 20), "telemetry", "ms a look", "every",
+      "% of a step");
+  for (const TelemetryCost& cost : result.costs) {
+    std::printf("%-12s %12.3f %8ld %14.4f\n", cost.name.c_str(), 1e3 * cost.look_s,
                 static_cast<long>(cost.every), 100 * cost.share(result.step_s));
   }
+  std::printf("%-12s %36.4f\n", "together", 100 * result.share());
   return absl::OkStatus();
 }
 
@@ -388,8 +370,6 @@ void AddBenchCommand(CLI::App& program, ChosenCommand& chosen) {
       ->delimiter(',')
       ->check(CLI::Range(1e-5, 1048576.0))
       ->capture_default_str();
-  command->add_flag("--telemetry", arguments->telemetry,
-                    "step: also what looking at gates and attention costs, at its intervals");
   command->add_flag("--json", arguments->json, "One JSON object a line");
   command->footer("Example: sluice bench step configs/bert_small/vga.yaml --precision bf16 --json");
   command->callback([arguments, &chosen] {

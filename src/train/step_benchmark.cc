@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <optional>
 
 #include "core/philox.h"
 #include "core/status.h"
@@ -78,8 +77,6 @@ absl::StatusOr<StepBenchmark> BenchmarkStep(const StepBenchmarkOptions& options)
                                    .train = true,
                                    .device = options.config.runtime.device,
                                    .attention_kernel = options.config.runtime.attention_kernel}));
-  std::optional<TelemetryBenchmark> telemetry;
-  if (options.telemetry) telemetry.emplace(options.config, options.batch, *engine);
   result.device = engine->device().Description();
   result.planned_bytes = PlannedResidentBytes(*engine, {});
   RETURN_IF_ERROR(engine->Allocate());
@@ -106,15 +103,10 @@ absl::StatusOr<StepBenchmark> BenchmarkStep(const StepBenchmarkOptions& options)
   }
   ASSIGN_OR_RETURN(const double after, matmul_gflops());
   engine->context().set_op_times(nullptr);
-  if (telemetry.has_value()) {
-    constexpr int kLooks = 5;
-    ASSIGN_OR_RETURN(result.telemetry, telemetry->Measure(batch, kLooks));
-  }
   result.matmul_gflops = std::max(before, after);
 
   std::sort(seconds.begin(), seconds.end());
   result.median_s = seconds[seconds.size() / 2];
-  result.telemetry_share = result.telemetry.seconds_a_step() / result.median_s;
   result.min_s = seconds.front();
   result.max_s = seconds.back();
   result.tokens_per_s = static_cast<double>(N) / result.median_s;

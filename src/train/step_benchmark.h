@@ -10,7 +10,6 @@
 #include "config/run_config.h"
 #include "data/batch.h"
 #include "ops/execution_context.h"
-#include "train/telemetry_benchmark.h"
 
 namespace sluice {
 
@@ -21,7 +20,6 @@ struct StepBenchmarkOptions {
   int64_t length = 128;
   int64_t warmup = 2;
   int64_t steps = 8;
-  bool telemetry = false;  // also what looking at gates and attention costs
 };
 
 struct StepBenchmark {
@@ -36,8 +34,6 @@ struct StepBenchmark {
   int64_t planned_bytes = 0;  // what --dry-run would say for one rank
   int64_t peak_resident_bytes = 0;
   std::vector<OpTimes::Entry> ops;  // seconds and calls a step, the most expensive first
-  TelemetryCost telemetry;          // where it was asked for
-  double telemetry_share = 0;       // of the median step
 };
 
 absl::StatusOr<StepBenchmark> BenchmarkStep(const StepBenchmarkOptions& options);

@@ -1,51 +1,38 @@
-// What looking at gates and attention costs, as a share of training at the configuration's
-// intervals.
-//
-//   TelemetryBenchmark telemetry(config, batch, *engine);     before the engine's Allocate
-//   … Allocate …
-//   ASSIGN_OR_RETURN(const TelemetryCost cost, telemetry.Measure(batch_of_tokens, /*looks=*/5));
+// What telemetry costs: looks at gates, attention, activations and norms of training steps on
+// random tokens, each timed by itself, since a look is too small a part of a step for the
+// difference of two steps to show it.
 #pragma once
 
 #include <cstdint>
-#include <functional>
+#include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
-#include "config/run_config.h"
-#include "telemetry/attention_telemetry.h"
-#include "telemetry/gate_telemetry.h"
-#include "train/engine.h"
+#include "train/step_benchmark.h"
 
 namespace sluice {
 
 struct TelemetryCost {
-  // Median seconds of a look, with what goes before and behind it; 0 where it is off. On a CPU what
-  // is spent in the observers, on a GPU how much longer forward and backward take.
-  double gates_s = 0, attention_s = 0;
-  // Steps from one look to the next.
-  int64_t gates_every = 0, attention_every = 0;
-
-  // A step's part of all looks.
-  double seconds_a_step() const;
+  std::string name;   // gates, attention, activations or norms
+  double look_s = 0;  // median: what a step with a look takes longer
+  int64_t every = 0;  // updates from one look to the next, of the configuration; 0: never
+  // Of a step that takes step_s without looks.
+  double share(double step_s) const {
+    return every == 0 ? 0 : look_s / static_cast<double>(every) / step_s;
+  }
 };
 
-class TelemetryBenchmark {
- public:
-  // Of batches of `sequences`, which are the whole global batch.
-  TelemetryBenchmark(const RunConfig& config, int64_t sequences, Engine& engine);
+struct TelemetryBenchmark {
+  std::string device;
+  double step_s = 0;                 // median, without a look
+  int64_t planned_bytes = 0;         // of all telemetry here
+  std::vector<TelemetryCost> costs;  // gates only of a model that has some
 
-  absl::StatusOr<TelemetryCost> Measure(const Batch& batch, int looks);
-
- private:
-  // Median over `looks` of what `observer` costs, with `begin` and `end` around its pass.
-  absl::StatusOr<double> Median(const Batch& batch, int looks, Observer& observer,
-                                const std::function<absl::Status()>& begin,
-                                const std::function<absl::Status()>& end);
-  absl::StatusOr<double> TimePass(const Batch& batch, Observer* observer);
-
-  const RunConfig config_;
-  Engine& engine_;
-  GateTelemetry gates_;
-  AttentionTelemetry attention_;
+  double share() const;  // of all
 };
+
+// options.steps looks of each kind. On a CPU a look is what is spent in it; on a GPU, for gates and
+// attention, how much longer forward and backward take.
+absl::StatusOr<TelemetryBenchmark> BenchmarkTelemetry(const StepBenchmarkOptions& options);
 
 }  // namespace sluice

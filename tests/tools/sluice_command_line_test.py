@@ -266,7 +266,15 @@ telemetry:
         report = json.loads(out)
         self.assertGreater(report["tokens_per_s"], 0)
         self.assertLess(report["peak_resident_mib"], 1.1 * report["planned_mib"])
-        for what in ("matmul", "attention"):
+        code, out, error = run("bench", "telemetry", self.config, "--batch", 2, "--length", 16, "--steps", 2, "--json")
+        self.assertEqual(code, 0, error)
+        report = json.loads(out)
+        costs = [report[name] for name in ("gates", "attention", "activations", "norms")]
+        self.assertGreater(costs[1]["look_s"], 0)
+        for cost in costs:
+            self.assertAlmostEqual(cost["share"], cost["look_s"] / cost["every"] / report["step_s"])
+        self.assertAlmostEqual(report["share"], sum(cost["share"] for cost in costs))
+        for what in ("matmul", "attention", "telemetry"):
             code, _, error = run("bench", what, self.config, "--batch", 2, "--length", 16)
             self.assertEqual(code, 0, error)
 
