@@ -26,8 +26,8 @@ stage() {
   say "$name: done in $((SECONDS - started)) s"
 }
 
-# Of files, in one number.
-checksum() { sha256sum "$@" | sha256sum | cut -c1-64; }
+# Of what is in files, in one number.
+checksum() { cat "$@" | sha256sum | cut -c1-64; }
 
 learn_vocabulary() {
   rm -rf "$work/vocabulary"
