@@ -179,7 +179,7 @@ SummaryRow RowOf(const ReportRun& run, int style, const std::vector<MeasuredColu
   return row;
 }
 
-// `members` are indices of rows that differ in nothing but the seed.
+// `members` are indices of rows of one step that differ in nothing but the seed.
 SummaryRow GroupRow(const std::vector<SummaryRow>& rows, const std::vector<size_t>& members) {
   std::vector<std::string> seeds;
   SummaryRow group;
@@ -187,10 +187,7 @@ SummaryRow GroupRow(const std::vector<SummaryRow>& rows, const std::vector<size_
   group.step = rows[members[0]].step;
   group.planned_steps = rows[members[0]].planned_steps;
   group.runs = static_cast<int64_t>(members.size());
-  for (const size_t i : members) {
-    seeds.push_back(rows[i].seed);
-    group.step = std::min(group.step, rows[i].step);
-  }
+  for (const size_t i : members) seeds.push_back(rows[i].seed);
   group.name = absl::StrCat("mean ± SD, n = ", members.size());
   group.seed = absl::StrJoin(seeds, ", ");
   for (size_t column = 0; column < rows[members[0]].values.size(); ++column) {
@@ -205,14 +202,15 @@ SummaryRow GroupRow(const std::vector<SummaryRow>& rows, const std::vector<size_
   return group;
 }
 
-// Rows of each set of runs that differ in nothing but the seed; runs without a configuration are
-// in none.
+// Rows of each set of runs that differ in nothing but the seed and are as far as each other: a mean
+// over different steps would be of nothing. Runs without a configuration are in none.
 std::vector<std::vector<size_t>> SeedGroups(const std::vector<ReportRun>& runs) {
   std::vector<std::vector<size_t>> groups;
   std::map<std::string, size_t> known;
   for (size_t i = 0; i < runs.size(); ++i) {
     if (runs[i].config.empty()) continue;
-    const std::string identity = ConfigIdentity(runs[i].config, {"training.seed", "name"});
+    const std::string identity = absl::StrCat(
+        runs[i].last_step(), " ", ConfigIdentity(runs[i].config, {"training.seed", "name"}));
     const auto [found, novel] = known.try_emplace(identity, groups.size());
     if (novel) groups.emplace_back();
     groups[found->second].push_back(i);

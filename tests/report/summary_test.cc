@@ -60,6 +60,16 @@ TEST(SummaryTest, AnotherDifferenceIsNoSeed) {
   EXPECT_EQ(Summarize({MakeRun("a", "vanilla", "1", 20), longer}).rows.size(), 2u);
 }
 
+TEST(SummaryTest, ARunThatIsNotAsFarIsInNoGroup) {
+  ReportRun behind = MakeRun("c", "vanilla", "3", 90);
+  behind.series = {{"evaluation.wiki.perplexity", {{50, 90}}}};
+  const Summary summary =
+      Summarize({MakeRun("a", "vanilla", "1", 20), MakeRun("b", "vanilla", "2", 22), behind});
+  ASSERT_EQ(summary.rows.size(), 4u);
+  EXPECT_EQ(summary.rows[3].runs, 2);
+  EXPECT_EQ(summary.rows[3].values[Column(summary, "perplexity")], 21);
+}
+
 TEST(SummaryTest, RunsWithoutConfigurationAreInNoGroup) {
   ReportRun a = MakeRun("a", "", "", 20), b = MakeRun("b", "", "", 20);
   a.config.clear();
