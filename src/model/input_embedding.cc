@@ -64,6 +64,11 @@ Dropout InputEmbedding::OutputDropout(const ForwardPass& pass) const {
   return MakeDropout(pass, dropout_prob_, /*layer=*/-1, DropoutSite::kEmbedding);
 }
 
+bool InputEmbedding::TakenApart(const ForwardPass& pass) {
+  return pass.observer != nullptr && pass.observer->changes_values() &&
+         pass.observer->Wants(observed::kTokenEmbedding);
+}
+
 // The tokens' part of the sum as it is shown to `observer` and left by it: rows of the token table,
 // and where there are segments the sum with theirs. (B·T, C), in memory of saved_, which is written
 // later; a position of zeros lets the sum's kernel leave positions out.
@@ -95,12 +100,12 @@ absl::StatusOr<TensorView> InputEmbedding::ShownTokens(ExecutionContext& context
   return with_segments;
 }
 
-absl::Status InputEmbedding::Sum(ExecutionContext& context, const ForwardPass& pass,
-                                 const TensorView& tokens, const TensorView& segments,
-                                 const TensorView& sum) {
+absl::StatusOr<ops::EmbeddingForward> InputEmbedding::Parts(ExecutionContext& context,
+                                                            const ForwardPass& pass,
+                                                            const TensorView& tokens,
+                                                            const TensorView& segments) {
   auto working = [&](int index) { return index < 0 ? TensorView() : parameters_->Working(index); };
-  const bool shown = pass.observer != nullptr && pass.observer->changes_values() &&
-                     pass.observer->Wants(observed::kTokenEmbedding);
+  const bool shown = TakenApart(pass);
   TensorView projected;
   if (shown) {
     ASSIGN_OR_RETURN(projected, ShownTokens(context, pass, tokens, segments));
@@ -110,37 +115,33 @@ absl::Status InputEmbedding::Sum(ExecutionContext& context, const ForwardPass& p
     RETURN_IF_ERROR(ops::RowGather(context, working(token_table_), tokens, embedded));
     RETURN_IF_ERROR(project_in_.Forward(context, embedded, projected));
   }
-  return ops::Run(
-      context,
-      ops::EmbeddingForward{.tokens = tokens,
-                            .segments = segments,
-                            .token_table = projected.null() ? working(token_table_) : TensorView(),
-                            .projected = projected,
-                            .position_table = working(position_table_),
-                            .segment_table = shown ? TensorView() : working(segment_table_),
-                            .register_table = working(register_table_),
-                            .y = sum,
-                            .position_offset = position_offset_});
+  return ops::EmbeddingForward{
+      .tokens = tokens,
+      .segments = segments,
+      .token_table = projected.null() ? working(token_table_) : TensorView(),
+      .projected = projected,
+      .position_table = working(position_table_),
+      .segment_table = shown ? TensorView() : working(segment_table_),
+      .register_table = working(register_table_),
+      .y = {},
+      .position_offset = position_offset_};
 }
 
 absl::StatusOr<Stream> InputEmbedding::Forward(ExecutionContext& context, const ForwardPass& pass,
                                                const TensorView& tokens,
                                                const TensorView& segments) {
+  ASSIGN_OR_RETURN(const ops::EmbeddingForward parts, Parts(context, pass, tokens, segments));
+  RETURN_IF_ERROR(norm_.ForwardEmbedding(
+      context,
+      {.rows = pass.rows(),
+       .embedding = parts,
+       .projected_in_y = TakenApart(pass),
+       .dropout = OutputDropout(pass),
+       .look = {pass.observer, /*layer=*/-1, observed::kEmbeddingSum, observed::kEmbeddingNorm}},
+      saved_));
   const Shape shape{pass.rows(), hidden_size_};
-  const TensorView sum = saved_.sum->Prefix(shape), y = saved_.y->Prefix(shape);
-  RETURN_IF_ERROR(Sum(context, pass, tokens, segments, sum));
-  // The norm is shown behind its dropout, here.
-  RETURN_IF_ERROR(
-      norm_.Forward(context,
-                    {.rows = pass.rows(),
-                     .residual = {},
-                     .dropout = {},
-                     .look = {pass.observer, /*layer=*/-1, observed::kEmbeddingSum, /*norm=*/""}},
-                    saved_));
-  const Dropout dropout = OutputDropout(pass);
-  if (dropout.enabled()) RETURN_IF_ERROR(ops::DropoutForward(context, dropout, y, y));
-  RETURN_IF_ERROR(Show(context, pass.observer, /*layer=*/-1, observed::kEmbeddingNorm, y));
-  return Stream{y, norm_placement_ == NormPlacement::kPostNorm ? y : sum};
+  const TensorView y = saved_.y->Prefix(shape);
+  return Stream{y, norm_placement_ == NormPlacement::kPostNorm ? y : saved_.sum->Prefix(shape)};
 }
 
 absl::Status InputEmbedding::Backward(ExecutionContext& context, const ForwardPass& pass,

@@ -17,6 +17,7 @@
 #include "model/projection.h"
 #include "model/residual_norm.h"
 #include "model/transformer_block.h"
+#include "ops/embedding.h"
 
 namespace sluice {
 
@@ -44,8 +45,11 @@ class InputEmbedding {
 
  private:
   bool projects() const { return embedding_size_ != hidden_size_; }
-  absl::Status Sum(ExecutionContext& context, const ForwardPass& pass, const TensorView& tokens,
-                   const TensorView& segments, const TensorView& sum);
+  // For an observer: tokens, and tokens with segments, are summed by kernels of their own.
+  static bool TakenApart(const ForwardPass& pass);
+  // What is summed; a projection of the tokens is made here.
+  absl::StatusOr<ops::EmbeddingForward> Parts(ExecutionContext& context, const ForwardPass& pass,
+                                              const TensorView& tokens, const TensorView& segments);
   absl::StatusOr<TensorView> ShownTokens(ExecutionContext& context, const ForwardPass& pass,
                                          const TensorView& tokens, const TensorView& segments);
   Dropout OutputDropout(const ForwardPass& pass) const;

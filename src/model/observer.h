@@ -29,8 +29,10 @@
 //                                                      LayerNorm's
 // clang-format on
 //
-// One kernel sums the embeddings. It is taken apart, and the first two are shown, for an observer
-// that changes values and wants "embedding.token"; the second only where there are segments.
+// One kernel sums the embeddings and normalizes the sum. It is taken apart for an observer that
+// changes values: for one that wants "embedding.sum" behind the sum, and for one that wants
+// "embedding.token" behind each of its parts: only then the first two are shown, the second only
+// where there are segments.
 #pragma once
 
 #include "absl/status/status.h"

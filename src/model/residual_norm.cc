@@ -1,6 +1,8 @@
 #include "model/residual_norm.h"
 
 #include "core/status.h"
+#include "ops/dropout.h"
+#include "ops/embedding_layer_norm.h"
 #include "ops/layer_norm.h"
 
 namespace sluice {
@@ -36,11 +38,42 @@ absl::Status ResidualNorm::Forward(ExecutionContext& context, const ForwardCall&
   RETURN_IF_ERROR(Normalize(context, call, saved));
   RETURN_IF_ERROR(Show(context, look.observer, look.layer, look.sum, saved.sum->Prefix(shape)));
   // One kernel makes the sum and its norm, so a sum that was changed is normalized again.
-  if (look.observer != nullptr && look.observer->changes_values() &&
-      look.observer->Wants(look.sum)) {
-    RETURN_IF_ERROR(Normalize(context, {.rows = call.rows}, saved));
-  }
+  if (ChangesSum(look)) RETURN_IF_ERROR(Normalize(context, {.rows = call.rows}, saved));
   return Show(context, look.observer, look.layer, look.norm, saved.y->Prefix(shape));
+}
+
+absl::Status ResidualNorm::ForwardEmbedding(ExecutionContext& context, const EmbeddingCall& call,
+                                            const ResidualActivations& saved) const {
+  const Shape shape{call.rows, saved.sum->dim(-1)};
+  const TensorView sum = saved.sum->Prefix(shape), y = saved.y->Prefix(shape);
+  const Look& look = call.look;
+  const bool apart = call.projected_in_y || ChangesSum(look);
+  ops::EmbeddingForward embedding = call.embedding;
+  embedding.y = sum;
+  if (apart) {
+    RETURN_IF_ERROR(ops::Run(context, embedding));
+  } else {
+    RETURN_IF_ERROR(
+        ops::Run(context, ops::EmbeddingLayerNorm{.embedding = embedding,
+                                                  .weight = weight_value_,
+                                                  .bias = bias_value_,
+                                                  .y = y,
+                                                  .mean = saved.mean->Prefix({call.rows}),
+                                                  .rstd = saved.rstd->Prefix({call.rows}),
+                                                  .eps = eps_,
+                                                  .dropout = call.dropout}));
+  }
+  RETURN_IF_ERROR(Show(context, look.observer, look.layer, look.sum, sum));
+  if (apart) {
+    RETURN_IF_ERROR(Normalize(context, {.rows = call.rows}, saved));
+    if (call.dropout.enabled()) RETURN_IF_ERROR(ops::DropoutForward(context, call.dropout, y, y));
+  }
+  return Show(context, look.observer, look.layer, look.norm, y);
+}
+
+bool ResidualNorm::ChangesSum(const Look& look) {
+  return look.observer != nullptr && look.observer->changes_values() &&
+         look.observer->Wants(look.sum);
 }
 
 absl::Status ResidualNorm::Normalize(ExecutionContext& context, const ForwardCall& call,

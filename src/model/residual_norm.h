@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "model/model_build.h"
+#include "ops/embedding.h"
 
 namespace sluice {
 
@@ -45,6 +46,18 @@ class ResidualNorm {
   absl::Status Forward(ExecutionContext& context, const ForwardCall& call,
                        const ResidualActivations& saved) const;
 
+  // The same for a sum of embeddings, made on the way, and with dropout behind the norm. One
+  // kernel, but for an observer that changes the sum between.
+  struct EmbeddingCall {
+    int64_t rows;
+    ops::EmbeddingForward embedding;  // its y is set here, to saved.sum
+    bool projected_in_y;              // its `projected` lies in saved.y: not one kernel either
+    Dropout dropout = {};
+    Look look = {};  // `norm` is shown behind the dropout
+  };
+  absl::Status ForwardEmbedding(ExecutionContext& context, const EmbeddingCall& call,
+                                const ResidualActivations& saved) const;
+
   struct BackwardCall {
     TensorView dy;         // (N, C)
     TensorView dsum_in;    // (N, C) or null: gradient of the sum from elsewhere
@@ -57,6 +70,7 @@ class ResidualNorm {
                                       const BackwardCall& call) const;
 
  private:
+  static bool ChangesSum(const Look& look);
   absl::Status Normalize(ExecutionContext& context, const ForwardCall& call,
                          const ResidualActivations& saved) const;
 

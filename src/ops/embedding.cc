@@ -2,6 +2,7 @@
 
 #include "kernels/api/embedding.h"
 #include "ops/dispatch.h"
+#include "ops/embedding_arguments.h"
 
 namespace sluice::ops {
 namespace {
@@ -16,30 +17,10 @@ int64_t BackwardWorkspaceBytes(const ExecutionContext& context, const EmbeddingD
 }  // namespace
 
 absl::Status Run(ExecutionContext& context, const EmbeddingForward& call) {
-  const int64_t N = call.tokens.elements(), T_ = call.tokens.dim(-1), C = call.y.dim(-1);
-  const int64_t R = Rows(call.register_table);
-  CHECK_EQ(call.y.rows(), N / T_ * (R + T_));
-  CHECK_EQ(call.token_table.null(), !call.projected.null());
-  CHECK_EQ((call.token_table.null() ? call.projected : call.token_table).dim(-1), C);
-  CHECK_GE(call.position_table.dim(0), call.position_offset + T_);
+  CheckEmbedding(call);
   return Dispatch(
       context, "embedding forward", call.y.dtype(),
-      [&]<typename T>() {
-        return EmbeddingForwardArgs<T>{.tokens = call.tokens.as<int32_t>(),
-                                       .segments = call.segments.as<int32_t>(),
-                                       .token_table = call.token_table.as<T>(),
-                                       .projected = call.projected.as<T>(),
-                                       .position_table = call.position_table.as<T>(),
-                                       .segment_table = call.segment_table.as<T>(),
-                                       .register_table = call.register_table.as<T>(),
-                                       .y = call.y.as<T>(),
-                                       .N = N,
-                                       .T_ = T_,
-                                       .C = C,
-                                       .R = R,
-                                       .position_offset = call.position_offset};
-      },
-      SLUICE_KERNELS(EmbeddingForward));
+      [&]<typename T>() { return EmbeddingArguments<T>(call); }, SLUICE_KERNELS(EmbeddingForward));
 }
 
 absl::Status Run(ExecutionContext& context, const EmbeddingBackward& call) {

@@ -50,6 +50,10 @@ FLOORS = {
     "embedding_forward": (
         lambda s: 2 * s["C"] * (s["distinct"] + s["T"] + s["S"] + s["N"]) + 4 * s["N"] * (1 if s["S"] < 2 else 2),
         "rows of the tables that are used, y: 2 C each; tokens, segments 4 N each"),
+    "embedding_layer_norm": (
+        lambda s: 2 * s["C"] * (s["distinct"] + s["T"] + s["S"]) + 4 * rows(s) + 4 * s["C"] + 8 * s["N"]
+        + 4 * s["N"] * (1 if s["S"] < 2 else 2),
+        "rows of the tables that are used, 2 C each; sum, y: 4 NC; weight, bias 4 C; mean, rstd 8 N; tokens, segments 4 N each"),
     "embedding_backward": (
         lambda s: 2 * rows(s) + 8 * s["C"] * (s["distinct"] + s["T"] + s["S"]) + 4 * s["N"] * (1 if s["S"] < 2 else 2),
         "dy 2 NC; rows of the tables that are used, added to, 8 C each; tokens, segments 4 N each"),
@@ -117,14 +121,16 @@ def step_calls(model, gates, s):
         # The sum that the last branch of OPT is added to goes nowhere else.
         calls.append((f"layer_norm_{direction}", 2 * s["L"] - (0 if bert else 1), inner))
         calls.append((f"layer_norm_{direction}", 0 if bert else 1, {**inner, "stream_goes_on": False}))
-        calls.append((f"layer_norm_{direction}", 1, {**alone, "N": tokens, "stream_goes_on": not bert}))
         calls.append((f"layer_norm_{direction}", 1 if bert else 0, {**alone, "N": s["M"]}))
         calls.append((f"activation_{direction}", 1 if bert else 0, {"count": s["M"] * s["C"]}))
-        calls.append((f"embedding_{direction}", 1, embedding))
+    # The input LayerNorm: forward in one kernel with the embeddings.
+    calls.append(("embedding_layer_norm", 1, {**embedding, "drops": bert}))
+    calls.append(("layer_norm_backward", 1, {**alone, "N": tokens, "stream_goes_on": not bert}))
+    calls.append(("embedding_backward", 1, embedding))
     # relu is the product's epilogue; in backward both take the bias's gradient along.
     calls.append(("activation_forward", s["L"] if bert else 0, {"count": tokens * s["I"]}))
     calls.append(("activation_backward_bias", s["L"], {"N": tokens, "outputs": s["I"]}))
-    calls.append(("dropout", 2 if bert else 0, {"N": tokens, "C": s["C"]}))
+    calls.append(("dropout", 1 if bert else 0, {"N": tokens, "C": s["C"]}))
     calls += [("row_gather", 1, picked), ("row_scatter", 1, picked), ("cross_entropy", 1, {"M": s["M"], "V": s["V"]})]
     calls += [("sum_of_squares", 1, {"count": s["parameters"]}), ("adamw", 1, {"count": s["parameters"]})]
     for outputs, times, count in ((3 * s["C"], s["L"], tokens), (s["C"], 2 * s["L"], tokens),

@@ -29,6 +29,7 @@ OP_OF_FILE = {
     "layer_norm.cu": "layer_norm_forward",
     "layer_norm_backward.cu": "layer_norm_backward",
     "embedding.cu": "embedding_forward",
+    "embedding_layer_norm.cu": "embedding_layer_norm",
     "embedding_backward.cu": "embedding_backward",
     "cross_entropy.cu": "cross_entropy",
     "adamw.cu": "adamw",

@@ -18,6 +18,7 @@
 #include "kernels/api/dropout.h"
 #include "kernels/api/elementwise.h"
 #include "kernels/api/embedding.h"
+#include "kernels/api/embedding_layer_norm.h"
 #include "kernels/api/layer_norm.h"
 #include "kernels/api/row_gather.h"
 #include "kernels/api/sgd.h"
@@ -228,6 +229,27 @@ void ProfileLayerNorm(bool stream_goes_on, json& entries) {
                                           kStream)));
 }
 
+// With the dropout of BERT, or without, as OPT has it.
+void ProfileEmbeddingLayerNorm(const EmbeddingForwardArgs<bf16>& embedding, bool drops, json shape,
+                               json& entries) {
+  const int64_t N = embedding.N, C = embedding.C;
+  const DeviceArray<bf16> weight(C), bias(C), y(N * C);
+  const DeviceArray<float> mean(N), rstd(N);
+  const DeviceArray<int64_t> samples({0, 1, 2, 3});
+  const Dropout dropout = drops ? DropoutOf(samples, embedding.T_) : Dropout{};
+  shape["drops"] = drops;
+  entries.push_back(Entry("embedding_layer_norm", shape,
+                          cuda::EmbeddingLayerNorm<bf16>({.embedding = embedding,
+                                                          .weight = weight.get(),
+                                                          .bias = bias.get(),
+                                                          .y = y.get(),
+                                                          .mean = mean.get(),
+                                                          .rstd = rstd.get(),
+                                                          .eps = 1e-5f,
+                                                          .dropout = dropout},
+                                                         kStream)));
+}
+
 // Tokens of which a few are frequent, as in text.
 void ProfileEmbedding(json& entries) {
   const int64_t N = 512, T = 128, C = 768, V = 2048, S = 2;
@@ -247,21 +269,24 @@ void ProfileEmbedding(json& entries) {
   const DeviceArray<bf16> table(V * C), positions(T * C), segment_table(S * C), y(N * C);
   const DeviceArray<float> dtable(V * C), dpositions(T * C), dsegments(S * C);
   const DeviceArray<char> workspace(cuda::EmbeddingBackwardWorkspaceBytes(N, C, S));
-  entries.push_back(Entry("embedding_forward", shape,
-                          cuda::EmbeddingForward<bf16>({.tokens = tokens.get(),
-                                                        .segments = segments.get(),
-                                                        .token_table = table.get(),
-                                                        .projected = nullptr,
-                                                        .position_table = positions.get(),
-                                                        .segment_table = segment_table.get(),
-                                                        .register_table = nullptr,
-                                                        .y = y.get(),
-                                                        .N = N,
-                                                        .T_ = T,
-                                                        .C = C,
-                                                        .R = 0,
-                                                        .position_offset = 0},
-                                                       kStream)));
+  const EmbeddingForwardArgs<bf16> embedding = {.tokens = tokens.get(),
+                                                .segments = segments.get(),
+                                                .token_table = table.get(),
+                                                .projected = nullptr,
+                                                .position_table = positions.get(),
+                                                .segment_table = segment_table.get(),
+                                                .register_table = nullptr,
+                                                .y = y.get(),
+                                                .N = N,
+                                                .T_ = T,
+                                                .C = C,
+                                                .R = 0,
+                                                .position_offset = 0};
+  entries.push_back(
+      Entry("embedding_forward", shape, cuda::EmbeddingForward<bf16>(embedding, kStream)));
+  for (const bool drops : {true, false}) {
+    ProfileEmbeddingLayerNorm(embedding, drops, shape, entries);
+  }
   entries.push_back(Entry("embedding_backward", shape,
                           cuda::EmbeddingBackward<bf16>({.tokens = tokens.get(),
                                                          .segments = segments.get(),

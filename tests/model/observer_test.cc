@@ -229,29 +229,39 @@ TEST(ObserverTest, InAChainChangesComeFirst) {
   for (const auto& [key, values] : second.observed) EXPECT_EQ(values[0], 77) << key.second;
 }
 
+// The sum of embeddings and the last of a layer; embeddings are normalized by one kernel with their
+// sum, by another when the sum is changed, and again otherwise when their parts are shown.
 TEST(ObserverTest, AChangedSumIsWhatItsNormReads) {
   // Rows of equal numbers have no variance: their LayerNorm is its bias, 0 at the start; what
   // rounding leaves, 2^-53 · 3.25, is divided by sqrt(eps).
   struct Flatten : Recorder {
+    explicit Flatten(bool wants_parts) : parts(wants_parts) {}
     bool changes_values() const override { return true; }
+    bool Wants(absl::string_view tensor) const override {
+      return parts || tensor != observed::kTokenEmbedding;
+    }
     void Observe(int layer, absl::string_view tensor, const TensorView& view) override {
-      if (tensor == observed::kFeedForwardSum && layer == 1) {
+      if (tensor == observed::kEmbeddingSum ||
+          (tensor == observed::kFeedForwardSum && layer == 1)) {
         std::fill_n(view.as<double>(), view.elements(), 3.25);
       }
       Recorder::Observe(layer, tensor, view);
     }
+    bool parts;
   };
   for (const Model& model : Models()) {
     auto engine = MakeEngine(model.config, DType::kFloat64, 3, 7);
-    Flatten flatten;
-    Loss(*engine, RandomBatch(model.batch, 5), &flatten);
-    for (double value : flatten.At(1, observed::kFeedForwardNorm)) {
-      EXPECT_LT(std::abs(value), 1e-9);
-    }
     Recorder plain;
-    const double loss = Loss(*engine, RandomBatch(model.batch, 5), &plain);
-    EXPECT_TRUE(std::isfinite(loss));
-    EXPECT_NE(plain.At(1, observed::kFeedForwardNorm), flatten.At(1, observed::kFeedForwardNorm));
+    EXPECT_TRUE(std::isfinite(Loss(*engine, RandomBatch(model.batch, 5), &plain)));
+    for (const bool parts : {false, true}) {
+      Flatten flatten(parts);
+      Loss(*engine, RandomBatch(model.batch, 5), &flatten);
+      for (const Key& norm :
+           {Key(-1, observed::kEmbeddingNorm), Key(1, observed::kFeedForwardNorm)}) {
+        for (double value : flatten.values.at(norm)) EXPECT_LT(std::abs(value), 1e-9);
+        EXPECT_NE(plain.values.at(norm), flatten.values.at(norm));
+      }
+    }
   }
 }
 

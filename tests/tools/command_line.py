@@ -14,11 +14,11 @@ ENVIRONMENT = dict(
 )
 
 
-def run(*arguments, ranks=0, program=SLUICE):
-    """(exit code, standard output, standard error); `ranks` of them under mpirun, 0: alone, without it."""
+def run(*arguments, ranks=0, program=SLUICE, timeout=120):
+    """(exit code, standard output, standard error); `ranks` of them under mpirun, 0: alone, without it. `timeout` in seconds."""
     command = ["mpirun", "-n", str(ranks)] if ranks else []
     done = subprocess.run(
         [*command, program, *map(str, arguments)], env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True,
-        text=True, timeout=120,
+        text=True, timeout=timeout,
     )
     return done.returncode, done.stdout, done.stderr
