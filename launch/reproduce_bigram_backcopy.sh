@@ -8,6 +8,8 @@
 #   --quick            a width of 64 and 64 tokens, 1,000 updates: about ten minutes on two cores. No
 #                      threshold is calibrated for this size: it shows directions only
 #   --full             batch 512, vanilla and VGA with one seed: days on two cores, for a GPU
+#   --optional         also, with one seed and last, attention without a softmax (relu) and, but for --quick, three
+#                      layers by SGD: what Guo et al. show beside
 #   --steps N          updates of every run instead
 #   --device NAME      cpu (default) or cuda
 #   --out DIR          where runs and the report go (default runs/bigram_backcopy/TIER)
@@ -20,7 +22,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/settings.sh"
 # shellcheck source-path=SCRIPTDIR source=run_list.sh
 source "$root/launch/run_list.sh"
 
-tier=reduced steps='' out='' device=cpu train=yes
+tier=reduced steps='' out='' device=cpu train=yes optional=no
 while [ $# -gt 0 ]; do
   case $1 in
     --quick) tier=quick ;;
@@ -31,6 +33,7 @@ while [ $# -gt 0 ]; do
       ;;
     --device) device=${2:?--device wants cpu or cuda} && shift ;;
     --out) out=${2:?--out wants a folder} && shift ;;
+    --optional) optional=yes ;;
     --check) train=no ;;
     -h | --help) usage && exit ;;
     *) stop "unknown option $1; --help lists them" ;;
@@ -72,6 +75,10 @@ runs() {
     for arm in iga vga_key_site iga_key_site; do echo "$arm 42 $short"; done
   fi
   for arm in vanilla vga; do echo "$arm 42 $long"; done
+  [ "$optional" = yes ] || return 0
+  echo "relu 42 $short"
+  # The quick tier's learning rate is AdamW's.
+  [ "$tier" = quick ] || echo "three_layers_sgd 42 $short"
 }
 
 config_of() { echo "configs/bigram_backcopy/$1.yaml"; }

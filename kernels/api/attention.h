@@ -3,6 +3,7 @@
 //
 //   s[i, j] = ⟨q_i, k_j⟩ · scale, or -infinity where j is masked for i   (scale = 1/sqrt(D))
 //   p[i, ·] = softmax_j s[i, ·]                                          (SoftmaxSink, sink_key)
+//             or max(s[i, j], 0) / n_i, n_i the keys that i sees (AttentionWeights::kRelu)
 //   p'      = p, or clip((zeta - gamma) · p + gamma, 0, 1)               (ClippedSoftmax)
 //   p̃       = p' · dropout mask · dropout scale
 //   GateSite::kNone:   out_i = Σ_j p̃[i, j] v_j
@@ -36,6 +37,10 @@
 #include "kernels/api/dropout.h"
 
 namespace sluice {
+
+// kRelu: Guo et al., arXiv 2410.13835: weights need not sum to 1, so nothing has to be put on a
+// sink. Neither clipped nor with a logit in a denominator; with all else.
+enum class AttentionWeights { kSoftmax, kRelu };
 
 enum class GateSite { kNone, kQuery, kKey };
 
@@ -80,13 +85,14 @@ struct AttentionForwardArgs {
   T* out;                      // (B, T, H, D) contiguous, overwritten
   Accumulator<T>*
       log_sum_exp;  // (B, H, T), overwritten, saved for backward: of the whole denominator, sink
-                    // logit and sink token included; null: no backward will follow
+                    // logit and sink token included; kRelu: ln n_i; null: no backward will follow
   int64_t B, T_, H, D;
   int64_t qkv_stride;  // elements from one token to the next: 3·H·D when q, k, v are one packed
                        // projection
   Accumulator<T> scale;
   GateSite gate_site = GateSite::kNone;
   bool gate_per_channel = false;
+  AttentionWeights weights = AttentionWeights::kSoftmax;
   ClippedSoftmax clip = {};
   SoftmaxSink sink = SoftmaxSink::kNone;
   const T* sink_logit = nullptr;  // (H); null if and only if sink is not kLogit
@@ -105,6 +111,7 @@ struct AttentionForwardArgs {
 //   key site:   with dw = p̃ᵀ dout: dv_j = gate_j dw_j, dgate[j, h] = ⟨dw_j, v_j⟩, or without the
 //               sum over channels.
 //   clipping:   dp = (zeta - gamma) · dp' where 0 <= (zeta - gamma) · p + gamma <= 1, else 0.
+//   ReLU:       ds[i, j] = dp / n_i where s[i, j] > 0, else 0.
 //   scores:     ds[i, j] = p (dp - D_i), D_i = Σ_j p dp. Unless the softmax is clipped,
 //               D_i = ⟨dout_i, out_i⟩: with gates at either site, dropout and sinks.
 //   sink:       the logit's is -p_sink · D_i, summed over the batch and its queries;
@@ -130,6 +137,7 @@ struct AttentionBackwardArgs {
   Accumulator<T> scale;
   GateSite gate_site = GateSite::kNone;
   bool gate_per_channel = false;
+  AttentionWeights weights = AttentionWeights::kSoftmax;
   ClippedSoftmax clip = {};
   SoftmaxSink sink = SoftmaxSink::kNone;
   const T* sink_logit = nullptr;  // as in forward

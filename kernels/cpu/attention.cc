@@ -15,6 +15,7 @@
 #include "kernels/cpu/attention_clip.h"
 #include "kernels/cpu/attention_pack.h"
 #include "kernels/cpu/attention_plan.h"
+#include "kernels/cpu/attention_relu.h"
 #include "kernels/cpu/attention_softmax.h"
 #include "kernels/cpu/attention_tile.h"
 #include "kernels/cpu/vector_memory.h"
@@ -97,12 +98,42 @@ float LargestScore(const cpu::QueryBlock& block, int64_t r, float* row) {
   return largest;
 }
 
+// SoftmaxStrip below, without a softmax.
+template <typename T>
+void RectifyStrip(const AttentionForwardArgs<T>& args, int64_t b, int64_t h,
+                  const cpu::QueryBlock& block, float* strip, float* normalizer) {
+  const cpu::ScratchSizes sizes = cpu::ScratchSizes::Of(args);
+  const bool drops = args.dropout.enabled();
+  const DropoutStream stream =
+      drops ? MakeDropoutStream(args.dropout, args.dropout.sample_index[b], sizes.keys)
+            : DropoutStream{};
+  RowNumbers zeros, seen;
+  for (int64_t r = 0; r < block.rows; ++r) {
+    for (const cpu::KeySegment& segment : block.segments()) {
+      float* row = strip + r * sizes.strip_stride() + segment.column;
+      if (!segment.keys[r].empty()) {
+        const StripColumns columns(segment.keys[r], segment.origin);
+        RectifyRow(columns, row);
+        if (drops) DropRow(stream, h * args.T_ + block.first + r, columns, segment.origin, row);
+      }
+      ZeroUnseen(segment.groups[r / cpu::kTileRows], segment.keys[r], segment.origin, row);
+    }
+    seen[r] = static_cast<float>(KeysSeen(block, r));
+    normalizer[r] = r < block.seeing ? stream.scale / seen[r] : 0;
+  }
+  if (args.log_sum_exp == nullptr) return;
+  StoreLogSumExp(zeros, seen, block, args.log_sum_exp + (b * args.H + h) * args.T_ + block.first);
+}
+
 // The strip: scores → dropped-out probabilities, unnormalized unless they are clipped.
 // normalizer[r]: what row r of the product with the values still has to be multiplied by, but for
 // the gate.
 template <typename T>
 void SoftmaxStrip(const AttentionForwardArgs<T>& args, int64_t b, int64_t h,
                   const cpu::QueryBlock& block, float* strip, float* normalizer) {
+  if (args.weights == AttentionWeights::kRelu) {
+    return RectifyStrip(args, b, h, block, strip, normalizer);
+  }
   const int64_t strip_stride = cpu::ScratchSizes::Of(args).strip_stride();
   const int64_t dropout_columns = cpu::ScratchSizes::Of(args).keys;
   const bool drops = args.dropout.enabled(), clips = args.clip.enabled();
@@ -316,6 +347,8 @@ absl::Status AttentionForward(const AttentionForwardArgs<T>& args) {
   CHECK(args.workspace != nullptr);
   CHECK_EQ(args.sink_logit == nullptr, args.sink != SoftmaxSink::kLogit);
   CHECK_EQ(args.sink_key == nullptr, args.sink_value == nullptr);
+  CHECK(args.weights == AttentionWeights::kSoftmax ||
+        (!args.clip.enabled() && args.sink == SoftmaxSink::kNone));
   CHECK(args.clip.gamma <= 0 && args.clip.zeta >= 1) << args.clip.gamma << ", " << args.clip.zeta;
   const int64_t scratch_floats = ForwardFloats(ScratchSizes::Of(args));
   // Rows of different blocks share nothing but the packed keys and values, so heads may be split

@@ -77,8 +77,10 @@ void DifferentiateStrip(const AttentionBackwardArgs<T>& args, const cpu::QueryBl
                           .drow = scratch.dstrip + r * sizes.strip_stride()};
     RowSums sums;
     if (r < block.seeing) {
-      sums = args.clip.enabled() ? DifferentiateClippedStripRow(args, stream, block, strip_row)
-                                 : DifferentiateStripRow(args, stream, block, strip_row);
+      sums = args.weights == AttentionWeights::kRelu
+                 ? DifferentiateRectifiedStripRow(args, stream, block, strip_row)
+             : args.clip.enabled() ? DifferentiateClippedStripRow(args, stream, block, strip_row)
+                                   : DifferentiateStripRow(args, stream, block, strip_row);
       if (args.sink == SoftmaxSink::kLogit) {
         head.sink_logit -= SinkProbability(args, h, strip_row.log_sum_exp) * strip_row.gate *
                            static_cast<double>(sums.dot);

@@ -1,5 +1,5 @@
 // The elementwise middle of backward attention on one row of a block, over all segments that it
-// sees, with or without the clip. A Highway "-inl" header.
+// sees, with a softmax, clipped or not, or without. A Highway "-inl" header.
 #if defined(SLUICE_KERNELS_CPU_ATTENTION_DIFFERENTIATE_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef SLUICE_KERNELS_CPU_ATTENTION_DIFFERENTIATE_H_
 #undef SLUICE_KERNELS_CPU_ATTENTION_DIFFERENTIATE_H_
@@ -13,6 +13,7 @@
 #include "kernels/api/attention.h"
 #include "kernels/cpu/attention_clip.h"
 #include "kernels/cpu/attention_plan.h"
+#include "kernels/cpu/attention_relu.h"
 #include "kernels/cpu/attention_softmax.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -80,6 +81,28 @@ RowSums DifferentiateClippedStripRow(const AttentionBackwardArgs<T>& args,
   for (const cpu::KeySegment& segment : block.segments()) {
     if (segment.keys[strip_row.r].empty()) continue;
     DifferentiateClippedRow(clipped_row(segment), sums.dot, strip_row.gate, stream.scale);
+  }
+  return sums;
+}
+
+// The same without a softmax.
+template <typename T>
+RowSums DifferentiateRectifiedStripRow(const AttentionBackwardArgs<T>& args,
+                                       const DropoutStream& stream, const cpu::QueryBlock& block,
+                                       const StripRow& strip_row) {
+  RowSums sums;
+  const auto seen = static_cast<float>(KeysSeen(block, strip_row.r));
+  for (const cpu::KeySegment& segment : block.segments()) {
+    if (segment.keys[strip_row.r].empty()) continue;
+    sums.weighted += DifferentiateRectifiedRow(
+        args.dropout.enabled() ? &stream : nullptr,
+        {.columns = StripColumns(segment.keys[strip_row.r], segment.origin),
+         .origin = segment.origin,
+         .dropout_row = strip_row.dropout_row,
+         .share = 1 / seen,
+         .gate = strip_row.gate,
+         .row = strip_row.row + segment.column,
+         .drow = strip_row.drow + segment.column});
   }
   return sums;
 }

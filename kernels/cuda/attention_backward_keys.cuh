@@ -186,16 +186,16 @@ __global__ void __launch_bounds__(BackwardKeysShared<T, D>::kThreads, kBlocksAtL
         const bool keeps =
             !problem.drops || passing.kept[stage].Keeps(column, warp_row + LaneRow() + 8 * r);
         const float query_gate = passing.gates[stage][column];
-        const float probability =
-            ExponentialOfTwo(weights.values[n][e] - passing.references[stage][column]);
+        const PairWeight p =
+            WeighPair(problem, weights.values[n][e], passing.references[stage][column]);
         const PairGradient pair =
-            DifferentiatePair(problem, probability, gate[r] * dscores.values[n][e], keeps);
+            DifferentiatePair(problem, p.value, gate[r] * dscores.values[n][e], keeps);
         if constexpr (Shared::kSplits) {
           dgate[r] = fmaf(pair.weight, dscores.values[n][e], dgate[r]);
         }
         weights.values[n][e] = query_gate * pair.weight;
         dscores.values[n][e] =
-            probability * (query_gate * pair.gradient - passing.means[stage][column]);
+            p.slope * (query_gate * pair.gradient - passing.means[stage][column]);
       }
     }
     if constexpr (Shared::kSplits) {

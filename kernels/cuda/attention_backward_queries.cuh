@@ -114,14 +114,14 @@ __global__ void __launch_bounds__(BackwardQueriesShared<T, D>::kThreads, kBlocks
     reference[r] =
         there ? ReferenceExponent(problem.log_sum_exp[problem.RowIndex(b, h, i)]) : INFINITY;
     gate[r] = there && gates_queries ? problem.gate[problem.HeadIndex(b, i, h)] : 1;
-    mean[r] =
-        MeanGradient(problem, problem.HeadIndex(b, i, h), i < mask.length() && !problem.clipped);
+    mean[r] = MeanGradient(problem, problem.HeadIndex(b, i, h),
+                           i < mask.length() && !problem.clipped && !problem.rectified);
   }
   Sums<TileSizes<T, D>::kSumColumns> sums;  // first Σ_j p̃ v_j, where it is needed, then dq
   sums.Clear();
 
-  // p of a tile, and ⟨dout, v⟩ times the key's gate; then body(p, ⟨dout, v⟩, row, keeps) for each
-  // pair, and what it leaves there.
+  // p of a tile, and ⟨dout, v⟩ times the key's gate; then body(p, ⟨dout, v⟩, row, keeps, slope) for
+  // each pair, and what it leaves there.
   const auto for_each_pair = [&](Sums<kKeys>& p, Sums<kKeys>& dweights, int key0, int stage,
                                  const auto& body) {
     MultiplyByRows<T, D>(p, shared.queries, warp_row, passing.keys[stage]);
@@ -137,8 +137,9 @@ __global__ void __launch_bounds__(BackwardQueriesShared<T, D>::kThreads, kBlocks
         if (gates_keys) dweight *= passing.gates[stage][column];
         const bool keeps =
             !problem.drops || passing.kept[stage].Keeps(warp_row + LaneRow() + 8 * r, column);
-        p.values[n][e] = ExponentialOfTwo(p.values[n][e] - reference[r]);
-        body(p.values[n][e], dweight, r, keeps);
+        const PairWeight pair = WeighPair(problem, p.values[n][e], reference[r]);
+        p.values[n][e] = pair.value;
+        body(p.values[n][e], dweight, r, keeps, pair.slope);
       }
     }
   };
@@ -147,11 +148,12 @@ __global__ void __launch_bounds__(BackwardQueriesShared<T, D>::kThreads, kBlocks
     float sum[2] = {0, 0};  // each lane's part of Σ_j p dp
     passing.ForEach(problem, mask, place, false, [&](int key0, int stage) {
       Sums<kKeys> p, dweights;
-      for_each_pair(p, dweights, key0, stage, [&](float& weight, float dweight, int r, bool keeps) {
-        const PairGradient pair = DifferentiatePair(problem, weight, dweight, keeps);
-        sum[r] = fmaf(weight, pair.gradient, sum[r]);
-        weight = pair.weight;
-      });
+      for_each_pair(p, dweights, key0, stage,
+                    [&](float& weight, float dweight, int r, bool keeps, float) {
+                      const PairGradient pair = DifferentiatePair(problem, weight, dweight, keeps);
+                      sum[r] = fmaf(weight, pair.gradient, sum[r]);
+                      weight = pair.weight;
+                    });
       if (gates_channels) {
         AddWeightedRows<T, D>(sums, p, ColumnsFrom<T>(passing.values[stage], first_column));
       }
@@ -170,12 +172,13 @@ __global__ void __launch_bounds__(BackwardQueriesShared<T, D>::kThreads, kBlocks
   float dgate[2] = {0, 0};  // each lane's part of Σ_j p̃ ⟨dout_i, v_j⟩
   passing.ForEach(problem, mask, place, false, [&](int key0, int stage) {
     Sums<kKeys> p, dweights;
-    for_each_pair(
-        p, dweights, key0, stage, [&](float probability, float& dweight, int r, bool keeps) {
-          const PairGradient pair = DifferentiatePair(problem, probability, dweight, keeps);
-          dgate[r] = fmaf(pair.weight, dweight, dgate[r]);
-          dweight = probability * (gate[r] * pair.gradient - mean[r]);
-        });
+    for_each_pair(p, dweights, key0, stage,
+                  [&](float probability, float& dweight, int r, bool keeps, float slope) {
+                    const PairGradient pair =
+                        DifferentiatePair(problem, probability, dweight, keeps);
+                    dgate[r] = fmaf(pair.weight, dweight, dgate[r]);
+                    dweight = slope * (gate[r] * pair.gradient - mean[r]);
+                  });
     AddWeightedRows<T, D>(sums, dweights, ColumnsFrom<T>(passing.keys[stage], first_column));
   });
 #pragma unroll

@@ -31,6 +31,21 @@ __device__ __forceinline__ float ReferenceExponent(float log_sum_exp) {
   return log_sum_exp == -INFINITY ? INFINITY : log_sum_exp * kLog2E;
 }
 
+// A pair's weight before clipping, and its derivative by the score.
+struct PairWeight {
+  float value, slope;
+};
+template <typename T>
+__device__ __forceinline__ PairWeight WeighPair(const AttentionProblem<T>& problem, float score,
+                                                float reference) {
+  if (!problem.rectified) {
+    const float p = ExponentialOfTwo(score - reference);
+    return {p, p};
+  }
+  const float share = ExponentialOfTwo(-reference);  // 1 / n; 0 for queries that see nothing
+  return {fmaxf(score, 0) * share, score > 0 ? share : 0};
+}
+
 // Rows of dout, times the query's gate where it is one a channel.
 template <typename T>
 __device__ __forceinline__ RowSource<T> GradientRows(const BackwardProblem<T>& problem, int b,

@@ -73,6 +73,19 @@ struct OnlineSoftmax {
       sum[r] = sum[r] * correction[r] + added;
     }
   }
+  // Without a softmax: scores to max(score, 0), and `sum` counts the keys that are seen.
+  template <int kColumns>
+  __device__ __forceinline__ void TakeRectified(Sums<kColumns>& scores) {
+#pragma unroll
+    for (int n = 0; n < kColumns / 8; ++n) {
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        float& score = scores.values[n][e];
+        sum[e / 2] += score == -INFINITY ? 0 : 1;
+        score = fmaxf(score, 0);
+      }
+    }
+  }
   // Sums of whole rows, in every lane.
   __device__ __forceinline__ void Finish() {
 #pragma unroll
@@ -175,6 +188,7 @@ __global__ void __launch_bounds__(ForwardShared<T, D>::kThreads, kBlocksAtLeast)
   OnlineSoftmax softmax;
   Sums<TileSizes<T, D>::kSumColumns> out;
   softmax.Begin(SinkExponent(problem, h));
+  if (problem.rectified) softmax.maximum[0] = softmax.maximum[1] = 0;
   out.Clear();
   bool statistics_only = problem.clipped;  // the first of two passes
 
@@ -183,7 +197,9 @@ __global__ void __launch_bounds__(ForwardShared<T, D>::kThreads, kBlocksAtLeast)
     MultiplyByRows<T, D>(weights, shared.queries, warp_row, shared.passing.keys[stage]);
     ScaleAndMask<false>(weights, problem.scale_of_two, mask, mask.View(i0, kRows, key0, kKeys),
                         i0 + warp_row, key0);
-    if (!problem.clipped || statistics_only) {
+    if (problem.rectified) {
+      softmax.TakeRectified(weights);
+    } else if (!problem.clipped || statistics_only) {
       float correction[2];
       softmax.Take(weights, correction);
       if (statistics_only) return;

@@ -24,10 +24,13 @@ struct AttentionProblem {
   const T* sink_value;  // (H, D)
   int64_t qkv_stride;
   int B, T_, H, D;
-  int sink_tokens;            // 0 or 1
-  float scale, scale_of_two;  // the second times log2(e): scores are exponents of two
+  int sink_tokens;  // 0 or 1
+  // The second times log2(e), so that scores are exponents of two; rectified: the scale, scores are
+  // what they are.
+  float scale, scale_of_two;
   GateSite gate_site;
   bool per_channel;
+  bool rectified;  // no softmax: p = max(s, 0) / n, n the keys that the query sees
   bool clipped;
   float gamma, stretch;  // p' = clip(stretch · p + gamma, 0, 1)
   SoftmaxSink sink;
@@ -88,9 +91,10 @@ AttentionProblem<T> DescribeProblem(const Args& args) {
       .D = static_cast<int>(args.D),
       .sink_tokens = args.sink_key == nullptr ? 0 : 1,
       .scale = args.scale,
-      .scale_of_two = args.scale * kLog2E,
+      .scale_of_two = args.weights == AttentionWeights::kRelu ? args.scale : args.scale * kLog2E,
       .gate_site = args.gate_site,
       .per_channel = args.gate_per_channel,
+      .rectified = args.weights == AttentionWeights::kRelu,
       .clipped = args.clip.enabled(),
       .gamma = args.clip.gamma,
       .stretch = args.clip.zeta - args.clip.gamma,

@@ -93,30 +93,49 @@ double KeyGate(const Args& args, int64_t b, int64_t key, int64_t h, int64_t d) {
   return args.gate[GateIndex(args, b, j, h, d)];
 }
 
+// The weight of a pair, before clipping, and how it grows with the score; log_of_all: forward's
+// log_sum_exp of the query.
+struct Weight {
+  double value, slope;
+};
+template <typename Args>
+Weight WeightOf(const Args& args, double score, double log_of_all) {
+  if (args.weights == AttentionWeights::kSoftmax) {
+    const double p = std::exp(score - log_of_all);
+    return {p, p};
+  }
+  const double share = std::exp(-log_of_all);
+  return {std::fmax(score, 0) * share, score > 0 ? share : 0};
+}
+
 void ForwardRow(const AttentionForwardArgs<double>& args, int64_t b, int64_t h, int64_t i) {
   const int64_t keys = args.T_ + SinkTokens(args);
   double* out = args.out + ((b * args.T_ + i) * args.H + h) * args.D;
   std::fill_n(out, args.D, 0.0);
-  std::vector<double> p(keys);
+  std::vector<double> scores(keys);
   double largest = -INFINITY;
+  int64_t seen = 0;
   for (int64_t key = 0; key < keys; ++key) {
-    p[key] = Score(args, b, h, i, key);
-    largest = std::fmax(largest, p[key]);
+    scores[key] = Score(args, b, h, i, key);
+    largest = std::fmax(largest, scores[key]);
+    if (Visible(args, b, i, key)) ++seen;
   }
   double log_sum_exp = -INFINITY;
-  if (largest != -INFINITY) {
-    const double sink_logit = SinkLogit(args, h);
-    largest = std::fmax(largest, sink_logit);
-    double sum = std::exp(sink_logit - largest);
-    for (double& value : p) {
-      value = std::exp(value - largest);
-      sum += value;
+  if (seen > 0) {
+    if (args.weights == AttentionWeights::kRelu) {
+      log_sum_exp = std::log(static_cast<double>(seen));
+    } else {
+      const double sink_logit = SinkLogit(args, h);
+      largest = std::fmax(largest, sink_logit);
+      double sum = std::exp(sink_logit - largest);
+      for (double score : scores) sum += std::exp(score - largest);
+      log_sum_exp = largest + std::log(sum);
     }
-    log_sum_exp = largest + std::log(sum);
     for (int64_t key = 0; key < keys; ++key) {
       if (!Visible(args, b, i, key)) continue;
-      const double weight =
-          std::clamp(Unclipped(args, p[key] / sum), 0.0, 1.0) * PairFactor(args, b, h, i, key);
+      const double p = WeightOf(args, scores[key], log_sum_exp).value;
+      const double weight = (args.clip.enabled() ? std::clamp(Unclipped(args, p), 0.0, 1.0) : p) *
+                            PairFactor(args, b, h, i, key);
       const double* v = ValueRow(args, b, h, key);
       for (int64_t d = 0; d < args.D; ++d) out[d] += weight * KeyGate(args, b, key, h, d) * v[d];
     }
@@ -163,26 +182,28 @@ void BackwardRow(const AttentionBackwardArgs<double>& args, int64_t b, int64_t h
   const int64_t keys = args.T_ + SinkTokens(args);
   const double log_sum_exp = args.log_sum_exp[(b * args.H + h) * args.T_ + i];
   if (log_sum_exp == -INFINITY) return;
-  std::vector<double> p(keys), dp(keys);
+  const bool softmax = args.weights == AttentionWeights::kSoftmax;
+  std::vector<double> slope(keys), dp(keys);
   double dot_p_dp = 0;
   for (int64_t key = 0; key < keys; ++key) {
     const double score = Score(args, b, h, i, key);
     if (score == -INFINITY) continue;
-    p[key] = std::exp(score - log_sum_exp);
-    const double unclipped = Unclipped(args, p[key]);
+    const Weight p = WeightOf(args, score, log_sum_exp);
+    slope[key] = p.slope;
+    const double unclipped = Unclipped(args, p.value);
     const double factor = PairFactor(args, b, h, i, key);
-    const double dweight =
-        BackwardPair(args, b, h, i, key, std::clamp(unclipped, 0.0, 1.0) * factor);
+    const double weight = args.clip.enabled() ? std::clamp(unclipped, 0.0, 1.0) : p.value;
+    const double dweight = BackwardPair(args, b, h, i, key, weight * factor);
     dp[key] = factor * dweight;
     if (args.clip.enabled()) {
       const bool passes = unclipped >= 0 && unclipped <= 1;
       dp[key] *= passes ? static_cast<double>(args.clip.zeta) - args.clip.gamma : 0;
     }
-    dot_p_dp += p[key] * dp[key];
+    if (softmax) dot_p_dp += p.value * dp[key];
   }
   const int64_t row_i = TokenOffset(args, b, i, h);
   for (int64_t key = 0; key < keys; ++key) {
-    const double ds = p[key] * (dp[key] - dot_p_dp) * args.scale;
+    const double ds = slope[key] * (dp[key] - dot_p_dp) * args.scale;
     const double* k = KeyRow(args, b, h, key);
     const KeyGradients gradients = GradientsOf(args, b, h, key);
     for (int64_t d = 0; d < args.D && ds != 0; ++d) {

@@ -76,7 +76,8 @@ std::vector<Field> ModelFields() {
 std::vector<Field> AttentionFields() {
   return {
       {SLUICE_FIELD(model.attention.variant),
-       Choices{{"vanilla", "gated", "clipped_softmax", "learnable_sink", "softmax_plus_one"}},
+       Choices{
+           {"vanilla", "gated", "clipped_softmax", "learnable_sink", "softmax_plus_one", "relu"}},
        "Attention of every layer; docs/attention_variants.md defines each"},
       {SLUICE_FIELD(model.attention.gate.source),
        Choices{{"value", "input"}},

@@ -51,7 +51,7 @@ double GateStart(const GateConfig& gate);
 double GateScale(const GateConfig& gate);
 
 struct AttentionConfig {
-  // vanilla, gated, clipped_softmax, learnable_sink or softmax_plus_one
+  // vanilla, gated, clipped_softmax, learnable_sink, softmax_plus_one or relu
   std::string variant = "vanilla";
   GateConfig gate;
   ClippedSoftmaxConfig clipped_softmax;

@@ -237,9 +237,12 @@ absl::StatusOr<ops::AttentionVariant> ParseAttentionVariant(const AttentionConfi
     RETURN_IF_ERROR(ParseSink(config.learnable_sink, variant));
   } else if (config.variant == "softmax_plus_one") {
     variant.sink = SoftmaxSink::kZero;
+  } else if (config.variant == "relu") {
+    variant.weights = AttentionWeights::kRelu;
   } else if (config.variant != "vanilla") {
     return UsageError("unknown model.attention.variant", config.variant,
-                      "known: vanilla, gated, clipped_softmax, learnable_sink, softmax_plus_one");
+                      "known: vanilla, gated, clipped_softmax, learnable_sink, softmax_plus_one, "
+                      "relu");
   }
   return variant;
 }

@@ -22,6 +22,7 @@ struct AttentionForward {
   TensorView log_sum_exp;  // (B, H, T), saved; null when there will be no backward
   GateSite gate_site = GateSite::kNone;
   bool gate_per_channel = false;
+  AttentionWeights weights = AttentionWeights::kSoftmax;
   ClippedSoftmax clip = {};
   SoftmaxSink sink = SoftmaxSink::kNone;
   TensorView sink_logit = {};                 // (H); null unless sink is kLogit
@@ -43,6 +44,7 @@ struct AttentionBackward {
   TensorView dgate;             // as gate, overwritten; null when gate_site is kNone
   GateSite gate_site = GateSite::kNone;
   bool gate_per_channel = false;
+  AttentionWeights weights = AttentionWeights::kSoftmax;
   ClippedSoftmax clip = {};
   SoftmaxSink sink = SoftmaxSink::kNone;
   TensorView sink_logit = {}, sink_key = {}, sink_value = {};  // as in forward

@@ -19,6 +19,9 @@ std::optional<std::string> WhyNotThisAttention(const AttentionNeeds& needs) {
   if (needs.dtype != DType::kBFloat16 && needs.dtype != DType::kFloat16) {
     return absl::StrCat("cuDNN's attention is for bf16 and fp16, not ", DTypeName(needs.dtype));
   }
+  if (variant.weights == AttentionWeights::kRelu) {
+    return "attention without a softmax is not among cuDNN's operations";
+  }
   if (variant.clip.enabled()) return "clipped softmax is not among cuDNN's operations";
   if (variant.sink == SoftmaxSink::kZero) {
     return "softmax plus one is not passed to cuDNN";

@@ -24,6 +24,7 @@ struct AttentionVariant {
   GatePredictor gate_predictor = GatePredictor::kLinear;  // the others: one gate a head
   int64_t gate_hidden_size = 0;                           // K: of a head's perceptron
   GateCurve<double> gate_curve = {};                      // temperature and scale
+  AttentionWeights weights = AttentionWeights::kSoftmax;
   ClippedSoftmax clip = {};
   SoftmaxSink sink = SoftmaxSink::kNone;  // a logit in the softmax's denominator
   bool sink_token = false;                // a learned key and value a head

@@ -140,6 +140,20 @@ void MarkVisible(const Head& head, int64_t i, std::vector<char>& seen) {
   std::fill(seen.begin() + sinks + end, seen.end(), char{0});
 }
 
+// max(score, 0) over the number of keys that are seen.
+void Rectify(const Head& head) {
+  const int64_t T = head.T(), K = head.keys();
+  std::vector<char> seen(K);
+  for (int64_t i = 0; i < T; ++i) {
+    float* row = head.rows + i * K;
+    MarkVisible(head, i, seen);
+    const auto count = static_cast<float>(std::ranges::count(seen, char{1}));
+    for (int64_t key = 0; key < K; ++key) {
+      row[key] = seen[key] ? std::max(row[key], 0.0f) / count : 0;
+    }
+  }
+}
+
 void Softmax(const Head& head) {
   const int64_t T = head.T(), K = head.keys();
   const ClippedSoftmax& clip = head.attention.variant.clip;
@@ -214,7 +228,7 @@ void StepwiseAttention::Run(const ObservedAttention& attention, const TensorView
     const TensorView rows = TensorView::Of(rows_.data(), {sequences * H * T, K});
     for_heads(Score);
     steps.scores(rows);
-    for_heads(Softmax);
+    for_heads(attention.variant.weights == AttentionWeights::kRelu ? Rectify : Softmax);
     steps.probabilities(rows);
     for_heads(MixValues);
     if (steps.context) steps.context(attention.context.Rows(begin * T, sequences * T));

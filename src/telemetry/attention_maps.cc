@@ -57,7 +57,8 @@ Image DrawMap(const AttentionMap& map) {
     for (int64_t x = 0; x < width; ++x) {
       const double p = map.p[y / size * map.tokens + x / size];
       // Not a number is white.
-      image.pixels.push_back(static_cast<uint8_t>(p >= 0 ? std::lround(255 * (1 - p)) : 255));
+      const double shown = p >= 0 ? std::min(p, 1.0) : 0;
+      image.pixels.push_back(static_cast<uint8_t>(std::lround(255 * (1 - shown))));
     }
   }
   return image;

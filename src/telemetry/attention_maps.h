@@ -22,7 +22,8 @@ inline constexpr int64_t kMostMapTokens = 64;
 struct AttentionMap {
   int64_t tokens = 0;
   std::vector<float> p;  // (tokens, tokens): a row is a query. What goes to registers, to a sink
-                         // and to later tokens is not in it, so a row sums to 1 at most
+                         // and to later tokens is not in it, so a row sums to 1 at most, but
+                         // without a softmax to any number from 0 on
 };
 
 struct SequenceMaps {
@@ -48,8 +49,8 @@ class AttentionMapObserver : public Observer {
   size_t first_ = 0;  // sequence of the pass at hand
 };
 
-// White where nothing is looked at, black where all is; a token has several pixels where there are
-// few tokens.
+// White where nothing is looked at, black where p is 1 or more; a token has several pixels where
+// there are few tokens.
 Image DrawMap(const AttentionMap& map);
 
 // {"step": …, "sequences": [{"tokens": […], "layers": [[[[p, …], …], …], …]}, …]}, with four digits

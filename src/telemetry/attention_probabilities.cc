@@ -118,6 +118,7 @@ void AttentionProbabilities::Load(const ObservedAttention& attention, int64_t b,
   sink_token_ = !attention.sink_key.null();
   scale_ = 1 / std::sqrt(static_cast<double>(attention.D));
   sink_logit_ = LogitOf(attention, h);
+  rectified_ = attention.variant.weights == AttentionWeights::kRelu;
   clip_ = attention.variant.clip;
   scores_.resize(static_cast<size_t>(rows_ + 1));
   probabilities_.resize(static_cast<size_t>(rows_ + 1));
@@ -179,6 +180,17 @@ double AttentionProbabilities::Softmax(size_t keys, double& on_sink_logit) {
   return entropy;
 }
 
+// The same without a softmax: max(score, 0) / keys.
+double AttentionProbabilities::Rectify(size_t keys) {
+  double entropy = 0;
+  for (size_t j = 0; j < keys; ++j) {
+    const double p = std::max(scores_[j], 0.0) / static_cast<double>(keys);
+    probabilities_[j] = p;
+    if (p > 0) entropy -= p * std::log(p);
+  }
+  return entropy;
+}
+
 AttentionProbabilities::QueryRow AttentionProbabilities::Row(int64_t i) {
   const int64_t query = registers_ + i;
   const Range tokens = VisibleTokens(i);
@@ -188,7 +200,8 @@ AttentionProbabilities::QueryRow AttentionProbabilities::Row(int64_t i) {
   Score(query, tokens);
   const auto registers = static_cast<size_t>(registers_),
              count = static_cast<size_t>(tokens.size());
-  row.entropy = Softmax(registers + count + (sink_token_ ? 1 : 0), row.on_sink_logit);
+  const size_t keys = registers + count + (sink_token_ ? 1 : 0);
+  row.entropy = rectified_ ? Rectify(keys) : Softmax(keys, row.on_sink_logit);
   row.scores = std::span<const double>(scores_).subspan(registers, count);
   row.probabilities = std::span<const double>(probabilities_).subspan(registers, count);
   for (size_t r = 0; r < registers; ++r) row.on_registers += probabilities_[r];

@@ -81,6 +81,7 @@ class AttentionProbabilities {
   };
   void Score(int64_t query, Range tokens);
   double Softmax(size_t keys, double& on_sink_logit);
+  double Rectify(size_t keys);
 
   bool wide_ = false;  // fp64 values (the reference), else fp32
   Operands<float> narrow_values_;
@@ -89,6 +90,7 @@ class AttentionProbabilities {
   bool causal_ = false, sink_token_ = false;
   const int32_t* documents_ = nullptr;  // (T) of the sequence, or null
   double scale_ = 1, sink_logit_ = 0;
+  bool rectified_ = false;  // no softmax
   ClippedSoftmax clip_;
   // Registers, the tokens that are seen, then the sink token.
   std::vector<double> scores_, probabilities_;

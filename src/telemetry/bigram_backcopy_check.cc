@@ -86,6 +86,7 @@ class Judge {
     if (run_.arm == "vga") return QueryGated(/*gating=*/true);
     if (run_.arm == "iga") return Iga();
     if (run_.arm == "vga_key" || run_.arm == "iga_key") return KeyGated();
+    if (run_.arm == "relu") return Rectified();
   }
 
  private:
@@ -154,6 +155,18 @@ class Judge {
     Field("key", "gate of <s> at 10,000", "gate_start", kLate, {});
     Field("key", "‖g v_<s>‖ at 10,000", "gated_value_norm_start", kLate, {});
     Add("key", "‖W_O v_<s>‖ / its largest, at 10,000", kLate, Drain(run_, kLate), {});
+  }
+
+  // Expected: neither sink nor drain. Published are at most 0.0055 of attention, which has no unit
+  // here, and a growing ‖W_O v_<s>‖.
+  void Rectified() {
+    gating_ = false;
+    Learns();
+    Add("T3", "largest attention to <s> from 300 on <= 0.10", kLate,
+        ExtremesOf(run_, kAttention, 300, kLate).highest, {.at_most = .10});
+    Add("T5", "‖W_O v_<s>‖ at 10,000 / its first >= 1", kLate,
+        run_.At(kOutput, kLate) / run_.At(kOutput, 0), {.at_least = 1});
+    Ablation();
   }
 
   void Learns() {

@@ -21,7 +21,9 @@ struct SinkRecord {
 
 struct SinkRun {
   std::string folder;
-  std::string arm;  // vanilla, vga, iga, vga_key, iga_key, or the variant's name
+  // vanilla, vga, iga, vga_key, iga_key, or the variant's name; of another optimizer than AdamW, of
+  // which nothing is judged, the variant's with that
+  std::string arm;
   uint64_t seed = 0;
   int64_t batch = 0, hidden_size = 0, length = 0;
   std::vector<SinkRecord> records;  // rising steps, at least one

@@ -17,7 +17,9 @@
 namespace sluice {
 namespace {
 
-std::string ArmOf(const AttentionConfig& attention) {
+std::string ArmOf(const RunConfig& config) {
+  const AttentionConfig& attention = config.model.attention;
+  if (config.optimizer.name != "adamw") return attention.variant + "_" + config.optimizer.name;
   if (attention.variant != "gated") return attention.variant;
   const std::string name = attention.gate.source == "value" ? "vga" : "iga";
   const std::string site = attention.gate.site == "key" ? "_key" : "";
@@ -41,7 +43,7 @@ absl::StatusOr<SinkRun> ReadSinkRun(const std::string& folder) {
   ASSIGN_OR_RETURN(const RunConfig config,
                    LoadRunConfig(folder + "/config.yaml", {}, ConfigUse::kInspection));
   SinkRun run = {.folder = folder,
-                 .arm = ArmOf(config.model.attention),
+                 .arm = ArmOf(config),
                  .seed = config.training.seed,
                  .batch = config.training.global_batch_size,
                  .hidden_size = config.model.hidden_size,

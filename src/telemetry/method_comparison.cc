@@ -164,6 +164,7 @@ Method MethodOf(const AttentionConfig& attention) {
   }
   if (attention.variant == "clipped_softmax") return {"Clipped Softmax", "", 8};
   if (attention.variant == "softmax_plus_one") return {"Softmax Plus One", "", 9};
+  if (attention.variant == "relu") return {"ReLU", "", 10};
   if (attention.variant != "gated") {
     return attention.register_tokens > 0 ? Method{"Register Tokens", "Register Tokens", 1}
                                          : Method{"Vanilla", "Vanilla", 0};

@@ -38,17 +38,22 @@ void Print(const ExportArguments& arguments, const ExportReport& report) {
     const nlohmann::ordered_json json = {
         {"checkpoint", report.checkpoint}, {"step", report.step},
         {"folder", arguments.folder},      {"tensors", report.tensors},
-        {"parameters", report.parameters}, {"own_parameters", report.own_parameters}};
+        {"parameters", report.parameters}, {"own_parameters", report.own_parameters},
+        {"attention", report.attention}};
     std::printf("%s\n", json.dump().c_str());
     return;
   }
   std::printf("%s: step %ld, %ld tensors, %ld parameters\n", arguments.folder.c_str(),
               static_cast<long>(report.step), static_cast<long>(report.tensors),
               static_cast<long>(report.parameters));
+  if (report.attention != "vanilla") {
+    std::printf(
+        "transformers has no attention variants: it computes plain attention in the place of %s\n",
+        report.attention.c_str());
+  }
   if (report.own_parameters.empty()) return;
-  std::printf(
-      "transformers has no attention variants and calls %zu of the tensors unexpected: %s, ...\n",
-      report.own_parameters.size(), report.own_parameters.front().c_str());
+  std::printf("transformers calls %zu of the tensors unexpected: %s, ...\n",
+              report.own_parameters.size(), report.own_parameters.front().c_str());
 }
 
 absl::Status RunExport(const ExportArguments& arguments, Communicator& communicator) {

@@ -80,6 +80,7 @@ absl::StatusOr<ExportReport> ExportToHuggingFace(const ExportRequest& request) {
     return WriteFiles(folder, files, tensors);
   }));
   report.step = state.step;
+  report.attention = config.model.attention.variant;
   report.tensors = std::ssize(tensors);
   report.parameters = weights.elements();
   for (const std::string& name : weights.Names()) {

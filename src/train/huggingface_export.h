@@ -25,6 +25,7 @@ struct ExportReport {
   int64_t step = 0;
   int64_t tensors = 0;
   int64_t parameters = 0;
+  std::string attention;  // model.attention.variant: transformers computes vanilla, whatever it is
   // Parameters that transformers has no place for and calls unexpected: those of the attention
   // variants.
   std::vector<std::string> own_parameters;

@@ -92,8 +92,9 @@ constexpr Shape kBert = {16, 128, 12, 64, false};
 constexpr Shape kOpt = {4, 512, 12, 64, true};
 
 // vanilla; the gate's site with its own kernel (value source), as VGA runs it; and attention alone
-// with a gate per channel at the query, a clipped softmax, a sink's logit, a sink token.
-enum Variant { kVanilla, kGated, kGatedKey, kChannel, kClipped, kSinkLogit, kSinkToken };
+// with a gate per channel at the query, a clipped softmax, a sink's logit, a sink token, no
+// softmax.
+enum Variant { kVanilla, kGated, kGatedKey, kChannel, kClipped, kSinkLogit, kSinkToken, kRelu };
 bool HasHeadGate(Variant variant) { return variant == kGated || variant == kGatedKey; }
 
 struct FreeAligned {
@@ -205,6 +206,7 @@ struct Problem {
       args.gate_site = variant == kGatedKey ? GateSite::kKey : GateSite::kQuery;
       args.gate_per_channel = variant == kChannel;
     }
+    if (variant == kRelu) args.weights = AttentionWeights::kRelu;
     if (variant == kClipped) args.clip = {.gamma = -0.025f, .zeta = 1};
     if (variant == kSinkLogit) {
       args.sink = SoftmaxSink::kLogit;
@@ -285,9 +287,9 @@ template <typename T>
 void Register(const std::string& type) {
   const std::pair<const char*, Shape> shapes[] = {{"bert128", kBert}, {"opt512", kOpt}};
   const std::pair<const char*, Variant> variants[] = {
-      {"vanilla", kVanilla},     {"vga", kGated},       {"key_gate", kGatedKey},
-      {"channel", kChannel},     {"clipped", kClipped}, {"sink_logit", kSinkLogit},
-      {"sink_token", kSinkToken}};
+      {"vanilla", kVanilla},      {"vga", kGated},       {"key_gate", kGatedKey},
+      {"channel", kChannel},      {"clipped", kClipped}, {"sink_logit", kSinkLogit},
+      {"sink_token", kSinkToken}, {"relu", kRelu}};
   for (const auto& [shape_name, shape] : shapes) {
     const std::string gate_name = type + "/" + shape_name;
     benchmark::RegisterBenchmark(("gate_forward/" + gate_name).c_str(), GateForward<T>, shape)

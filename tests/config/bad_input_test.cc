@@ -213,7 +213,7 @@ const BadInput kValues[] = {
      "model:\n  attention: {variant: gatted}\n",
      {},
      "unknown value: run.yaml:3: model.attention.variant: 'gatted', expected one of: vanilla, "
-     "gated, clipped_softmax, learnable_sink, softmax_plus_one"},
+     "gated, clipped_softmax, learnable_sink, softmax_plus_one, relu"},
     {"YesForTrue",
      "telemetry: {tensorboard: yes}\n",
      {},

@@ -128,6 +128,19 @@ TEST(ConfigsTest, ComparedVariantsAreThereAndDifferInTheirAttentionOnly) {
   }
 }
 
+// As published; Guo et al. train this one faster.
+TEST(ConfigsTest, BigramBackcopyWithoutASoftmaxDiffersInThatAndItsLearningRate) {
+  const RunConfig vanilla = Load("configs/bigram_backcopy/vanilla.yaml");
+  const RunConfig relu = Load("configs/bigram_backcopy/relu.yaml");
+  EXPECT_EQ(relu.model.attention.variant, "relu");
+  EXPECT_EQ(relu.optimizer.learning_rate, 3e-3);
+  for (const KeyDifference& difference : ConfigDifference(vanilla, relu)) {
+    EXPECT_TRUE(difference.key == "name" || difference.key == "model.attention.variant" ||
+                difference.key == "optimizer.learning_rate")
+        << difference.key;
+  }
+}
+
 TEST(ConfigsTest, OptTinyIsTheRecipeInWhichASinkForms) {
   const RunConfig config = Load("configs/opt_tiny/vanilla.yaml");
   EXPECT_EQ(config.model.architecture, "opt");

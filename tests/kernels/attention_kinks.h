@@ -1,5 +1,5 @@
-// Clipped softmax has a kink where its argument crosses 0 or 1: gradients jump there, so tests look
-// at inputs that keep away from it.
+// Clipped softmax has a kink where its argument crosses 0 or 1, and weights without a softmax where
+// the score crosses 0: gradients jump there, so tests look at inputs that keep away from it.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +12,8 @@
 
 namespace sluice::testing {
 
-// Calls visit(bh, i, key, score, p) for every visible pair, given forward's log-sum-exp.
+// Calls visit(bh, i, key, score, p) for every visible pair, given forward's log-sum-exp. Without a
+// softmax p is the pair's share, 1 / n_i.
 template <typename Visit>
 void ForEachVisiblePair(const AttentionProblem& problem, const AttentionInputs& inputs,
                         const std::vector<double>& log_sum_exp, const Visit& visit) {
@@ -27,25 +28,32 @@ void ForEachVisiblePair(const AttentionProblem& problem, const AttentionInputs& 
             key < S ? inputs.sink_key.data() + bh % H * D : inputs.k.data() + head_of(key - S);
         double score = 0;
         for (int64_t d = 0; d < D; ++d) score += q[d] * k[d] * inputs.scale;
-        visit(bh, i, key, score, std::exp(score - log_sum_exp[bh * T + i]));
+        const double share = std::exp(-log_sum_exp[bh * T + i]);
+        const bool relu = problem.weights == AttentionWeights::kRelu;
+        visit(bh, i, key, score, relu ? share : std::exp(score - log_sum_exp[bh * T + i]));
       }
     }
   }
 }
 
 // The least |argument of the clip - 0 or 1|, in units of the probability's own size (relative) and
-// as it is (absolute); infinite where nothing is clipped.
+// as it is (absolute), or the least |score|; infinite where there is no kink.
 struct KinkDistance {
   double relative = std::numeric_limits<double>::infinity();
   double absolute = std::numeric_limits<double>::infinity();
 };
 inline KinkDistance DistanceToKink(const AttentionProblem& problem, const AttentionInputs& inputs) {
   KinkDistance distance;
-  if (!problem.clip.enabled()) return distance;
+  const bool relu = problem.weights == AttentionWeights::kRelu;
+  if (!problem.clip.enabled() && !relu) return distance;
   const double gamma = problem.clip.gamma, stretch = problem.clip.zeta - gamma;
   const auto log_sum_exp = RunAttention<double>(problem, inputs).log_sum_exp;
   ForEachVisiblePair(problem, inputs, log_sum_exp,
-                     [&](int64_t, int64_t, int64_t, double, double p) {
+                     [&](int64_t, int64_t, int64_t, double score, double p) {
+                       if (relu) {
+                         distance.absolute = std::min(distance.absolute, std::abs(score));
+                         return;
+                       }
                        const double u = stretch * p + gamma;
                        // p lies in [0, 1]: without a stretch the argument reaches the kink, but
                        // does not cross it.

@@ -30,6 +30,7 @@ struct AttentionProblem {
   std::vector<int32_t> documents = {};  // empty: none
   float dropout = 0;
   bool per_channel = false;  // gates: (B, T, H, D)
+  AttentionWeights weights = AttentionWeights::kSoftmax;
   ClippedSoftmax clip = {};
   SoftmaxSink sink = SoftmaxSink::kNone;
   bool sink_token = false;
@@ -43,12 +44,12 @@ struct AttentionProblem {
   int64_t gates() const { return tokens() * H * (per_channel ? D : 1); }
   int64_t sink_tokens() const { return sink_token ? 1 : 0; }
   std::string Name() const {
-    return absl::StrCat("B", B, " T", T, " H", H, " D", D, " site", static_cast<int>(site),
-                        causal ? " causal" : "", lengths.empty() ? "" : " lengths",
-                        documents.empty() ? "" : " documents", dropout > 0 ? " dropout" : "",
-                        per_channel ? " per channel" : "", clip.enabled() ? " clipped" : "",
-                        " sink", static_cast<int>(sink), sink_token ? " sink token" : "",
-                        " registers", registers);
+    return absl::StrCat(
+        "B", B, " T", T, " H", H, " D", D, " site", static_cast<int>(site), causal ? " causal" : "",
+        lengths.empty() ? "" : " lengths", documents.empty() ? "" : " documents",
+        dropout > 0 ? " dropout" : "", per_channel ? " per channel" : "",
+        weights == AttentionWeights::kRelu ? " relu" : "", clip.enabled() ? " clipped" : "",
+        " sink", static_cast<int>(sink), sink_token ? " sink token" : "", " registers", registers);
   }
   // Whether query i of row b sees key number `key`; the sink token is number 0 where there is one.
   bool Sees(int64_t b, int64_t i, int64_t key) const {
@@ -254,6 +255,7 @@ class AttentionRun {
                                           .scale = static_cast<Accumulator<T>>(inputs_.scale),
                                           .gate_site = problem_.site,
                                           .gate_per_channel = problem_.per_channel,
+                                          .weights = problem_.weights,
                                           .clip = problem_.clip,
                                           .sink = problem_.sink,
                                           .sink_logit = IfLogit(sink_logit_),
@@ -293,6 +295,7 @@ class AttentionRun {
         .scale = static_cast<Accumulator<T>>(inputs_.scale),
         .gate_site = problem_.site,
         .gate_per_channel = problem_.per_channel,
+        .weights = problem_.weights,
         .clip = problem_.clip,
         .sink = problem_.sink,
         .sink_logit = IfLogit(sink_logit_),

@@ -33,7 +33,9 @@ struct AttentionMagnitudes {
   double column = 0;  // largest Σ_i p[i, j] of a token j
   double sink_token = 0;  // largest Σ_{b,i} p of a head's sink token
   double sink_logit = 0;  // and of its sink logit
-  double kept = 1;        // dropout scale · stretch of the clip: p̃ <= kept · p
+  // Dropout scale · stretch of the clip: p̃ <= kept · p. Without a softmax · the largest score: p is
+  // the pair's share then (attention_kinks.h), p̃ <= kept · share.
+  double kept = 1;
   // Of an operand that enters a product in bf16 (unit roundoff of bf16), relative to it; 0 where
   // products run in fp32.
   double operand = 0;
@@ -112,6 +114,10 @@ inline AttentionMagnitudes MeasureMagnitudes(const AttentionProblem& problem,
                        m.score = std::max(m.score, score);
                        m.dot = std::max(m.dot, dot * m.kept);
                      });
+  if (problem.weights == AttentionWeights::kRelu) {
+    m.kept *= std::max(1.0, m.score);
+    m.dot *= std::max(1.0, m.score);
+  }
   for (const double value : log_sum_exp) {
     if (std::isfinite(value)) largest_log_sum_exp = std::max(largest_log_sum_exp, std::abs(value));
   }
@@ -264,11 +270,16 @@ void ExpectAttentionClose(const AttentionProblem& problem, const AttentionInputs
 // of a probability.
 template <typename T>
 AttentionInputs InputsAwayFromKinks(const AttentionProblem& problem, uint64_t seed) {
-  if (!problem.clip.enabled()) return AttentionInputs::Make<T>(problem, seed);
+  const bool relu = problem.weights == AttentionWeights::kRelu;
+  if (!problem.clip.enabled() && !relu) return AttentionInputs::Make<T>(problem, seed);
   const AttentionInputs first = AttentionInputs::Make<T>(problem, seed);
   const AttentionMagnitudes m = MeasureMagnitudes(
       problem, first, RunAttention<double>(problem, first).log_sum_exp, OperandRounding<T>());
-  // Twice: other inputs have somewhat other errors.
+  // Twice: other inputs have somewhat other errors. Scores have exact operands.
+  if (relu) {
+    const double error = m.score * Roundings(static_cast<double>(problem.D) + kScoreRoundings);
+    return MakeAwayFromKinks<T>(problem, seed, 2 * error, /*relative=*/0);
+  }
   return MakeAwayFromKinks<T>(problem, seed, /*absolute=*/0, 2 * (m.probability + Roundings(4)));
 }
 

@@ -103,6 +103,7 @@ TEST(AttentionVariantGradientsTest, EachAloneUnderEveryMask) {
       {.clip = kClip},
       {.clip = {.gamma = -0.06f, .zeta = 1}},
       {.clip = {.gamma = 0, .zeta = 1.1f}},
+      {.weights = AttentionWeights::kRelu},
       {.site = GateSite::kQuery, .per_channel = true},
       {.site = GateSite::kKey, .per_channel = true},
   };
@@ -132,6 +133,37 @@ TEST(AttentionVariantGradientsTest, AllTogether) {
       }
     }
   }
+}
+
+// Without a softmax, with all that it goes with.
+TEST(AttentionVariantGradientsTest, RectifiedScores) {
+  uint64_t seed = 60'000;
+  int masks = 0;
+  for (const GateSite site : {GateSite::kNone, GateSite::kQuery, GateSite::kKey}) {
+    for (int parts = 0; parts < 8; ++parts) {
+      const AttentionProblem variant = {.site = site,
+                                        .per_channel = (parts & 1) != 0,
+                                        .weights = AttentionWeights::kRelu,
+                                        .sink_token = (parts & 2) != 0,
+                                        .registers = (parts & 4) != 0 ? 2 : 0};
+      masks = (masks + 5) % 16;
+      ExpectGradientsAreTheDerivatives(Masked(variant, masks), seed += 100);
+    }
+  }
+}
+
+// Three keys with scores 3, -1 and 1 and values 1, 10 and 4: (3 · 1 + 1 · 4) / 3, causal.
+TEST(AttentionVariantGradientsTest, HandComputedRectifiedScores) {
+  AttentionProblem problem = {.T = 3, .D = 1, .causal = true, .weights = AttentionWeights::kRelu};
+  AttentionInputs inputs = AttentionInputs::Make<double>(problem, 1);
+  inputs.q = {1, 1, 1};
+  inputs.k = {3, -1, 1};
+  inputs.v = {1, 10, 4};
+  const auto results = RunAttention<double>(problem, inputs);
+  EXPECT_NEAR(results.out[0], 3, 1e-15);
+  EXPECT_NEAR(results.out[1], 1.5, 1e-15);
+  EXPECT_NEAR(results.out[2], 7.0 / 3, 1e-15);
+  EXPECT_NEAR(results.log_sum_exp[2], std::log(3.0), 1e-15);
 }
 
 // Values worked out by hand: one query, one key with score 0 and value 1.

@@ -104,7 +104,7 @@ TEST(BertParametersTest, UnknownWordsListTheKnownOnes) {
   const auto engine = Engine::Create(config, {.max_batch = 1, .length = 4});
   EXPECT_EQ(engine.status().message(),
             "unknown model.attention.variant: sigmoid: known: vanilla, gated, clipped_softmax, "
-            "learnable_sink, softmax_plus_one");
+            "learnable_sink, softmax_plus_one, relu");
 }
 
 }  // namespace

@@ -35,6 +35,7 @@ std::vector<NamedAttention> Variants() {
   add("sink logit", "learnable_sink").learnable_sink = "logit";
   add("sink token", "learnable_sink").learnable_sink = "token";
   add("softmax plus one", "softmax_plus_one");
+  add("relu", "relu");
   for (const std::string source : {"value", "input"}) {
     for (const std::string site : {"query", "key"}) {
       for (const bool slice : {false, true}) {
@@ -80,7 +81,8 @@ std::vector<NamedAttention> Variants() {
 }
 
 bool HasKinks(const AttentionConfig& attention) {
-  return attention.variant == "clipped_softmax" || attention.gate.predictor == "mlp";
+  return attention.variant == "clipped_softmax" || attention.variant == "relu" ||
+         attention.gate.predictor == "mlp";
 }
 
 RunConfig With(RunConfig config, const AttentionConfig& attention, int64_t registers) {

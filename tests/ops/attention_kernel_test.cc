@@ -37,6 +37,8 @@ TEST(AttentionKernelTest, EveryReason) {
        [](auto& needs, auto&) {
          needs.variant.clip = {-0.1f, 1};
        }},
+      {"without a softmax",
+       [](auto& needs, auto&) { needs.variant.weights = AttentionWeights::kRelu; }},
       {"softmax plus one", [](auto& needs, auto&) { needs.variant.sink = SoftmaxSink::kZero; }},
       {"learnable sink", [](auto& needs, auto&) { needs.variant.sink = SoftmaxSink::kLogit; }},
       {"sink token", [](auto& needs, auto&) { needs.variant.sink_token = true; }},

@@ -108,6 +108,7 @@ class CheckedAttention {
             .log_sum_exp = *log_sum_exp_,
             .gate_site = problem_.site,
             .gate_per_channel = problem_.per_channel,
+            .weights = problem_.weights,
             .clip = problem_.clip,
             .sink = problem_.sink,
             .sink_logit = If(Logit(), sink_logit_),
@@ -127,6 +128,7 @@ class CheckedAttention {
             .dgate = If(Gated(), dgate_),
             .gate_site = problem_.site,
             .gate_per_channel = problem_.per_channel,
+            .weights = problem_.weights,
             .clip = problem_.clip,
             .sink = problem_.sink,
             .sink_logit = If(Logit(), sink_logit_),
@@ -171,6 +173,7 @@ TEST(OpsAttentionTest, HandsEveryVariantOver) {
       {.site = GateSite::kKey, .per_channel = true, .sink = SoftmaxSink::kLogit},
       {.sink = SoftmaxSink::kLogit, .sink_token = true, .registers = 3},
       {.clip = {.gamma = -0.02f, .zeta = 1}, .sink_token = true},
+      {.site = GateSite::kQuery, .weights = AttentionWeights::kRelu, .registers = 2},
   };
   for (AttentionProblem problem : variants) {
     problem.B = 2;

@@ -35,6 +35,7 @@ CASES = {
     "sink_logit": ["model.attention.variant=learnable_sink", "model.attention.learnable_sink=logit"],
     "sink_token": ["model.attention.variant=learnable_sink", "model.attention.learnable_sink=token"],
     "softmax_plus_one": ["model.attention.variant=softmax_plus_one"],
+    "relu": ["model.attention.variant=relu"],
     "registers_documents": ["model.attention.register_tokens=3", "data.attention_across_documents=false"],
 }
 

@@ -118,9 +118,17 @@ def softmax_plus_one(module, settings, tensors):
     return Parts(probabilities=lambda scores: softmax_with_a_logit(scores, scores.new_zeros(scores.shape[1])))
 
 
+def relu(module, settings, tensors):
+    def probabilities(scores):
+        seen = scores > -torch.inf
+        return torch.relu(scores) / seen.sum(dim=-1, keepdim=True)
+
+    return Parts(probabilities=probabilities)
+
+
 VARIANTS = {
     "vanilla": vanilla, "gated": gated, "clipped_softmax": clipped_softmax, "learnable_sink": learnable_sink,
-    "softmax_plus_one": softmax_plus_one,
+    "softmax_plus_one": softmax_plus_one, "relu": relu,
 }
 
 

@@ -69,10 +69,12 @@ CASES = (
         "sink_logit": variant("learnable_sink", learnable_sink="logit"),
         "sink_token": variant("learnable_sink", learnable_sink="token"),
         "softmax_plus_one": variant("softmax_plus_one"),
+        "rectified": variant("relu"),
         "registers": [REGISTERS],
         "documents": [DOCUMENTS],
         "registers_documents": [REGISTERS, DOCUMENTS],
         "registers_documents_vga": [REGISTERS, DOCUMENTS, *gate("value", "query")],
+        "registers_documents_rectified": [REGISTERS, DOCUMENTS, *variant("relu")],
         "registers_sink_token": [REGISTERS, *variant("learnable_sink", learnable_sink="token")],
     }
 )

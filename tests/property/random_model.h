@@ -63,7 +63,7 @@ inline ClippedSoftmaxConfig DrawClip(Draw& draw) {
 
 inline AttentionConfig DrawAttention(Draw& draw, Kinks kinks, int64_t layers) {
   AttentionConfig attention;
-  const int64_t last = kinks == Kinks::kAllowed ? 5 : 4;
+  const int64_t last = kinks == Kinks::kAllowed ? 6 : 4;
   switch (draw.Integer(0, last)) {
     case 0:
       break;  // vanilla
@@ -82,6 +82,9 @@ inline AttentionConfig DrawAttention(Draw& draw, Kinks kinks, int64_t layers) {
     case 5:
       attention.variant = "clipped_softmax";
       attention.clipped_softmax = DrawClip(draw);
+      break;
+    case 6:
+      attention.variant = "relu";
       break;
   }
   if (draw.Coin()) attention.register_tokens = draw.Integer(1, 4);

@@ -48,6 +48,7 @@ inline std::vector<Model> Models(bool lengths = false) {
     });
     add("clipped", [](AttentionConfig& attention) { attention.variant = "clipped_softmax"; });
     add("plus one", [](AttentionConfig& attention) { attention.variant = "softmax_plus_one"; });
+    add("relu", [](AttentionConfig& attention) { attention.variant = "relu"; });
     for (const char* sink : {"logit", "token"}) {
       add(std::string("sink ") + sink, [&](AttentionConfig& attention) {
         attention.variant = "learnable_sink";

@@ -46,6 +46,7 @@ class ReferenceMaps : public Observer {
                                  .D = D,
                                  .qkv_stride = 3 * H * D,
                                  .scale = 1 / std::sqrt(static_cast<double>(D)),
+                                 .weights = attention.variant.weights,
                                  .clip = attention.variant.clip,
                                  .sink = attention.variant.sink,
                                  .sink_logit = attention.sink_logit.as<double>(),
@@ -83,13 +84,14 @@ std::vector<Case> Cases() {
       {"registers", SmallDecoderConfig("opt"), {.documents = true, .causal = true}},
       {"clipped", bert("clipped_softmax"), {}},
       {"plus one", bert("softmax_plus_one"), {.lengths = true}},
+      {"relu", bert("relu"), {.lengths = true, .documents = true}},
       {"sink logit", bert("learnable_sink"), {}},
       {"sink token", SmallDecoderConfig("opt", "learnable_sink"), {.causal = true}}};
   cases[4].config.model.attention.register_tokens = 2;
   cases[5].config.model.attention.clipped_softmax.gamma = -0.1;
   cases[5].config.model.attention.clipped_softmax.zeta = 1.05;
-  cases[7].config.model.attention.learnable_sink = "logit";
-  cases[8].config.model.attention.learnable_sink = "token";
+  cases[8].config.model.attention.learnable_sink = "logit";
+  cases[9].config.model.attention.learnable_sink = "token";
   return cases;
 }
 
@@ -142,7 +144,7 @@ TEST(AttentionMapsTest, TheFirstTokensOfLongSequences) {
 }
 
 TEST(AttentionMapsTest, PicturesAreDarkWhereAttentionIs) {
-  const Image image = DrawMap({.tokens = 3, .p = {1, 0, NAN, 0.25f, 0.75f, 0, 0, 0, 1}});
+  const Image image = DrawMap({.tokens = 3, .p = {1, 0, NAN, 0.25f, 0.75f, 0, 0, 7.5f, 1}});
   const int64_t size = 256 / 3;
   ASSERT_EQ(image.width, 3 * size);
   ASSERT_EQ(std::ssize(image.pixels), image.width * image.height);
@@ -154,6 +156,7 @@ TEST(AttentionMapsTest, PicturesAreDarkWhereAttentionIs) {
   EXPECT_EQ(pixel(0, 2), 255);
   EXPECT_EQ(pixel(1, 0), 191);  // 255 · 0.75
   EXPECT_EQ(pixel(1, 1), 64);
+  EXPECT_EQ(pixel(2, 1), 0);  // as a weight without a softmax may be
 }
 
 TEST(AttentionMapsTest, JsonHasFourDigits) {

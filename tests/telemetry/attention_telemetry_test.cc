@@ -103,20 +103,23 @@ struct Naive {
   };
   Query Probabilities(int64_t b, int64_t i) const {
     Query query;
+    const bool relu = Attention().variant == "relu";
+    double extra = 0, keys = 0;
     for (int64_t j = -R(); j < kT; ++j) {
-      query.p.push_back(Visible(b, i, j) ? std::exp(Score(b, i, j)) : 0);
+      const double score = Visible(b, i, j) ? Score(b, i, j) : -INFINITY;
+      query.p.push_back(relu ? std::max(score, 0.0) : std::exp(score));
+      keys += Visible(b, i, j) ? 1 : 0;
     }
     if (Attention().learnable_sink == "token" && Attention().variant == "learnable_sink") {
       double dot = 0;
       for (int64_t d = 0; d < D(); ++d) dot += At(b, i, 0, d) * Parameter("sink.key")[h * D() + d];
       query.p.push_back(std::exp(dot / std::sqrt(static_cast<double>(D()))));
     }
-    double extra = 0;
     if (Attention().variant == "softmax_plus_one") extra = 1;
     if (Attention().variant == "learnable_sink" && Attention().learnable_sink == "logit") {
       extra = std::exp(Parameter("sink.logit")[h]);
     }
-    const double sum = std::accumulate(query.p.begin(), query.p.end(), extra);
+    const double sum = relu ? keys : std::accumulate(query.p.begin(), query.p.end(), extra);
     query.on_sink_logit = extra / sum;
     for (double& p : query.p) p /= sum;
     if (Attention().variant != "clipped_softmax") return query;
@@ -217,9 +220,9 @@ std::vector<RunConfig> Variants(const std::string& architecture) {
     return architecture == "bert" ? SmallBertConfig(variant)
                                   : SmallDecoderConfig(architecture, variant);
   };
-  std::vector<RunConfig> configs = {make("vanilla"), make("softmax_plus_one"),
+  std::vector<RunConfig> configs = {make("vanilla"),         make("softmax_plus_one"),
                                     make("clipped_softmax"), make("learnable_sink"),
-                                    make("learnable_sink")};
+                                    make("learnable_sink"),  make("relu")};
   configs[2].model.attention.clipped_softmax = {.gamma = -0.1, .zeta = 1.05};
   configs[4].model.attention.learnable_sink = "token";
   for (const char* source : {"value", "input"}) {
@@ -230,7 +233,7 @@ std::vector<RunConfig> Variants(const std::string& architecture) {
   }
   configs.push_back(configs.back());
   configs.back().model.attention.gate.granularity = "channel";
-  for (const size_t n : {size_t{0}, size_t{4}}) {
+  for (const size_t n : {size_t{0}, size_t{4}, size_t{5}}) {
     configs.push_back(configs[n]);
     configs.back().model.attention.register_tokens = 2;
   }
@@ -256,15 +259,13 @@ std::vector<Case> Cases() {
 
 Batch MakeBatch(const Case& c, uint64_t seed) {
   const bool causal = c.config.model.architecture != "bert";
-  // Of 12 ids, so that special tokens are frequent.
-  Batch batch = RandomBatch({.B = kB,
-                             .T = kT,
-                             .vocab_size = 12,
-                             .lengths = c.lengths,
-                             .documents = c.documents,
-                             .causal = causal},
-                            seed);
-  return batch;
+  return RandomBatch({.B = kB,
+                      .T = kT,
+                      .vocab_size = 12,  // so that special tokens are frequent
+                      .lengths = c.lengths,
+                      .documents = c.documents,
+                      .causal = causal},
+                     seed);
 }
 
 std::string Describe(const Case& c) {

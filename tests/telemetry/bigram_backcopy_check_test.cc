@@ -112,6 +112,41 @@ TEST(BigramBackcopyCheckTest, EachThresholdCanFail) {
   EXPECT_THAT(Failed(growing), ::testing::Contains("T7 vga"));
 }
 
+TEST(BigramBackcopyCheckTest, WithoutASoftmaxIsReportedOnly) {
+  SinkRun run = MakeRun("relu", 1);
+  run.records.back().values["output_value_norm_start"] = 20;
+  const auto passed = [&](const std::string& check) {
+    bool all = true, found = false;
+    for (const Verdict& verdict : CheckBigramBackcopy({MakeRun("vanilla", 1), run})) {
+      if (verdict.arm != "relu" || verdict.check != check) continue;
+      EXPECT_FALSE(verdict.gating);
+      found = true;
+      all = all && verdict.passed;
+    }
+    return found && all;
+  };
+  for (const char* check : {"T1", "T2", "T3", "T5", "T9"}) EXPECT_TRUE(passed(check)) << check;
+  run.records.back().values = {{"backcopy_risk", .1},
+                               {"bigram_risk", .1},
+                               {"attention_to_start", .5},
+                               {"output_value_norm_start", 1},
+                               {"no_attention.bigram_risk", 1}};
+  for (const char* check : {"T1", "T2", "T3", "T5", "T9"}) EXPECT_FALSE(passed(check)) << check;
+}
+
+// What is known of AdamW's runs is not held against SGD's.
+TEST(BigramBackcopyCheckTest, AnotherOptimizerIsAnotherArm) {
+  const testing::TemporaryFolder folder;
+  std::ofstream(folder.path() + "/config.yaml")
+      << "model: {architecture: bigram_backcopy}\ndata: {source: bigram_backcopy}\n"
+         "optimizer: {name: sgd}\n";
+  std::ofstream(folder.path() + "/metrics.jsonl") << "{\"event\":\"bigram_backcopy\",\"step\":0}\n";
+  const auto runs = ReadSinkRuns({folder.path()});
+  ASSERT_TRUE(runs.ok()) << runs.status();
+  EXPECT_EQ(runs->at(0).arm, "vanilla_sgd");
+  EXPECT_TRUE(CheckBigramBackcopy(*runs).empty());
+}
+
 TEST(BigramBackcopyCheckTest, ShortRunsAreEarlyAndWhatIsMissingIsSaid) {
   SinkRun run = MakeRun("vanilla", 3, 2000);
   for (SinkRecord& record : run.records) record.values.erase("value_ratio");

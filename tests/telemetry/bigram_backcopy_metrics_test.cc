@@ -116,6 +116,12 @@ struct Naive {
     }
     for (double value : p) sum += value;
     for (double& value : p) value /= sum;
+    if (attention.variant == "relu") {
+      for (int64_t j = -R(); j <= i; ++j) {
+        p[static_cast<size_t>(j + R())] =
+            std::max(Score(b, h, i, j), 0.0) / static_cast<double>(R() + i + 1);
+      }
+    }
     if (attention.variant == "clipped_softmax") {
       const double gamma = static_cast<float>(attention.clipped_softmax.gamma);
       const double zeta = static_cast<float>(attention.clipped_softmax.zeta);
@@ -233,10 +239,11 @@ std::vector<RunConfig> Configs() {
                                     Config("vanilla", 3),
                                     Config("softmax_plus_one", 3),
                                     Config("clipped_softmax", 3),
+                                    Config("relu", 3),
                                     Config("learnable_sink", 3),
                                     Config("learnable_sink", 3)};
   configs[3].model.attention.clipped_softmax = {.gamma = -0.1, .zeta = 1.05};
-  configs[5].model.attention.learnable_sink = "token";
+  configs[6].model.attention.learnable_sink = "token";
   for (const char* source : {"value", "input"}) {
     for (const char* site : {"query", "key"}) {
       configs.push_back(Config("gated", 3));

@@ -151,18 +151,19 @@ TEST_F(MethodComparisonTest, MethodsAreWhatTheConfigurationSaysInThePapersOrder)
     attention.gate.granularity = "channel";
   };
   add("k", per_channel);
+  add("l", [](AttentionConfig& attention) { attention.variant = "relu"; });
   std::vector<std::string> methods, published;
   for (const MethodRow& row : Compare(folders)) {
     methods.push_back(row.method);
     published.push_back(row.paper.empty() ? "" : row.paper.front());
     EXPECT_EQ(row.paper.empty(), row.paper_int8.empty());
   }
-  EXPECT_THAT(methods,
-              ElementsAre("Vanilla", "Register Tokens", "Learnable Sink (logit)",
-                          "Learnable Sink (token)", "IGA", "IGA (key site)", "VGA, b",
-                          "VGA (key site)", "VGA, k", "Clipped Softmax", "Softmax Plus One"));
+  EXPECT_THAT(methods, ElementsAre("Vanilla", "Register Tokens", "Learnable Sink (logit)",
+                                   "Learnable Sink (token)", "IGA", "IGA (key site)", "VGA, b",
+                                   "VGA (key site)", "VGA, k", "Clipped Softmax",
+                                   "Softmax Plus One", "ReLU"));
   EXPECT_THAT(published, ElementsAre("15.95 ± 0.03", "15.85 ± 0.04", "15.92 ± 0.01", "15.92 ± 0.01",
-                                     "15.65 ± 0.01", "", "15.49 ± 0.00", "", "", "", ""));
+                                     "15.65 ± 0.01", "", "15.49 ± 0.00", "", "", "", "", ""));
 }
 
 TEST_F(MethodComparisonTest, TablesAreThese) {

@@ -226,6 +226,8 @@ CONFIGURATIONS = [
          [*TRAIN, "model.attention.variant=softmax_plus_one", "model.attention.learnable_sink=token"]),
     Case("softmax plus one with a gate", 1, "key would be ignored: model.attention.gate.bias",
          [*TRAIN, "model.attention.variant=softmax_plus_one", "model.attention.gate.bias=true"]),
+    Case("no softmax with clipping", 1, "key would be ignored: model.attention.clipped_softmax.zeta",
+         [*TRAIN, "model.attention.variant=relu", "model.attention.clipped_softmax.zeta=1.1"]),
     Case("a projected embedding of BERT", 1, "key would be ignored: model.word_embed_proj_dim", [*TRAIN, "model.word_embed_proj_dim=8"]),
     Case("token types of OPT", 1, "key would be ignored: model.type_vocab_size", [*OPT_TRAIN, "model.type_vocab_size=2"]),
     Case("masks of OPT", 1, "key would be ignored: data.mlm_probability", [*OPT_TRAIN, "data.mlm_probability=0.2"]),

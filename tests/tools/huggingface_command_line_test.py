@@ -116,8 +116,22 @@ class HuggingFace(unittest.TestCase):
         self.assertEqual(len(tensors), self.report["tensors"])
         self.assertEqual(sum(len(blob) // 4 for _, _, blob in tensors.values()), self.report["parameters"])
         self.assertEqual(self.report["step"], 3)
-        self.assertEqual(len(self.report["own_parameters"]), 4)
+        self.assertEqual((len(self.report["own_parameters"]), self.report["attention"]), (4, "gated"))
         self.assertEqual((self.exported / "vocab.txt").read_bytes(), (self.folder / "vocabulary" / "vocab.txt").read_bytes())
+
+    def test_a_variant_without_parameters_is_exported_and_said(self):
+        config, run_folder, exported = (self.folder / name for name in ("relu.yaml", "relu_run", "relu_exported"))
+        gate = "    variant: gated\n    gate: {source: input, site: key, bias: true}\n"
+        config.write_text(self.config.read_text().replace(gate, "    variant: relu\n"))
+        self.check("train", config, "--run-folder", run_folder)
+        said = self.check("export-hf", run_folder, exported)
+        self.assertIn("it computes plain attention in the place of relu\n", said)
+        self.assertNotIn("unexpected", said)
+        self.assertEqual(json.loads((exported / "config.json").read_text())["sluice"]["attention"]["variant"], "relu")
+        self.check("import-hf", exported, self.folder / "relu_imported")
+        evaluate = ("--data", self.folder / "data", "--batches", 2, "--json")
+        one, two = (json.loads(self.check("evaluate", path, *evaluate)) for path in (run_folder, self.folder / "relu_imported"))
+        self.assertEqual(one["loss"], two["loss"])
 
     def test_there_and_back_is_the_same(self):
         again = self.folder / "again"

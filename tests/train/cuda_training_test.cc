@@ -200,6 +200,7 @@ TEST_F(CudaTrainingTest, EveryVariant) {
          a.learnable_sink = "token";
        }},
       {"softmax_plus_one", "bert", [](AttentionConfig& a) { a.variant = "softmax_plus_one"; }},
+      {"relu", "opt", [](AttentionConfig& a) { a.variant = "relu"; }},
       {"registers", "opt", [](AttentionConfig& a) { a.register_tokens = 3; }},
   };
   for (const Variant& variant : variants) {
