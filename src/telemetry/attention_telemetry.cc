@@ -131,15 +131,17 @@ void AttentionTelemetry::AddValues(const ObservedAttention& attention, int64_t b
   if (length < 1) return;
   PaddedRows<double> values, gates;
   values.Load(attention.qkv, first, length, 2 * C + h * D, D);
-  const int64_t gates_per_head = key_gates_ ? attention.gate.dim(-1) / attention.H : 0;
-  if (key_gates_) gates.Load(attention.gate, first, length, h * gates_per_head, gates_per_head);
+  // A layer may be without gates that others have.
+  const bool gated_keys = attention.variant.gate_site == GateSite::kKey;
+  const int64_t gates_per_head = gated_keys ? attention.gate.dim(-1) / attention.H : 0;
+  if (gated_keys) gates.Load(attention.gate, first, length, h * gates_per_head, gates_per_head);
   sums[kSequences] += 1;
   sums[kOtherTokens] += static_cast<double>(length - 1);
   std::vector<double> gated(static_cast<size_t>(D));
   for (int64_t t = 0; t < length; ++t) {
     const double* value = values.Row(t);
     sums[t == 0 ? kFirstValue : kOtherValues] += Norm(value, D);
-    if (!key_gates_) continue;
+    if (!gated_keys) continue;
     for (int64_t d = 0; d < D; ++d) {
       gated[static_cast<size_t>(d)] = value[d] * gates.Row(t)[gates_per_head == 1 ? 0 : d];
     }

@@ -315,6 +315,25 @@ TEST(AttentionTelemetryTest, EveryVariantAndMaskHasTheDefinitionsNumbers) {
   }
 }
 
+// Gates at the key site of one layer: the other has no gated values.
+TEST(AttentionTelemetryTest, ALayerWithoutGatesHasNoGatedValues) {
+  Case c = {SmallDecoderConfig("opt", "gated")};
+  c.config.model.attention.gate.site = "key";
+  c.config.model.attention.gate.layers = {1};
+  c.config.telemetry.statistics_sequences = kSequences;
+  c.config.training.global_batch_size = kB;
+  auto engine = MakeEngine(c.config, DType::kFloat64, kB, kT);
+  const AttentionStatistics found = Look(c, *engine, MakeBatch(c, 5));
+  for (size_t i = 0; i < found.names.size(); ++i) {
+    const bool of_gates = found.names[i] == "gated_value_norm_ratio";
+    for (int64_t h = 0; h < found.heads; ++h) {
+      EXPECT_EQ(std::isnan(found.value(i, 0, h)), of_gates) << found.names[i];
+      EXPECT_FALSE(std::isnan(found.value(i, 1, h))) << found.names[i];
+    }
+  }
+  EXPECT_EQ(found.names.back(), "gated_value_norm_ratio");
+}
+
 // The same tensors in fp32: scores are sums of 8 products in fp32.
 TEST(AttentionTelemetryTest, InSinglePrecisionToo) {
   for (const char* architecture : {"bert", "opt"}) {
