@@ -1,13 +1,15 @@
 // Linear layers: y = x · weightᵀ + bias, and the products of its backward. Weights lie as in
 // PyTorch: (out, in), row-major. Products are summed in fp32 (reference: double).
 //
-// The CPU backend runs on oneDNN, but for weight gradients in fp32 on AVX-512, whose product is our
-// own (kernels/cpu/transposed_product.h). Primitives are created at the first call with a shape and
-// kept in a LinearCache with their scratch memory; packed weights lie in memory of the caller. So
-// nothing of ours is allocated once every shape has been seen. oneDNN's own allocations, which
-// nobody can switch off: a few small ones a call (its argument tables, below 1.5 KB together), and
-// the packing buffers of its older GEMM driver (MBs), which serves rows that are not adjacent (but
-// for the weight gradient), and everything on processors without AVX-512.
+// The CPU backend runs on oneDNN, but in fp32 on AVX-512: there weight gradients, and whatever
+// reads a packed weight, with sums of 48 terms or more and columns that nearly fill panels of 48,
+// are products of our own (kernels/cpu/transposed_product.h, packed_product.h). Primitives are
+// created at the first call with a shape and kept in a LinearCache with their scratch memory;
+// packed weights lie in memory of the caller. So nothing of ours is allocated once every shape has
+// been seen. oneDNN's own allocations, which nobody can switch off: a few small ones a call (its
+// argument tables, below 1.5 KB together), and the packing buffers of its older GEMM driver (MBs),
+// which serves rows that are not adjacent (but for our own products), and everything on processors
+// without AVX-512.
 //
 // bf16 runs on AVX-512 BF16 or AMX; on other processors through fp32 copies in scratch memory. The
 // same call with the same number of threads gives the same bits.
@@ -35,14 +37,14 @@
 
 namespace sluice {
 
-// A weight re-laid in the order that the GEMM library likes, once per update instead of once per
+// A weight re-laid in the order that the product likes, once per update instead of once per
 // call. Owned by the layer; its memory is planned by PackedForwardBytes and
 // PackedBackwardInputBytes, 64-byte aligned. Null pointers: the library reads the plain weight.
 //
 // The flags are set by the kernel when it has packed. Whoever changes the weight clears them: a
 // call with a stale flag computes with the old weight, and nothing can notice. One PackedWeight
-// serves one weight, one T and one cache. Where the library cannot read it (rows of x, y, dy or dx
-// that are not adjacent) the plain weight is used.
+// serves one weight, one T and one cache. Where the library cannot read its own layout (rows of x,
+// y, dy or dx that are not adjacent) the plain weight is used; our own products read theirs always.
 struct PackedWeight {
   void* forward = nullptr;         // for x · Wᵀ: LinearForward and LinearLogits
   void* backward_input = nullptr;  // for dy · W

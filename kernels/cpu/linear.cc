@@ -8,6 +8,7 @@
 #include "kernels/cpu/linear_layout.h"
 #include "kernels/cpu/linear_state.h"
 #include "kernels/cpu/onednn_cache.h"
+#include "kernels/cpu/packed_product.h"
 
 namespace sluice::cpu {
 
@@ -44,8 +45,42 @@ absl::Status RunPlain(LinearCache::State& state, const Product& product) {
   return state.library.Run(*matmul, product.operands, scratch);
 }
 
+// Whether a packed copy of b is our own product's, and not the library's.
+bool IsPackedInPanels(const MatrixLayout& b) {
+  return b.type == ElementType::kFloat && PackedProductIsFaster(b.inner, b.columns);
+}
+
+absl::Status RunPanels(LinearCache::State& state, const Product& product) {
+  const MatmulShape& shape = product.shape;
+  const MatrixLayout& b = shape.b;
+  ASSIGN_OR_RETURN(char* workspace,
+                   state.scratch.Reserve(PackedProductWorkspaceBytes(shape.rows, b.inner)));
+  if (!*product.is_current) {
+    PackWeightPanels({.weight = static_cast<const float*>(product.operands.b),
+                      .inner = b.inner,
+                      .columns = b.columns,
+                      .inner_stride = b.inner_stride,
+                      .column_stride = b.column_stride,
+                      .packed = product.packed});
+    *product.is_current = true;
+  }
+  MultiplyPacked({.a = static_cast<const float*>(product.operands.a),
+                  .b = product.packed,
+                  .bias = static_cast<const float*>(product.operands.bias),
+                  .c = static_cast<float*>(product.operands.c),
+                  .add_to_c = shape.add_to_c,
+                  .rows = shape.rows,
+                  .inner = b.inner,
+                  .columns = b.columns,
+                  .a_stride = shape.a_stride,
+                  .c_stride = shape.c_stride,
+                  .workspace = workspace});
+  return absl::OkStatus();
+}
+
 absl::Status RunNative(LinearCache::State& state, const Product& product) {
   if (product.packed == nullptr) return RunPlain(state, product);
+  if (IsPackedInPanels(product.shape.b)) return RunPanels(state, product);
   MatmulShape shape = product.shape;
   shape.packed_b = true;
   ASSIGN_OR_RETURN(Packing * packing, state.library.FindPacking(shape.b));
@@ -137,6 +172,7 @@ int64_t PackedBytes(LinearCache& cache, const MatrixLayout& layout) {
   if (layout.type == ElementType::kBf16 && !HasNativeBf16Matmul()) {
     return layout.inner * layout.columns * 4;
   }
+  if (IsPackedInPanels(layout)) return PackedProductBytes(layout.inner, layout.columns);
   const absl::StatusOr<Packing*> packing = cache.state().library.FindPacking(layout);
   return packing.ok() ? (*packing)->bytes : 0;
 }

@@ -7,7 +7,6 @@
 #include "kernels/cpu/transposed_product.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "core/integer_math.h"
 #include "core/parallel.h"
@@ -15,192 +14,21 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/transposed_product.cc"
 #include "kernels/cpu/highway_targets.h"
-// clang-format off: the order matters
-#include "hwy/foreach_target.h"
+
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
-// clang-format on
-
-#ifndef SLUICE_KERNELS_CPU_TRANSPOSED_PRODUCT_ONCE_
-#define SLUICE_KERNELS_CPU_TRANSPOSED_PRODUCT_ONCE_
-namespace sluice::cpu {
-namespace {
-
-// Every block begins at a multiple of it: whole panels, tiles and vectors of each instruction set.
-constexpr int64_t kQuantum = 48;
-constexpr int64_t kBlockDepth = 768;              // c is read and written once for each
-constexpr int64_t kBlockRows = 6 * kQuantum;      // at most 864 KiB of a
-constexpr int64_t kBlockColumns = 32 * kQuantum;  // at most 4.5 MiB of b
-constexpr int64_t kPrefetchedRows = 8;            // ahead of those that are packed
-
-struct PanelArgs {
-  const float* matrix;  // (depth, columns), rows `stride` apart
-  int64_t stride, depth, columns;
-  float* panels;  // one after another, the last filled up with zeros
-  float* sums;    // (columns) or null: column sums, ADDED to
-};
-
-struct BlockArgs {
-  const float* a_panels;
-  const float* b_panels;
-  float* c;  // rows c_stride apart
-  int64_t c_stride, depth, rows, columns;
-};
-
-}  // namespace
-}  // namespace sluice::cpu
-#endif
+// After highway.h:
+#include "kernels/cpu/product_panels.h"
+#include "kernels/cpu/product_tile.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace sluice::cpu {
 namespace HWY_NAMESPACE {
 
-namespace hn = hwy::HWY_NAMESPACE;
+void PackRowPanels(const PanelArgs& args) { PackPanelsFromRows<kTileRows>(args); }
+void PackColumnPanels(const PanelArgs& args) { PackPanelsFromRows<kTileColumns>(args); }
 
-using D = hn::ScalableTag<float>;
-constexpr int64_t kLanes = hn::MaxLanes(D());
-
-// A tile of sums, a row of b and one value of a fill the registers: 32 of them with AVX-512, 16
-// with AVX2.
-#if HWY_TARGET <= HWY_AVX3
-constexpr int64_t kTileRows = 8, kTileVectors = 3;
-#elif HWY_TARGET == HWY_SCALAR
-constexpr int64_t kTileRows = 4, kTileVectors = 4;
-#else
-constexpr int64_t kTileRows = 6, kTileVectors = 2;
-#endif
-constexpr int64_t kTileColumns = kTileVectors * kLanes;
-static_assert(kQuantum % kTileRows == 0 && kQuantum % kTileColumns == 0 && kQuantum % kLanes == 0);
-
-// kQuantum whole columns. Rows lie thousands of bytes apart, which hardware prefetchers do not see
-// through.
-template <int64_t kWidth>
-HWY_INLINE void PackGroup(const PanelArgs& args, int64_t first) {
-  const D d;
-  constexpr int64_t kVectors = kQuantum / kLanes;
-  hn::Vec<D> sums[kVectors];
-  for (int64_t v = 0; v < kVectors; ++v) sums[v] = hn::Zero(d);
-  for (int64_t n = 0; n < args.depth; ++n) {
-    const float* row = args.matrix + n * args.stride + first;
-    float* packed = args.panels + first * args.depth + n * kWidth;
-    for (int64_t i = 0; i < kQuantum; i += 16) {
-      __builtin_prefetch(row + kPrefetchedRows * args.stride + i);
-    }
-#pragma GCC unroll 16
-    for (int64_t panel = 0; panel < kQuantum / kWidth; ++panel) {
-      std::memcpy(packed + panel * kWidth * args.depth, row + panel * kWidth,
-                  kWidth * sizeof(float));
-    }
-    if (args.sums == nullptr) continue;
-#pragma GCC unroll 8
-    for (int64_t v = 0; v < kVectors; ++v) {
-      sums[v] = hn::Add(sums[v], hn::LoadU(d, row + v * kLanes));
-    }
-  }
-  if (args.sums == nullptr) return;
-  for (int64_t v = 0; v < kVectors; ++v) {
-    float* sum = args.sums + first + v * kLanes;
-    hn::StoreU(hn::Add(hn::LoadU(d, sum), sums[v]), d, sum);
-  }
-}
-
-// What remains: fewer than kQuantum columns, in the same order of additions.
-template <int64_t kWidth>
-HWY_INLINE void PackRest(const PanelArgs& args, int64_t first) {
-  const int64_t columns = args.columns - first, padded = RoundUp(columns, kWidth);
-  float sums[kQuantum] = {};
-  for (int64_t n = 0; n < args.depth; ++n) {
-    const float* row = args.matrix + n * args.stride + first;
-    float* packed = args.panels + first * args.depth + n * kWidth;
-    for (int64_t i = 0; i < padded; ++i) {
-      const float value = i < columns ? row[i] : 0;
-      packed[i / kWidth * kWidth * args.depth + i % kWidth] = value;
-      sums[i] += value;
-    }
-  }
-  if (args.sums == nullptr) return;
-  for (int64_t i = 0; i < columns; ++i) args.sums[first + i] += sums[i];
-}
-
-template <int64_t kWidth>
-HWY_INLINE void PackPanels(const PanelArgs& args) {
-  int64_t first = 0;
-  for (; first + kQuantum <= args.columns; first += kQuantum) PackGroup<kWidth>(args, first);
-  if (first < args.columns) PackRest<kWidth>(args, first);
-}
-
-void PackRowPanels(const PanelArgs& args) { PackPanels<kTileRows>(args); }
-void PackColumnPanels(const PanelArgs& args) { PackPanels<kTileColumns>(args); }
-
-// c += aᵀ · b for one panel of each. Meanwhile c is asked for, a row at a time: all at once would
-// keep the loads of a and b waiting.
-HWY_INLINE void AddTile(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b, int64_t depth,
-                        float* HWY_RESTRICT c, int64_t c_stride) {
-  const D d;
-  hn::Vec<D> sums[kTileRows][kTileVectors];
-#pragma GCC unroll 8
-  for (int64_t i = 0; i < kTileRows; ++i) {
-#pragma GCC unroll 8
-    for (int64_t v = 0; v < kTileVectors; ++v) sums[i][v] = hn::Zero(d);
-  }
-  const int64_t step = CeilDiv(depth, kTileRows);
-  const float* next = c;
-  for (int64_t begin = 0; begin < depth; begin += step, next += c_stride) {
-#pragma GCC unroll 8
-    for (int64_t v = 0; v < kTileVectors; ++v) __builtin_prefetch(next + v * kLanes, 1);
-    const int64_t end = std::min(begin + step, depth);
-    for (int64_t n = begin; n < end; ++n) {
-      hn::Vec<D> row[kTileVectors];
-#pragma GCC unroll 8
-      for (int64_t v = 0; v < kTileVectors; ++v) {
-        row[v] = hn::Load(d, b + n * kTileColumns + v * kLanes);
-      }
-#pragma GCC unroll 8
-      for (int64_t i = 0; i < kTileRows; ++i) {
-        const auto value = hn::Set(d, a[n * kTileRows + i]);
-#pragma GCC unroll 8
-        for (int64_t v = 0; v < kTileVectors; ++v) {
-          sums[i][v] = hn::MulAdd(value, row[v], sums[i][v]);
-        }
-      }
-    }
-  }
-#pragma GCC unroll 8
-  for (int64_t i = 0; i < kTileRows; ++i) {
-#pragma GCC unroll 8
-    for (int64_t v = 0; v < kTileVectors; ++v) {
-      float* place = c + i * c_stride + v * kLanes;
-      hn::StoreU(hn::Add(hn::LoadU(d, place), sums[i][v]), d, place);
-    }
-  }
-}
-
-// A tile of which only `rows` x `columns` lie in c.
-HWY_INLINE void AddPartialTile(const float* a, const float* b, const BlockArgs& args, float* c,
-                               int64_t rows, int64_t columns) {
-  alignas(64) float tile[kTileRows * kTileColumns] = {};
-  AddTile(a, b, args.depth, tile, kTileColumns);
-  for (int64_t i = 0; i < rows; ++i) {
-    for (int64_t j = 0; j < columns; ++j) c[i * args.c_stride + j] += tile[i * kTileColumns + j];
-  }
-}
-
-void AddBlock(const BlockArgs& args) {
-  for (int64_t j = 0; j < args.columns; j += kTileColumns) {
-    const float* b = args.b_panels + j * args.depth;
-    const int64_t columns = std::min(kTileColumns, args.columns - j);
-    for (int64_t i = 0; i < args.rows; i += kTileRows) {
-      const float* a = args.a_panels + i * args.depth;
-      const int64_t rows = std::min(kTileRows, args.rows - i);
-      float* c = args.c + i * args.c_stride + j;
-      if (rows == kTileRows && columns == kTileColumns) {
-        AddTile(a, b, args.depth, c, args.c_stride);
-      } else {
-        AddPartialTile(a, b, args, c, rows, columns);
-      }
-    }
-  }
-}
-
+void AddBlock(const ProductBlockArgs& args) { MultiplyBlock<TileEnd::kAdd>(args); }
 bool HasWideVectors() { return kLanes >= 16; }
 
 }  // namespace HWY_NAMESPACE
@@ -215,6 +43,12 @@ HWY_EXPORT(PackRowPanels);
 HWY_EXPORT(PackColumnPanels);
 HWY_EXPORT(AddBlock);
 HWY_EXPORT(HasWideVectors);
+
+// Every block begins at a multiple of it: whole panels, tiles and vectors of each instruction set.
+constexpr int64_t kQuantum = kPanelQuantum;
+constexpr int64_t kBlockDepth = kProductBlockDepth;  // c is read and written once for each
+constexpr int64_t kBlockRows = 6 * kQuantum;         // at most 864 KiB of a
+constexpr int64_t kBlockColumns = 32 * kQuantum;     // at most 4.5 MiB of b
 
 // How (rows, columns) of c are divided between threads. Every item packs its own rows of a, so
 // columns are only divided where there are too few rows for all threads.
@@ -263,6 +97,7 @@ void AddPart(const TransposedProductArgs& args, const Part& part) {
       .depth = part.depth,
       .columns = end - begin,
       .panels = b_panels + begin * part.depth,
+      .panel_depth = part.depth,
       .sums = nullptr});
   });
   const Division division = Divide(args.rows, part.columns, ComputeThreads());
@@ -279,10 +114,14 @@ void AddPart(const TransposedProductArgs& args, const Part& part) {
       .depth = part.depth,
       .columns = rows,
       .panels = panels,
+      .panel_depth = part.depth,
       .sums = sum ? args.a_sums + row : nullptr});
     HWY_DYNAMIC_DISPATCH(AddBlock)
     ({.a_panels = panels,
       .b_panels = b_panels + column * part.depth,
+      .b_depth = part.depth,
+      .b_first = 0,
+      .bias = nullptr,
       .c = args.c + row * args.columns + part.first_column + column,
       .c_stride = args.columns,
       .depth = part.depth,

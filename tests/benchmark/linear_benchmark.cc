@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "benchmark/benchmark.h"
@@ -54,30 +55,36 @@ Values<T> SomeValues(int64_t count) {
 // The operands of one layer.
 template <typename T>
 struct Layer {
-  explicit Layer(const Shape& shape)
+  explicit Layer(const Shape& shape, int64_t packed_bytes = 0)
       : x(SomeValues<T>(shape.N * shape.K)),
         y(SomeValues<T>(shape.N * shape.M)),
         weight(SomeValues<T>(shape.K * shape.M)),
         bias(SomeValues<T>(shape.M)),
         dweight(shape.K * shape.M),
-        dbias(shape.M) {}
+        dbias(shape.M),
+        packed_memory(packed_bytes) {
+    // Of one of the two products, whichever is timed.
+    packed.forward = packed.backward_input = packed_memory.empty() ? nullptr : packed_memory.data();
+  }
   Values<T> x, y, weight, bias;
   Values<float> dweight, dbias;
+  Values<char> packed_memory;
+  PackedWeight packed;
 };
 
-// Room for a packed weight: of the size asked for, or null.
-class PackedMemory {
+// Each call takes the next: with many, operands come from memory, as in a step.
+template <typename T>
+class Layers {
  public:
-  explicit PackedMemory(int64_t bytes) : bytes_(bytes), memory_(bytes + 64) {}
-  void* get() {
-    if (bytes_ == 0) return nullptr;
-    const auto address = reinterpret_cast<uintptr_t>(memory_.data());
-    return memory_.data() + (64 - address % 64) % 64;
+  Layers(const Shape& shape, int count, int64_t packed_bytes = 0) {
+    for (int i = 0; i < count; ++i) all_.push_back(std::make_unique<Layer<T>>(shape, packed_bytes));
   }
+  Layer<T>& Next() { return *all_[turn_++ % all_.size()]; }
+  size_t count() const { return all_.size(); }
 
  private:
-  int64_t bytes_;
-  std::vector<char> memory_;
+  std::vector<std::unique_ptr<Layer<T>>> all_;
+  size_t turn_ = 0;
 };
 
 void CountFlops(benchmark::State& state, const Shape& shape) {
@@ -86,20 +93,25 @@ void CountFlops(benchmark::State& state, const Shape& shape) {
       benchmark::Counter(flops * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
 }
 
-// The first call, which makes the primitives and packs the weight, is not timed.
+// The first call with each layer, which makes the primitives and packs the weight, is not timed.
 template <typename F>
-void TimeLoop(benchmark::State& state, const F& run) {
-  CHECK_OK(run());
+void TimeLoop(benchmark::State& state, size_t layers, const F& run) {
+  for (size_t i = 0; i < layers; ++i) CHECK_OK(run());
   for (auto _ : state) CHECK_OK(run());
 }
 
+struct Way {
+  bool pack = true;
+  int layers = 1;
+};
+
 template <typename T>
-void Forward(benchmark::State& state, Shape shape, bool pack) {
-  Layer<T> layer(shape);
+void Forward(benchmark::State& state, Shape shape, Way way) {
   cpu::LinearCache cache;
-  PackedMemory memory(pack ? cpu::PackedForwardBytes<T>(cache, 1 << 20, shape.K, shape.M) : 0);
-  PackedWeight packed = {.forward = memory.get()};
-  const auto run = [&] {
+  Layers<T> layers(shape, way.layers,
+                   way.pack ? cpu::PackedForwardBytes<T>(cache, 1 << 20, shape.K, shape.M) : 0);
+  TimeLoop(state, layers.count(), [&] {
+    Layer<T>& layer = layers.Next();
     return cpu::LinearForward<T>(cache, {.x = layer.x.data(),
                                          .weight = layer.weight.data(),
                                          .bias = layer.bias.data(),
@@ -109,20 +121,19 @@ void Forward(benchmark::State& state, Shape shape, bool pack) {
                                          .M = shape.M,
                                          .x_stride = shape.K,
                                          .y_stride = shape.M,
-                                         .packed = &packed});
-  };
-  TimeLoop(state, run);
+                                         .packed = &layer.packed});
+  });
   CountFlops(state, shape);
 }
 
 template <typename T>
-void BackwardInput(benchmark::State& state, Shape shape, bool pack) {
-  Layer<T> layer(shape);
+void BackwardInput(benchmark::State& state, Shape shape, Way way) {
   cpu::LinearCache cache;
-  PackedMemory memory(pack ? cpu::PackedBackwardInputBytes<T>(cache, 1 << 20, shape.K, shape.M)
-                           : 0);
-  PackedWeight packed = {.backward_input = memory.get()};
-  const auto run = [&] {
+  Layers<T> layers(
+      shape, way.layers,
+      way.pack ? cpu::PackedBackwardInputBytes<T>(cache, 1 << 20, shape.K, shape.M) : 0);
+  TimeLoop(state, layers.count(), [&] {
+    Layer<T>& layer = layers.Next();
     return cpu::LinearBackwardInput<T>(cache, {.dy = layer.y.data(),
                                                .weight = layer.weight.data(),
                                                .dx = layer.x.data(),
@@ -132,22 +143,18 @@ void BackwardInput(benchmark::State& state, Shape shape, bool pack) {
                                                .M = shape.M,
                                                .dy_stride = shape.M,
                                                .dx_stride = shape.K,
-                                               .packed = &packed});
-  };
-  TimeLoop(state, run);
+                                               .packed = &layer.packed});
+  });
   CountFlops(state, shape);
 }
 
-// Each call on the next of `layers` layers: with many, operands come from memory, as in a step.
 template <typename T>
-void BackwardWeight(benchmark::State& state, Shape shape, int layers) {
-  std::vector<std::unique_ptr<Layer<T>>> all;
-  for (int i = 0; i < layers; ++i) all.push_back(std::make_unique<Layer<T>>(shape));
+void BackwardWeight(benchmark::State& state, Shape shape, Way way) {
+  Layers<T> layers(shape, way.layers);
   Values<char> workspace(cpu::LinearBackwardWeightWorkspaceBytes<T>(shape.K, shape.M));
   cpu::LinearCache cache;
-  size_t turn = 0;
-  const auto run = [&] {
-    Layer<T>& layer = *all[turn++ % all.size()];
+  TimeLoop(state, layers.count(), [&] {
+    Layer<T>& layer = layers.Next();
     return cpu::LinearBackwardWeight<T>(
         cache, {.x = layer.x.data(),
                 .dy = layer.y.data(),
@@ -159,9 +166,51 @@ void BackwardWeight(benchmark::State& state, Shape shape, int layers) {
                 .x_stride = shape.K,
                 .dy_stride = shape.M,
                 .workspace = workspace.empty() ? nullptr : workspace.data()});
-  };
-  TimeLoop(state, run);
+  });
   CountFlops(state, shape);
+}
+
+// Packing the weight for each product anew, and the product of one row.
+template <typename T>
+void PackForward(benchmark::State& state, Shape shape) {
+  shape.N = 1;
+  cpu::LinearCache cache;
+  Layers<T> layers(shape, 1, cpu::PackedForwardBytes<T>(cache, 1 << 20, shape.K, shape.M));
+  TimeLoop(state, 1, [&] {
+    Layer<T>& layer = layers.Next();
+    layer.packed.forward_is_current = false;
+    return cpu::LinearForward<T>(cache, {.x = layer.x.data(),
+                                         .weight = layer.weight.data(),
+                                         .bias = layer.bias.data(),
+                                         .y = layer.y.data(),
+                                         .N = 1,
+                                         .K = shape.K,
+                                         .M = shape.M,
+                                         .x_stride = shape.K,
+                                         .y_stride = shape.M,
+                                         .packed = &layer.packed});
+  });
+}
+
+template <typename T>
+void PackBackwardInput(benchmark::State& state, Shape shape) {
+  shape.N = 1;
+  cpu::LinearCache cache;
+  Layers<T> layers(shape, 1, cpu::PackedBackwardInputBytes<T>(cache, 1 << 20, shape.K, shape.M));
+  TimeLoop(state, 1, [&] {
+    Layer<T>& layer = layers.Next();
+    layer.packed.backward_input_is_current = false;
+    return cpu::LinearBackwardInput<T>(cache, {.dy = layer.y.data(),
+                                               .weight = layer.weight.data(),
+                                               .dx = layer.x.data(),
+                                               .accumulate = false,
+                                               .N = 1,
+                                               .K = shape.K,
+                                               .M = shape.M,
+                                               .dy_stride = shape.M,
+                                               .dx_stride = shape.K,
+                                               .packed = &layer.packed});
+  });
 }
 
 template <typename T>
@@ -175,14 +224,18 @@ void RegisterAll(const std::string& type) {
           ->MeasureProcessCPUTime()
           ->UseRealTime();
     };
-    add("forward", [shape](benchmark::State& state) { Forward<T>(state, shape, true); });
-    add("forward_plain", [shape](benchmark::State& state) { Forward<T>(state, shape, false); });
-    add("input", [shape](benchmark::State& state) { BackwardInput<T>(state, shape, true); });
-    add("input_plain", [shape](benchmark::State& state) { BackwardInput<T>(state, shape, false); });
-    add("weight", [shape](benchmark::State& state) { BackwardWeight<T>(state, shape, 1); });
-    const int layers = shape.M > 10000 ? 2 : 12;
+    const Way hot, plain = {.pack = false}, cold = {.layers = shape.M > 10000 ? 2 : 12};
+    for (const auto& [name, way] : {std::pair{"", hot}, {"_plain", plain}, {"_cold", cold}}) {
+      add(std::string("forward") + name,
+          [shape, way](benchmark::State& state) { Forward<T>(state, shape, way); });
+      add(std::string("input") + name,
+          [shape, way](benchmark::State& state) { BackwardInput<T>(state, shape, way); });
+    }
+    add("forward_pack", [shape](benchmark::State& state) { PackForward<T>(state, shape); });
+    add("input_pack", [shape](benchmark::State& state) { PackBackwardInput<T>(state, shape); });
+    add("weight", [shape, hot](benchmark::State& state) { BackwardWeight<T>(state, shape, hot); });
     add("weight_cold",
-        [shape, layers](benchmark::State& state) { BackwardWeight<T>(state, shape, layers); });
+        [shape, cold](benchmark::State& state) { BackwardWeight<T>(state, shape, cold); });
   }
 }
 

@@ -36,7 +36,7 @@ class LinearTest : public ::testing::Test {
                              : 0);
     PackedWeight packed = {.forward = memory.get()};
     ASSERT_TRUE(products_.Forward(layer.ForwardArgs(&packed)).ok());
-    // Strided rows are multiplied with the plain weight (kernels/api/linear.h).
+    // The library multiplies strided rows with the plain weight (kernels/api/linear.h).
     EXPECT_TRUE(packed.forward_is_current || shape.padding > 0 || memory.get() == nullptr);
     ExpectClose(Name(pack ? "forward packed" : "forward", shape), layer.y.Rows(),
                 layer.ExpectedForward(),
@@ -112,6 +112,8 @@ const Shape kSweep[] = {
     {.N = 65, .K = 96, .M = 131, .padding = 3, .misalignment = 3, .bias = false},
     {.N = 128, .K = 31, .M = 2, .misalignment = 7},
     {.N = 40, .K = 257, .M = 1, .padding = 1},
+    {.N = 37, .K = 96, .M = 240, .misalignment = 1},  // both ways in panels of our own product
+    {.N = 19, .K = 144, .M = 96, .padding = 7, .bias = false},
     {.N = 130, .K = 24, .M = 700, .misalignment = 1},  // more rows of dweight than one block
     {.N = 3, .K = 5, .M = 30522, .misalignment = 1},   // BERT's vocabulary
     {.N = 2, .K = 3, .M = 50272, .padding = 4},        // OPT's
