@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/error.h"
@@ -35,6 +36,29 @@ std::string ValueOf(const FlatConfig& config, const std::string& key) {
   return "";
 }
 
+bool IsOne(const std::string& value) {
+  double number = 0;
+  return value.empty() || (absl::SimpleAtod(value, &number) && number == 1);
+}
+
+// `gate`: what its keys begin with. Keys of later versions may be absent.
+std::string GateName(const FlatConfig& config, const std::string& gate) {
+  std::string name = ValueOf(config, gate + "source") == "input" ? "iga" : "vga";
+  const std::string predictor = ValueOf(config, gate + "predictor");
+  if (predictor == "free_scalar") name = "free_gate";  // which reads no source
+  if (predictor == "mlp") name += "_mlp";
+  if (ValueOf(config, gate + "site") == "key") name += "_key";
+  if (ValueOf(config, gate + "granularity") == "channel") name += "_channel";
+  if (ValueOf(config, gate + "per_head_slice") == "true") name += "_slice";
+  const std::string layers = ValueOf(config, gate + "layers");
+  if (!layers.empty() && layers != "[]") absl::StrAppend(&name, ", layers ", layers);
+  for (const char* key : {"temperature", "scale"}) {
+    const std::string value = ValueOf(config, gate + key);
+    if (!IsOne(value)) absl::StrAppend(&name, ", ", key, " ", value);
+  }
+  return name;
+}
+
 }  // namespace
 
 absl::StatusOr<FlatConfig> ParseFlatConfig(const std::string& text, const std::string& where) {
@@ -53,10 +77,7 @@ std::string VariantName(const FlatConfig& config) {
   const std::string attention = "model.attention.";
   std::string name = ValueOf(config, attention + "variant");
   if (name == "gated") {
-    name = ValueOf(config, attention + "gate.source") == "input" ? "iga" : "vga";
-    if (ValueOf(config, attention + "gate.site") == "key") name += "_key";
-    if (ValueOf(config, attention + "gate.granularity") == "channel") name += "_channel";
-    if (ValueOf(config, attention + "gate.per_head_slice") == "true") name += "_slice";
+    name = GateName(config, attention + "gate.");
   } else if (name == "learnable_sink") {
     absl::StrAppend(&name, "_", ValueOf(config, attention + "learnable_sink"));
   }

@@ -203,7 +203,8 @@ std::string HeadTable(const std::vector<ReportRun>& runs) {
     TableRow& row = table.rows.emplace_back();
     row.cells.push_back({absl::StrCat(layer, ".", head), {}, ""});
     for (const GateStatistics* gates : columns) {
-      const bool has = layer < gates->layers && head < gates->heads;
+      const bool has = layer < gates->layers && head < gates->heads &&
+                       gates->cell(layer, head).count > 0;  // a layer may be without gates
       row.cells.push_back(
           NumberCell(has ? std::optional(gates->cell(layer, head).mean) : std::nullopt));
     }

@@ -52,7 +52,7 @@ std::optional<LayerField> SplitLayer(absl::string_view name) {
 class Record {
  public:
   Record(const Json& json, ReportRun& run)
-      : json_(json), run_(run), step_(NumberOf(json["step"]).value_or(0)) {
+      : json_(json), run_(run), step_(json["step"].get<double>()) {
     event_ = json["event"].get<std::string>();
     const auto data = json.find("data");
     prefix_ = event_ + ".";
@@ -164,6 +164,14 @@ class Record {
   std::string event_, prefix_;
 };
 
+constexpr double kMostSteps = 1e15;  // more are no step, and no 64-bit integer in the end
+
+bool IsRecord(const Json& json) {
+  if (!json.is_object() || !json.contains("event") || !json["event"].is_string()) return false;
+  const auto step = json.find("step");
+  return step != json.end() && step->is_number() && std::abs(step->get<double>()) <= kMostSteps;
+}
+
 // Rising steps, one of each: the last that was written.
 template <typename Items, typename StepOf>
 void SortBySteps(Items& items, const StepOf& step_of) {
@@ -193,8 +201,7 @@ void ParseMetrics(const std::string& text, ReportRun& run) {
                     /*allow_exceptions=*/false);
     ++number;
     begin = torn ? text.size() : end + 1;
-    if (json.is_object() && json.contains("event") && json["event"].is_string() &&
-        json.contains("step")) {
+    if (IsRecord(json)) {
       Record(json, run).Add();
     } else if (torn) {
       run.notes.push_back("metrics.jsonl: the last line is torn and was left out");

@@ -97,16 +97,27 @@ void ReadMaps(ReportRun& run) {
   }
 }
 
+// A run that went on has figures of an earlier step beside curves that are longer.
+void NoteIfOlder(const char* file, const std::vector<ReportEvaluation>& results, ReportRun& run) {
+  int64_t step = 0;
+  for (const ReportEvaluation& one : results) step = std::max(step, one.step);
+  if (results.empty() || step >= run.last_step()) return;
+  run.notes.push_back(
+      absl::StrCat(file, " is of step ", step, ", the run has come to step ", run.last_step()));
+}
+
 void ReadResults(ReportRun& run) {
   if (const std::string path = run.folder + "/evaluate.json"; IsFile(path)) {
     auto results = ReadEvaluations(path);
     Note(results.status(), run);
     if (results.ok()) run.evaluations = *std::move(results);
+    NoteIfOlder("evaluate.json", run.evaluations, run);
   }
   if (const std::string path = run.folder + "/quantize.json"; IsFile(path)) {
     auto results = ReadQuantizations(path);
     Note(results.status(), run);
     if (results.ok()) run.quantizations = *std::move(results);
+    NoteIfOlder("quantize.json", run.quantizations, run);
   }
 }
 

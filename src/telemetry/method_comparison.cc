@@ -149,6 +149,13 @@ const std::vector<PublishedRow>& PublishedRows() {
   return rows;
 }
 
+// The tables' gates: in every layer one a head, sigmoid of a linear function of all features.
+bool IsThePapers(const GateConfig& gate) {
+  return gate.site == "query" && gate.predictor == "linear" && gate.granularity == "head" &&
+         !gate.per_head_slice && gate.layers.empty() && gate.temperature == 1 &&
+         GateScale(gate) == 1;
+}
+
 // What this paper calls an attention, and its place in the tables.
 struct Method {
   std::string name;
@@ -157,23 +164,23 @@ struct Method {
 };
 
 Method MethodOf(const AttentionConfig& attention) {
+  const bool registers = attention.register_tokens > 0;
   if (attention.variant == "learnable_sink") {
     const bool logit = attention.learnable_sink == "logit";
-    return {logit ? "Learnable Sink (logit)" : "Learnable Sink (token)", "Learnable Sink",
-            logit ? 2 : 3};
+    return {logit ? "Learnable Sink (logit)" : "Learnable Sink (token)",
+            registers ? "" : "Learnable Sink", logit ? 2 : 3};
   }
   if (attention.variant == "clipped_softmax") return {"Clipped Softmax", "", 8};
   if (attention.variant == "softmax_plus_one") return {"Softmax Plus One", "", 9};
   if (attention.variant == "relu") return {"ReLU", "", 10};
   if (attention.variant != "gated") {
-    return attention.register_tokens > 0 ? Method{"Register Tokens", "Register Tokens", 1}
-                                         : Method{"Vanilla", "Vanilla", 0};
+    return registers ? Method{"Register Tokens", "Register Tokens", 1}
+                     : Method{"Vanilla", "Vanilla", 0};
   }
   const bool value = attention.gate.source == "value", query = attention.gate.site == "query";
-  const std::string name = value ? "VGA" : "IGA";
-  // The tables' gates are one a head from all features, at the query.
-  if (query && attention.gate.granularity == "head" && !attention.gate.per_head_slice)
-    return {name, name, value ? 6 : 4};
+  const bool reads = attention.gate.predictor != "free_scalar";  // a source
+  const std::string name = !reads ? "Free Gate" : value ? "VGA" : "IGA";
+  if (IsThePapers(attention.gate) && !registers) return {name, name, value ? 6 : 4};
   return {query ? name : name + " (key site)", "", value ? 7 : 5};
 }
 

@@ -132,7 +132,7 @@ QuantizationPreset ResolvePreset(const QuantizeArguments& arguments, bool pre_no
   weights.per_channel = arguments.per_channel;
   if (arguments.activation_ranges == "current") activations.ranges = ActivationRanges::kCurrent;
   if (arguments.activation_method == "symmetric") activations.method = ActivationMethod::kSymmetric;
-  if (arguments.percentile > 0) activations.percentile = arguments.percentile;
+  activations.percentile = arguments.percentile.value_or(activations.percentile);
   activations.gate_reads_quantized_value = arguments.gate_value == "quantized";
   if (arguments.calibration_batches > 0) preset.calibration_batches = arguments.calibration_batches;
   if (arguments.calibration_batch_size > 0) {
@@ -151,9 +151,10 @@ absl::Status CheckRanges(const QuantizeArguments& arguments) {
     return UsageError("--smooth must be at least 0 and below 1", "",
                       absl::StrCat(arguments.smooth));
   }
-  if (arguments.percentile != 0 && !(arguments.percentile > 50 && arguments.percentile <= 100)) {
+  const double percentile = arguments.percentile.value_or(100);
+  if (!(percentile > 50 && percentile <= 100)) {
     return UsageError("--percentile must be above 50 and at most 100", "",
-                      absl::StrCat(arguments.percentile));
+                      absl::StrCat(percentile));
   }
   return absl::OkStatus();
 }

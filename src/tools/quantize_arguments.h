@@ -1,6 +1,7 @@
 // What `sluice quantize` is told.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,7 +21,7 @@ struct QuantizeArguments {
   // Empty, 0 or false: as the preset has it.
   std::string weight_ranges, activation_ranges, activation_method;
   int weight_bits = 8, activation_bits = 8;
-  double percentile = 0;
+  std::optional<double> percentile;  // else the preset's
   int64_t calibration_batches = 0, calibration_batch_size = 0;
   bool per_channel = false;
   std::string gate_value = "quantized";

@@ -69,9 +69,6 @@ std::vector<SmoothingGroup> GroupsOf(Engine& engine) {
 // The linear layers of all blocks.
 std::vector<QuantizedLayer> LayersOf(Engine& engine, bool context_before_gate) {
   const ModelConfig& config = engine.config().model;
-  const bool gated_at_query =
-      config.attention.variant == "gated" && config.attention.gate.site == "query";
-  const bool reads_context = !(context_before_gate && gated_at_query);
   std::vector<QuantizedLayer> layers;
   const auto add = [&](std::vector<std::string> weights, int layer, absl::string_view input) {
     for (std::string& name : weights) name += ".weight";
@@ -79,6 +76,10 @@ std::vector<QuantizedLayer> LayersOf(Engine& engine, bool context_before_gate) {
   };
   for (int layer = 0; layer < static_cast<int>(config.num_hidden_layers); ++layer) {
     const LayerNames names = engine.model().architecture().layer_names(layer);
+    // The product with a gate behind the context's quantizer is not quantized.
+    const bool gated_at_query =
+        IsGated(config.attention, layer) && config.attention.gate.site == "query";
+    const bool reads_context = !(context_before_gate && gated_at_query);
     add({names.query, names.key, names.value}, layer - 1,
         layer == 0 ? observed::kEmbeddingNorm : observed::kFeedForwardNorm);
     add({names.attention_output}, layer, reads_context ? observed::kContext : "");

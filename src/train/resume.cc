@@ -35,8 +35,8 @@ bool MayChange(const std::string& key) {
   for (const char* free :
        {"name", "training.steps", "training.evaluate_every", "training.evaluation_batches",
         "training.log_every", "training.gradient_accumulation_steps", "checkpoint.", "telemetry.",
-        "training.precision", "training.loss_scale.", "training.initial_weights", "runtime.",
-        "schedule.", "data.prefetch_batches", "data.validation", "data.train"}) {
+        "training.precision", "training.loss_scale.", "runtime.", "schedule.",
+        "data.prefetch_batches", "data.validation", "data.train"}) {
     if (absl::StartsWith(key, free))
       return true;  // the data itself is compared by its vocabulary, not by its path
   }
@@ -59,7 +59,10 @@ absl::Status CheckSameRun(const std::string& folder, const CheckpointState& stat
       LogWarning(absl::StrCat("the run goes on in another precision: ", difference.key, " was ",
                               difference.a, ", is ", difference.b));
     }
-    if (MayChange(difference.key)) continue;
+    // A run that goes on needs not be told what it once started from, but has started there.
+    const bool no_source =
+        difference.key == "training.initial_weights" && config.training.initial_weights.empty();
+    if (no_source || MayChange(difference.key)) continue;
     if (state.imported_from.has_value() && !DecidesTheFunction(difference.key)) continue;
     absl::StrAppend(&differences, differences.empty() ? "" : "; ", difference.key, " was ",
                     difference.a, ", is ", difference.b);

@@ -1,5 +1,6 @@
 #include "train/run_telemetry.h"
 
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -10,17 +11,20 @@ namespace {
 
 using Since = GateTelemetry::Since;
 
-// Of all tokens, by layer.
-MetricFields GateFields(int64_t step, const GateStatistics& gates) {
+// Of all tokens, by layer that has gates; NaN where none of a head's gates was counted.
+MetricFields GateFields(int64_t step, const AttentionConfig& attention,
+                        const GateStatistics& gates) {
   MetricFields fields = {{"step", step}};
   const auto add = [&](int64_t layer, const char* name, auto value) {
     std::vector<double> heads;
     for (int64_t head = 0; head < gates.heads; ++head) {
-      heads.push_back(value(gates.cell(layer, head)));
+      const GateCell& cell = gates.cell(layer, head);
+      heads.push_back(cell.count > 0 ? value(cell) : std::numeric_limits<double>::quiet_NaN());
     }
     fields.emplace_back(absl::StrCat("layer_", layer, ".", name), std::move(heads));
   };
   for (int64_t layer = 0; layer < gates.layers; ++layer) {
+    if (!IsGated(attention, layer)) continue;
     add(layer, "mean", [](const GateCell& cell) { return cell.mean; });
     add(layer, "variance", [](const GateCell& cell) { return cell.variance; });
     add(layer, "share_below", [](const GateCell& cell) { return cell.share_below(); });
@@ -70,7 +74,9 @@ absl::Status RunTelemetry::Record(int64_t step, Communicator& communicator, RunR
   gates_.Reset(Since::kRecord);
   absl::Status status;
   if (communicator.rank() == 0) {
-    if (!gates.empty()) status = record.Write("gates", GateFields(step, gates));
+    if (!gates.empty()) {
+      status = record.Write("gates", GateFields(step, config_.model.attention, gates));
+    }
     if (status.ok()) {
       status = record.Write("attention", AttentionFields(step, attention_.of_update()));
     }

@@ -42,6 +42,14 @@ TEST(VariantNameTest, SaysWhatAttentionIs) {
   EXPECT_EQ(VariantOf("variant: gated, gate: {source: input, site: key, granularity: channel}"),
             "iga_key_channel");
   EXPECT_EQ(VariantOf("variant: gated, gate: {source: value, per_head_slice: true}"), "vga_slice");
+  EXPECT_EQ(VariantOf("variant: gated, gate: {source: value, predictor: mlp, site: key}"),
+            "vga_mlp_key");
+  EXPECT_EQ(VariantOf("variant: gated, gate: {source: value, predictor: free_scalar}"),
+            "free_gate");
+  EXPECT_EQ(VariantOf("variant: gated, gate: {source: input, layers: [0, 2], temperature: 2.0}"),
+            "iga, layers [0, 2], temperature 2.0");
+  EXPECT_EQ(VariantOf("variant: gated, gate: {layers: [], temperature: 1.0, scale: '1'}"), "vga");
+  EXPECT_EQ(VariantOf("variant: gated, gate: {scale: one_at_start}"), "vga, scale one_at_start");
   EXPECT_EQ(VariantOf("variant: learnable_sink, learnable_sink: token"), "learnable_sink_token");
   EXPECT_EQ(VariantName({}), "");
 }

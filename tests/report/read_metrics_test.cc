@@ -61,6 +61,16 @@ TEST(ReadMetricsTest, OtherBrokenLinesAreCounted) {
               ElementsAre("metrics.jsonl: 3 lines are no record and left out, first line 2"));
 }
 
+TEST(ReadMetricsTest, WithoutANumberOfStepsItIsNoRecord) {
+  const ReportRun run = Parse(
+      "{\"event\":\"train\",\"step\":\"nan\",\"loss\":6}\n{\"event\":\"train\",\"step\":1e300,"
+      "\"loss\":6}\n{\"event\":\"train\",\"step\":[],\"loss\":6}\n"
+      "{\"event\":\"train\",\"step\":3,\"loss\":5}\n");
+  EXPECT_THAT(run.series.at("train.loss"), ElementsAre(Pair(3, 5)));
+  EXPECT_THAT(run.notes,
+              ElementsAre("metrics.jsonl: 3 lines are no record and left out, first line 1"));
+}
+
 TEST(ReadMetricsTest, StepsRiseAndTheLaterLineOfAStepCounts) {
   const ReportRun run = Parse(
       "{\"event\":\"train\",\"step\":3,\"loss\":3}\n{\"event\":\"train\",\"step\":1,\"loss\":1}\n"

@@ -113,6 +113,19 @@ TEST_F(ReadRunTest, ResultsAreReadByLineListOrWhole) {
   }
 }
 
+TEST_F(ReadRunTest, ResultsOfAnEarlierStepAreNoted) {
+  const std::string folder = Write("a/config.yaml", "name: a\n");
+  Write("a/metrics.jsonl", kTrain);
+  Write("a/evaluate.json", R"({"data":"wiki","step":2,"perplexity":20.5})");
+  Write(
+      "a/quantize.json",
+      R"({"data":"wiki","step":3,"fp32":{},"quantized":[{"weight_bits":8,"activation_bits":8}]})");
+  const auto runs = ReadReportRuns({folder});
+  ASSERT_TRUE(runs.ok()) << runs.status();
+  EXPECT_THAT(runs->at(0).notes,
+              ElementsAre("evaluate.json is of step 2, the run has come to step 3"));
+}
+
 TEST_F(ReadRunTest, QuantizationsAreOneForEachBitWidths) {
   const std::string folder = Write("a/metrics.jsonl", kTrain);
   Write(

@@ -59,6 +59,17 @@ TEST(ReportPageTest, NamesAreTextWhateverTheyHold) {
   EXPECT_THAT(page, HasSubstr("&lt;script&gt;alert(1)&lt;/script&gt;&amp;&quot;&#39;\xEF\xBF\xBD"));
 }
 
+TEST(ReportPageTest, AHeadWithoutGatesHasNoMeanGate) {
+  ReportRun run = SmallRun("one");
+  GateStatistics gates = {.layers = 2, .heads = 1, .token_classes = {"all"}, .cells = {{}, {}}};
+  gates.cell(1, 0) = {.count = 4, .mean = .25};
+  gates.cell(1, 0).histogram[16] = 4;
+  run.gates = {{.step = 3, .gates = gates}};
+  const std::string page = ReportPage({run});
+  EXPECT_THAT(page, HasSubstr("<td>0.0</td><td>–</td>"));
+  EXPECT_THAT(page, HasSubstr("<td>1.0</td><td data-v=\"0.25\">0.25</td>"));
+}
+
 TEST(ReportPageTest, TheSameRunsGiveTheSameBytes) {
   EXPECT_EQ(ReportPage({SmallRun("one"), SmallRun("two")}),
             ReportPage({SmallRun("one"), SmallRun("two")}));

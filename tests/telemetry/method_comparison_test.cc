@@ -166,6 +166,37 @@ TEST_F(MethodComparisonTest, MethodsAreWhatTheConfigurationSaysInThePapersOrder)
                                      "15.65 ± 0.01", "", "15.49 ± 0.00", "", "", "", "", ""));
 }
 
+// Beside a gate that is not the tables' none of their numbers may stand.
+TEST_F(MethodComparisonTest, OnlyThePapersMethodsHaveThePapersNumbers) {
+  const auto row = [&](const auto& change) {
+    static int number = 0;
+    RunConfig config = Config(absl::StrCat("other", ++number), 1);
+    config.model.attention.variant = "gated";
+    change(config.model.attention);
+    return Compare({Write(config, 10, 1)}).front();
+  };
+  EXPECT_EQ(row([](AttentionConfig&) {}).paper.size(), 3u);
+  using Change = void (*)(AttentionConfig&);
+  for (const Change change :
+       {Change([](AttentionConfig& attention) { attention.gate.predictor = "mlp"; }),
+        Change([](AttentionConfig& attention) { attention.gate.predictor = "free_scalar"; }),
+        Change([](AttentionConfig& attention) { attention.gate.layers = {1}; }),
+        Change([](AttentionConfig& attention) { attention.gate.temperature = 2; }),
+        Change([](AttentionConfig& attention) { attention.gate.scale = "2"; }),
+        Change([](AttentionConfig& attention) { attention.gate.per_head_slice = true; }),
+        Change([](AttentionConfig& attention) { attention.register_tokens = 4; }),
+        Change([](AttentionConfig& attention) {
+          attention.variant = "learnable_sink";
+          attention.register_tokens = 4;
+        })}) {
+    const MethodRow other = row(change);
+    EXPECT_THAT(other.paper, IsEmpty()) << other.runs.front().config.name;
+    EXPECT_THAT(other.paper_int8, IsEmpty()) << other.runs.front().config.name;
+  }
+  const auto free = [](AttentionConfig& attention) { attention.gate.predictor = "free_scalar"; };
+  EXPECT_EQ(row(free).method, "Free Gate");  // it reads neither values nor inputs
+}
+
 TEST_F(MethodComparisonTest, TablesAreThese) {
   RunConfig registers = Config("registers", 1);
   registers.model.attention.register_tokens = 4;

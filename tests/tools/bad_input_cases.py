@@ -118,6 +118,7 @@ COMMAND_LINES = [
     Case("a sweep of words", 1, "not bit widths like W8A8: --sweep: int8", [*QUANTIZE, "--sweep", "W8A8,int8"]),
     Case("a sweep of 64 bits", 1, "bits must be 2 to 16", [*QUANTIZE, "--sweep", "W64A8"]),
     Case("a sweep and bits", 1, "excludes", [*QUANTIZE, "--sweep", "W8A8", "--weight-bits", "4"]),
+    Case("a percentile of nothing", 1, "--percentile must be above 50", [*QUANTIZE, "--percentile", "0"]),
     Case("a percentile below the middle", 1, "--percentile must be above 50", [*QUANTIZE, "--percentile", "0.1"]),
     Case("smoothing of everything", 1, "--smooth must be at least 0 and below 1", [*QUANTIZE, "--smooth", "1"]),
     Case("smoothing of a post-LN model", 1, "smoothing needs a pre-LN model", [*QUANTIZE, "--smooth", "0.5"]),

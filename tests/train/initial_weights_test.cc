@@ -214,6 +214,23 @@ TEST_F(InitialWeightsTest, AStoppedRunGoesOnFromItsOwnCheckpoint) {
   EXPECT_TRUE(diff->equal()) << DiffText(*diff);
 }
 
+// Else a run would go on that the weights have nothing to do with.
+TEST_F(InitialWeightsTest, ARunThatBeganElsewhereDoesNotTakeThem) {
+  RunConfig config = Config(2);
+  ASSERT_TRUE(Train(config, "run", 1).ok());
+  config.training.steps = 4;
+  config.training.initial_weights = Run("vanilla");
+  const absl::Status status = Train(config, "run", 1);
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kUsage) << status;
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("training.initial_weights was \"\", is " + Run("vanilla")));
+  // One that began there goes on without being told so again.
+  ASSERT_TRUE(Train(Tuned("vanilla", 1), "tuned", 1).ok());
+  RunConfig untold = Tuned("vanilla", 2);
+  untold.training.initial_weights = "";
+  EXPECT_TRUE(Train(untold, "tuned", 1).ok());
+}
+
 TEST_F(InitialWeightsTest, NamesWhatIsMissingAndWhatIsTooMany) {
   ChangeExport("bert.encoder.layer.0.output.dense.weight", "bert.encoder.layer.7.gamma");
   const std::string complaint = Complaint(Tuned("hugging_face"), ExitCode::kCheckpoint);

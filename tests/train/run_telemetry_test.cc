@@ -69,6 +69,20 @@ TEST_F(RunTelemetryTest, RecordsAreWrittenWhenDue) {
   EXPECT_NEAR(attention["layer_0.entropy"][0], std::log(16), 0.1);
 }
 
+// What is not there is not recorded as shut.
+TEST_F(RunTelemetryTest, LayersWithoutGatesHaveNoRecordOfGates) {
+  RunConfig config = Config(3);
+  config.model.attention.gate.layers = {1};
+  ASSERT_TRUE(Train(config, "run", 1).ok());
+  const auto records = Records("run");
+  ASSERT_EQ(records.size(), 2u);
+  const auto gates = nlohmann::json::parse(records[0]);
+  ASSERT_EQ(gates["event"], "gates");
+  EXPECT_EQ(gates.size(), 2 + 5);  // event and step, and five numbers of layer 1
+  EXPECT_NEAR(gates["layer_1.mean"][0], 0.5, 0.1);
+  EXPECT_TRUE(nlohmann::json::parse(records[1]).contains("layer_0.entropy"));
+}
+
 TEST_F(RunTelemetryTest, StoppedAndResumedIsStraight) {
   for (const int ranks : {1, 2}) {
     SCOPED_TRACE(ranks);
