@@ -225,10 +225,12 @@ void RegisterAll(const std::string& type) {
           ->UseRealTime();
     };
     const Way hot, plain = {.pack = false}, cold = {.layers = shape.M > 10000 ? 2 : 12};
-    for (const auto& [name, way] : {std::pair{"", hot}, {"_plain", plain}, {"_cold", cold}}) {
-      add(std::string("forward") + name,
+    for (const auto& named : {std::pair{"", hot}, {"_plain", plain}, {"_cold", cold}}) {
+      const std::string name = named.first;
+      const Way way = named.second;
+      add("forward" + name,
           [shape, way](benchmark::State& state) { Forward<T>(state, shape, way); });
-      add(std::string("input") + name,
+      add("input" + name,
           [shape, way](benchmark::State& state) { BackwardInput<T>(state, shape, way); });
     }
     add("forward_pack", [shape](benchmark::State& state) { PackForward<T>(state, shape); });

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "config/dump.h"
 #include "config/load.h"
 #include "config/validate.h"
@@ -116,8 +117,8 @@ TEST(ConfigsTest, ComparedVariantsAreThereAndDifferInTheirAttentionOnly) {
     for (const std::string variant :
          {"registers", "learnable_sink", "learnable_sink_token", "iga", "vga", "vga_key_site",
           "clipped_softmax", "softmax_plus_one"}) {
-      SCOPED_TRACE(folder + " " + variant);
-      const RunConfig config = Load("configs/" + folder + "/" + variant + ".yaml");
+      SCOPED_TRACE(absl::StrCat(folder, " ", variant));
+      const RunConfig config = Load(absl::StrCat("configs/", folder, "/", variant, ".yaml"));
       EXPECT_FALSE(config.model.attention == vanilla.model.attention);
       for (const KeyDifference& difference : ConfigDifference(vanilla, config)) {
         EXPECT_TRUE(difference.key == "name" ||

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "absl/strings/str_cat.h"
 #include "core/error.h"
 #include "gmock/gmock.h"
 #include "support/compare.h"
@@ -102,7 +103,8 @@ TEST_F(ReadRunTest, NamesAreAsShortAsTheyCanBe) {
 TEST_F(ReadRunTest, ResultsAreReadByLineListOrWhole) {
   const std::string one =
       R"({"data":"wiki","step":7,"perplexity":20.5,"outliers":{"metrics":{"average_kurtosis_x":9}}})";
-  for (const std::string& text : {one + "\n" + one + "\n", "[" + one + ",\n" + one + "]"}) {
+  for (const std::string& text :
+       {absl::StrCat(one, "\n", one, "\n"), absl::StrCat("[", one, ",\n", one, "]")}) {
     const auto runs = ReadReportRuns({Write("a/metrics.jsonl", kTrain)});
     Write("a/evaluate.json", text);
     const auto again = ReadReportRuns({At("a")});
