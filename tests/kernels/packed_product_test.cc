@@ -2,13 +2,12 @@
 // that shares no code with it.
 #include "kernels/cpu/packed_product.h"
 
-#include <algorithm>
-#include <cstdio>
 #include <string>
 #include <vector>
 
 #include "gtest/gtest.h"
 #include "linear_problem.h"
+#include "product_shares.h"
 #include "support/compare.h"
 #include "support/compute_threads.h"
 #include "support/instruction_sets.h"
@@ -16,13 +15,13 @@
 namespace sluice {
 namespace {
 
-using testing::ComparisonResult;
 using testing::ExpectSameBits;
 using testing::Largest;
 using testing::Name;
 using testing::OnEachInstructionSet;
 using testing::PackedMemory;
 using testing::PoisonedBuffer;
+using testing::ProductShares;
 using testing::ScopedComputeThreads;
 using testing::Tolerance;
 using Layer = testing::Layer<float>;
@@ -83,49 +82,25 @@ void MultiplyBackward(Layer& layer, bool accumulate) {
   layer.dx.ExpectOnlyRowsWritten();
 }
 
-// The largest share of the tolerance that any of several products used. A product of `inner` terms,
-// summed in blocks, has at most that many roundings on the way of each term, and one more for what
-// is added to it.
-class Shares {
- public:
-  explicit Shares(const char* name) : name_(name) {}
-  ~Shares() {
-    std::printf("[tolerance] %s: %d products used %.1f %% of gamma_n * sum of |terms|\n", name_,
-                products_, 100 * largest_);
+// A product of `inner` terms, summed in blocks, has at most that many roundings on the way of each
+// term, and one more for what is added to it.
+void Check(ProductShares& shares, const Shape& shape) {
+  Layer layer(shape);
+  MultiplyForward(layer);
+  shares.Add(Name("y", shape), layer.y.Rows(), layer.ExpectedForward(),
+             Tolerance::ForSum<float>(shape.K + 1, Largest(layer.ExpectedForward(true))));
+  for (const bool accumulate : {false, true}) {
+    MultiplyBackward(layer, accumulate);
+    const double magnitude = Largest(layer.ExpectedBackwardInput(accumulate, true));
+    shares.Add(Name(accumulate ? "dx +=" : "dx =", shape), layer.dx.Rows(),
+               layer.ExpectedBackwardInput(accumulate),
+               Tolerance::ForSum<float>(shape.M + 1, magnitude));
   }
-
-  void Check(const Shape& shape) {
-    Layer layer(shape);
-    MultiplyForward(layer);
-    Add(Name("y", shape), layer.y.Rows(), layer.ExpectedForward(),
-        Tolerance::ForSum<float>(shape.K + 1, Largest(layer.ExpectedForward(true))));
-    for (const bool accumulate : {false, true}) {
-      MultiplyBackward(layer, accumulate);
-      const double magnitude = Largest(layer.ExpectedBackwardInput(accumulate, true));
-      Add(Name(accumulate ? "dx +=" : "dx =", shape), layer.dx.Rows(),
-          layer.ExpectedBackwardInput(accumulate),
-          Tolerance::ForSum<float>(shape.M + 1, magnitude));
-    }
-  }
-
- private:
-  void Add(const std::string& what, const std::vector<float>& actual,
-           const std::vector<double>& expected, const Tolerance& tolerance) {
-    const ComparisonResult result = testing::Compare(std::span<const float>(actual),
-                                                     std::span<const double>(expected), tolerance);
-    EXPECT_TRUE(result.equal) << what << ": " << result.message;
-    largest_ = std::max(largest_, result.share_used);
-    ++products_;
-  }
-
-  const char* name_;
-  int products_ = 0;
-  double largest_ = 0;
-};
+}
 
 TEST(PackedProductTest, EveryWidthToTwoTiles) {
   OnEachInstructionSet([] {
-    Shares shares("widths to two tiles");
+    ProductShares shares("widths to two tiles");
     for (int64_t wide = 1; wide <= 97; ++wide) {
       for (const int64_t narrow : {1, 33}) {
         const Shape shape = {.N = 1 + (5 * wide + narrow) % 17,
@@ -134,7 +109,7 @@ TEST(PackedProductTest, EveryWidthToTwoTiles) {
                              .padding = (wide + narrow) % 3,
                              .misalignment = (3 * wide + narrow) % 16,
                              .bias = wide % 5 > 0};
-        shares.Check(shape);
+        Check(shares, shape);
       }
     }
   });
@@ -142,24 +117,24 @@ TEST(PackedProductTest, EveryWidthToTwoTiles) {
 
 TEST(PackedProductTest, EveryNumberOfRowsToTwoTiles) {
   OnEachInstructionSet([] {
-    Shares shares("rows to 17");
+    ProductShares shares("rows to 17");
     for (int64_t N = 1; N <= 17; ++N) {
-      shares.Check({.N = N, .K = 49, .M = 50, .padding = N % 2, .misalignment = N % 3});
-      shares.Check({.N = N, .K = 1, .M = 48});  // sums of one term
-      shares.Check({.N = N, .K = 96, .M = 1, .bias = false});
+      Check(shares, {.N = N, .K = 49, .M = 50, .padding = N % 2, .misalignment = N % 3});
+      Check(shares, {.N = N, .K = 1, .M = 48});  // sums of one term
+      Check(shares, {.N = N, .K = 96, .M = 1, .bias = false});
     }
   });
 }
 
 TEST(PackedProductTest, SeveralBlocksOfEachSize) {
   OnEachInstructionSet([] {
-    Shares shares("blocks");
-    shares.Check({.N = 601, .K = 33, .M = 50});
-    shares.Check({.N = 11, .K = 1541, .M = 50, .padding = 3});
-    shares.Check({.N = 300, .K = 769, .M = 100, .misalignment = 1});
-    shares.Check({.N = 3, .K = 5, .M = 30522, .misalignment = 1});  // BERT's vocabulary
-    shares.Check({.N = 2, .K = 3, .M = 50272, .padding = 4});       // OPT's
-    shares.Check({.N = 4, .K = 30522, .M = 3});
+    ProductShares shares("blocks");
+    Check(shares, {.N = 601, .K = 33, .M = 50});
+    Check(shares, {.N = 11, .K = 1541, .M = 50, .padding = 3});
+    Check(shares, {.N = 300, .K = 769, .M = 100, .misalignment = 1});
+    Check(shares, {.N = 3, .K = 5, .M = 30522, .misalignment = 1});  // BERT's vocabulary
+    Check(shares, {.N = 2, .K = 3, .M = 50272, .padding = 4});       // OPT's
+    Check(shares, {.N = 4, .K = 30522, .M = 3});
   });
 }
 

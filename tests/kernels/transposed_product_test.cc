@@ -1,13 +1,12 @@
 // c += aᵀ · b on each instruction set, against a sum in double that shares no code with it.
 #include "kernels/cpu/transposed_product.h"
 
-#include <algorithm>
-#include <cstdio>
 #include <string>
 #include <vector>
 
 #include "gtest/gtest.h"
 #include "linear_problem.h"
+#include "product_shares.h"
 #include "support/compare.h"
 #include "support/compute_threads.h"
 #include "support/instruction_sets.h"
@@ -15,12 +14,12 @@
 namespace sluice {
 namespace {
 
-using testing::ComparisonResult;
 using testing::ExpectSameBits;
 using testing::Largest;
 using testing::Name;
 using testing::OnEachInstructionSet;
 using testing::PoisonedBuffer;
+using testing::ProductShares;
 using testing::ScopedComputeThreads;
 using testing::Tolerance;
 using Layer = testing::Layer<float>;
@@ -46,53 +45,29 @@ void AddProduct(Layer& layer) {
   layer.dbias.ExpectOnlyRowsWritten();
 }
 
-// The largest share of the tolerance that any of several products used.
-class Shares {
- public:
-  explicit Shares(const char* name) : name_(name) {}
-  ~Shares() {
-    std::printf("[tolerance] %s: %d products used %.1f %% of gamma_n * sum of |terms|\n", name_,
-                products_, 100 * largest_);
-  }
-
-  void Check(const Shape& shape) {
-    Layer layer(shape);
-    AddProduct(layer);
-    const auto expected = layer.ExpectedBackwardWeight();
-    const auto absolute = layer.ExpectedBackwardWeight(true);
-    Add(Name("c", shape), layer.dweight.Rows(), expected.dweight,
-        Tolerance::ForSum<float>(shape.N + 1, Largest(absolute.dweight)));
-    Add(Name("sums of a", shape), layer.dbias.Rows(), expected.dbias,
-        Tolerance::ForSum<float>(shape.N + 1, Largest(absolute.dbias)));
-    ++products_;
-  }
-
- private:
-  void Add(const std::string& what, const std::vector<float>& actual,
-           const std::vector<double>& expected, const Tolerance& tolerance) {
-    const ComparisonResult result = testing::Compare(std::span<const float>(actual),
-                                                     std::span<const double>(expected), tolerance);
-    EXPECT_TRUE(result.equal) << what << ": " << result.message;
-    largest_ = std::max(largest_, result.share_used);
-  }
-
-  const char* name_;
-  int products_ = 0;
-  double largest_ = 0;
-};
+void Check(ProductShares& shares, const Shape& shape) {
+  Layer layer(shape);
+  AddProduct(layer);
+  const auto expected = layer.ExpectedBackwardWeight();
+  const auto absolute = layer.ExpectedBackwardWeight(true);
+  shares.Add(Name("c", shape), layer.dweight.Rows(), expected.dweight,
+             Tolerance::ForSum<float>(shape.N + 1, Largest(absolute.dweight)));
+  shares.Add(Name("sums of a", shape), layer.dbias.Rows(), expected.dbias,
+             Tolerance::ForSum<float>(shape.N + 1, Largest(absolute.dbias)));
+}
 
 TEST(TransposedProductTest, EveryWidthToTwoVectors) {
   OnEachInstructionSet([] {
-    Shares shares("widths to 33");
+    ProductShares shares("widths to 33");
     for (int64_t K = 1; K <= 33; ++K) {
       for (int64_t M = 1; M <= 33; ++M) {
         // N = 1 and longer sums, all of the misalignments of a vector, rows apart and adjacent.
-        shares.Check({.N = 1 + (K + M) % 4,
-                      .K = K,
-                      .M = M,
-                      .padding = (K + M) % 3,
-                      .misalignment = (3 * K + M) % 16,
-                      .bias = K % 5 > 0});
+        Check(shares, {.N = 1 + (K + M) % 4,
+                       .K = K,
+                       .M = M,
+                       .padding = (K + M) % 3,
+                       .misalignment = (3 * K + M) % 16,
+                       .bias = K % 5 > 0});
       }
     }
   });
@@ -100,10 +75,10 @@ TEST(TransposedProductTest, EveryWidthToTwoVectors) {
 
 TEST(TransposedProductTest, WholePanelsAndWhatRemains) {
   OnEachInstructionSet([] {
-    Shares shares("panels");
+    ProductShares shares("panels");
     for (const int64_t K : {47, 48, 49, 95, 96, 97, 145}) {
       for (const int64_t M : {47, 48, 49, 96, 101, 383, 385}) {
-        shares.Check({.N = 9, .K = K, .M = M, .padding = M % 2, .misalignment = K % 3});
+        Check(shares, {.N = 9, .K = K, .M = M, .padding = M % 2, .misalignment = K % 3});
       }
     }
   });
@@ -111,13 +86,13 @@ TEST(TransposedProductTest, WholePanelsAndWhatRemains) {
 
 TEST(TransposedProductTest, SeveralBlocksOfEachSize) {
   OnEachInstructionSet([] {
-    Shares shares("blocks");
-    shares.Check({.N = 1030, .K = 33, .M = 50});
-    shares.Check({.N = 5, .K = 1541, .M = 50, .padding = 3});
-    shares.Check({.N = 513, .K = 100, .M = 781, .misalignment = 1});
-    shares.Check({.N = 3, .K = 5, .M = 30522, .misalignment = 1});  // BERT's vocabulary
-    shares.Check({.N = 2, .K = 3, .M = 50272, .padding = 4});       // OPT's
-    shares.Check({.N = 4, .K = 30522, .M = 3});
+    ProductShares shares("blocks");
+    Check(shares, {.N = 1030, .K = 33, .M = 50});
+    Check(shares, {.N = 5, .K = 1541, .M = 50, .padding = 3});
+    Check(shares, {.N = 513, .K = 100, .M = 781, .misalignment = 1});
+    Check(shares, {.N = 3, .K = 5, .M = 30522, .misalignment = 1});  // BERT's vocabulary
+    Check(shares, {.N = 2, .K = 3, .M = 50272, .padding = 4});       // OPT's
+    Check(shares, {.N = 4, .K = 30522, .M = 3});
   });
 }
 
