@@ -67,15 +67,8 @@ std::vector<TensorDestination> Destinations(const ParameterStore& parameters,
   return destinations;
 }
 
-absl::Status ReadCheckpoint(const RunConfig& config, const TokenizerIdentity& tokenizer,
-                            const ParameterStore& parameters, const TensorView& values,
+absl::Status ReadCheckpoint(const ParameterStore& parameters, const TensorView& values,
                             InitialWeights& weights) {
-  ASSIGN_OR_RETURN(weights.folder, ResolveCheckpoint(config.training.initial_weights));
-  ASSIGN_OR_RETURN(
-      const RunConfig source,
-      LoadRunConfig(absl::StrCat(weights.folder, "/", kConfigFile), {}, ConfigUse::kInspection));
-  RETURN_IF_ERROR(CheckSameModel(source, config, weights.folder));
-  RETURN_IF_ERROR(CheckSameVocabulary(weights.folder, tokenizer));
   ASSIGN_OR_RETURN(const std::vector<std::string> names, ReadCheckpointModelNames(weights.folder));
   const std::set<std::string> known(names.begin(), names.end());
   const auto has = [&](const std::string& name) { return known.contains(name); };
@@ -95,13 +88,8 @@ absl::Status CheckVocabulary(const std::string& folder, const TokenizerIdentity&
                                       "… vs. ", vocabulary->sha256().substr(0, 12), "…"));
 }
 
-absl::Status ReadHuggingFace(const RunConfig& config, const TokenizerIdentity& tokenizer,
-                             const ParameterStore& parameters, const TensorView& values,
-                             InitialWeights& weights) {
-  weights.folder = config.training.initial_weights;
-  ASSIGN_OR_RETURN(const RunConfig source, ConfigFromHuggingFace(weights.folder + "/config.json"));
-  RETURN_IF_ERROR(CheckSameModel(source, config, weights.folder));
-  RETURN_IF_ERROR(CheckVocabulary(weights.folder, tokenizer));
+absl::Status ReadHuggingFace(const RunConfig& config, const ParameterStore& parameters,
+                             const TensorView& values, InitialWeights& weights) {
   ASSIGN_OR_RETURN(const SafetensorsFolder file, SafetensorsFolder::Open(weights.folder));
   std::vector<std::string> names;
   for (const Parameter& parameter : parameters.parameters()) names.push_back(parameter.name);
@@ -113,20 +101,41 @@ absl::Status ReadHuggingFace(const RunConfig& config, const TokenizerIdentity& t
   return ReadHuggingFaceWeights(file, tensors, destinations);
 }
 
+bool IsHuggingFace(const std::string& folder) {
+  std::error_code error;
+  return std::filesystem::exists(folder + "/config.json", error);
+}
+
 }  // namespace
+
+absl::StatusOr<std::string> CheckInitialWeights(const RunConfig& config,
+                                                const TokenizerIdentity& tokenizer) {
+  std::string folder = config.training.initial_weights;
+  if (IsHuggingFace(folder)) {
+    ASSIGN_OR_RETURN(const RunConfig source, ConfigFromHuggingFace(folder + "/config.json"));
+    RETURN_IF_ERROR(CheckSameModel(source, config, folder));
+    RETURN_IF_ERROR(CheckVocabulary(folder, tokenizer));
+    return folder;
+  }
+  ASSIGN_OR_RETURN(folder, ResolveCheckpoint(folder));
+  ASSIGN_OR_RETURN(const RunConfig source, LoadRunConfig(absl::StrCat(folder, "/", kConfigFile), {},
+                                                         ConfigUse::kInspection));
+  RETURN_IF_ERROR(CheckSameModel(source, config, folder));
+  RETURN_IF_ERROR(CheckSameVocabulary(folder, tokenizer));
+  return folder;
+}
 
 absl::StatusOr<InitialWeights> ReadInitialWeights(const RunConfig& config,
                                                   const TokenizerIdentity& tokenizer,
                                                   Engine& engine) {
   InitialWeights weights;
+  ASSIGN_OR_RETURN(weights.folder, CheckInitialWeights(config, tokenizer));
   const ParameterStore& parameters = engine.parameters();
   // What is drawn stays, so the masters are read before they are written.
   ASSIGN_OR_RETURN(HostTensor masters, HostTensor::Read(engine.device(), parameters.flat_master()));
-  std::error_code error;
-  const bool is_hugging_face =
-      std::filesystem::exists(config.training.initial_weights + "/config.json", error);
-  RETURN_IF_ERROR((is_hugging_face ? ReadHuggingFace : ReadCheckpoint)(
-      config, tokenizer, parameters, masters.view(), weights));
+  RETURN_IF_ERROR(IsHuggingFace(weights.folder)
+                      ? ReadHuggingFace(config, parameters, masters.view(), weights)
+                      : ReadCheckpoint(parameters, masters.view(), weights));
   RETURN_IF_ERROR(masters.Store());
   RETURN_IF_ERROR(engine.WeightsLoaded());
   return weights;

@@ -19,10 +19,15 @@ struct InitialWeights {
   std::vector<std::string> drawn;  // parameters that it lacks
 };
 
-// Reads config.training.initial_weights, which is set: a checkpoint, a run folder (its newest
-// checkpoint) or a folder that transformers saved. UsageError, each key named, when it is of
-// another model; of vanilla attention any other may be made. CheckpointError for another vocabulary
-// than `tokenizer`'s, and for tensors that are missing, too many or of another shape, each named.
+// The folder of config.training.initial_weights, which is set: a checkpoint, that of a run folder
+// (its newest) or a folder that transformers saved. CheckpointError when there is none, and for
+// another vocabulary than `tokenizer`'s; UsageError, each key named, when it is of another model;
+// of vanilla attention any other may be made.
+absl::StatusOr<std::string> CheckInitialWeights(const RunConfig& config,
+                                                const TokenizerIdentity& tokenizer);
+
+// Checks and reads them. CheckpointError for tensors that are missing, too many or of another
+// shape, each named.
 absl::StatusOr<InitialWeights> ReadInitialWeights(const RunConfig& config,
                                                   const TokenizerIdentity& tokenizer,
                                                   Engine& engine);

@@ -200,11 +200,20 @@ absl::Status LoadWeights(const std::string& folder, Engine& engine) {
   return engine.WeightsLoaded();
 }
 
-absl::StatusOr<TrainingState> LoadTraining(const std::string& folder, const RunConfig& config,
-                                           const TokenizerIdentity& tokenizer, Engine& engine) {
+absl::Status CheckMayResume(const std::string& folder, const RunConfig& config,
+                            const TokenizerIdentity& tokenizer) {
   ASSIGN_OR_RETURN(const CheckpointState saved, ReadCheckpointState(folder));
   RETURN_IF_ERROR(CheckSameRun(folder, saved, config));
   RETURN_IF_ERROR(CheckSameVocabulary(folder, tokenizer));
+  if (saved.step <= config.training.steps) return absl::OkStatus();
+  return UsageError("the checkpoint is past training.steps", folder,
+                    absl::StrCat(saved.step, " > ", config.training.steps));
+}
+
+absl::StatusOr<TrainingState> LoadTraining(const std::string& folder, const RunConfig& config,
+                                           const TokenizerIdentity& tokenizer, Engine& engine) {
+  RETURN_IF_ERROR(CheckMayResume(folder, config, tokenizer));
+  ASSIGN_OR_RETURN(const CheckpointState saved, ReadCheckpointState(folder));
   std::vector<HostTensor> moments;
   for (const OptimizerMoment& moment : engine.optimizer().moments()) {
     moments.push_back(HostTensor::ToWrite(engine.device(), *moment.values));

@@ -32,13 +32,19 @@ struct TrainingState {
 absl::StatusOr<std::string> FindCheckpointToResume(const std::string& resume,
                                                    const std::string& checkpoints_folder);
 
-// Reads weights, optimizer and state. CheckpointError when the checkpoint is not of this model, or
-// its vocabulary is not `tokenizer`'s, the training data's (not asked when that has none);
-// UsageError when a key that decides what is computed (model, data, optimizer, seed, batch) differs
-// from the run's, naming each. Keys that may change: name, steps, evaluation, logging,
-// checkpointing, telemetry, runtime, prefetching, schedule, precision (masters are fp32 in all) and
-// its loss scale, which starts anew when the checkpoint is not of fp16; from imported weights
-// (CheckpointState::imported_from), all but the model's own.
+// Whether a run of `config` may go on from the checkpoint `folder`, as far as that is told without
+// its tensors. CheckpointError when its vocabulary is not `tokenizer`'s, the training data's (not
+// asked when that has none); UsageError when it is past training.steps, and when a key that decides
+// what is computed (model, data, optimizer, seed, batch) differs from the run's, naming each. Keys
+// that may change: name, steps, evaluation, logging, checkpointing, telemetry, runtime,
+// prefetching, schedule, precision (masters are fp32 in all) and its loss scale, which starts anew
+// when the checkpoint is not of fp16; from imported weights (CheckpointState::imported_from), all
+// but the model's own.
+absl::Status CheckMayResume(const std::string& folder, const RunConfig& config,
+                            const TokenizerIdentity& tokenizer);
+
+// Reads weights, optimizer and state. Fails where CheckMayResume does, and with CheckpointError
+// when the tensors are not this model's.
 absl::StatusOr<TrainingState> LoadTraining(const std::string& folder, const RunConfig& config,
                                            const TokenizerIdentity& tokenizer, Engine& engine);
 

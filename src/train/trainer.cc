@@ -97,6 +97,19 @@ std::string Trainer::Describe() const {
                       probe_ == nullptr ? "" : probe_->DescribePlan());
 }
 
+absl::StatusOr<std::string> Trainer::DescribeStart() const {
+  ASSIGN_OR_RETURN(const std::string from,
+                   FindCheckpointToResume(options_.resume, folder_.checkpoints()));
+  if (!from.empty()) {
+    RETURN_IF_ERROR(CheckMayResume(from, config_, train_data_->tokenizer()));
+    return absl::StrCat("start: goes on from ", from);
+  }
+  if (config_.training.initial_weights.empty()) return "start: a new run";
+  ASSIGN_OR_RETURN(const std::string weights,
+                   CheckInitialWeights(config_, train_data_->tokenizer()));
+  return absl::StrCat("start: a new run, weights from ", weights);
+}
+
 absl::Status Trainer::Prepare() {
   RETURN_IF_ERROR(comm_.Agree(engine_->Allocate()));
   RETURN_IF_ERROR(comm_.Agree(telemetry_->Start()));
@@ -148,10 +161,6 @@ absl::Status Trainer::Resume() {
   ASSIGN_OR_RETURN(const TelemetryState telemetry, ReadCheckpointTelemetry(from));
   telemetry_->Restore(telemetry);
   saved_step_ = state_.step;
-  if (state_.step > config_.training.steps) {
-    return UsageError("the checkpoint is past training.steps", from,
-                      absl::StrCat(state_.step, " > ", config_.training.steps));
-  }
   LogInfo(absl::StrFormat("resuming from %s: step %d, next sample %d", from, state_.step,
                           state_.next_sample));
   return absl::OkStatus();

@@ -46,8 +46,10 @@ class Trainer {
   static absl::StatusOr<std::unique_ptr<Trainer>> Create(const TrainOptions& options,
                                                          Communicator& communicator);
 
-  // What --dry-run prints. Nothing has been allocated or written.
+  // What --dry-run prints. Nothing has been allocated or written:
   std::string Describe() const;
+  // what Run would begin from, checked as Run does, but without reading tensors.
+  absl::StatusOr<std::string> DescribeStart() const;
 
   // Allocates, resumes, trains to config.training.steps, evaluates, writes checkpoints.
   // StoppedOnRequest when a signal ended it early, with a checkpoint written.

@@ -258,6 +258,8 @@ CONFIGURATIONS = [
          [*TRAIN, "model.attention.gate.predictor_hidden_size=4"]),
     Case("a source of nothing", 1, "key would be ignored: model.attention.gate.source",
          [*TRAIN, "model.attention.gate.predictor=free_scalar", "model.attention.gate.source=input"]),
+    Case("a dry run with weights from nowhere", 3, "no such checkpoint or run folder: absent",
+         [*TRAIN, "--dry-run", "--init-from", "absent"]),
     Case("weights from nowhere", 3, "no such checkpoint or run folder: absent", [*TRAIN, "--init-from", "absent"]),
     Case("a gate for each word", 1, "model.attention.gate.granularity", [*TRAIN, "model.attention.gate.granularity=word"]),
     Case("a variant that does not exist", 1, "model.attention.variant", [*TRAIN, "model.attention.variant=sparse"]),

@@ -9,6 +9,7 @@
 #include "checkpoint/reader.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/safetensors_folder.h"
+#include "comm/single_communicator.h"
 #include "core/error.h"
 #include "data/open_batch_source.h"
 #include "train/huggingface_export.h"
@@ -229,6 +230,45 @@ TEST_F(InitialWeightsTest, ARunThatBeganElsewhereDoesNotTakeThem) {
   RunConfig untold = Tuned("vanilla", 2);
   untold.training.initial_weights = "";
   EXPECT_TRUE(Train(untold, "tuned", 1).ok());
+}
+
+// What a dry run says, which trains nothing.
+TEST_F(InitialWeightsTest, ADryRunSaysWhereARunWouldBegin) {
+  SingleCommunicator communicator;
+  const auto start = [&](const RunConfig& config, const std::string& run,
+                         const std::string& resume = "auto") {
+    const auto trainer =
+        Trainer::Create({.config = config, .run_folder = Run(run), .resume = resume}, communicator);
+    EXPECT_TRUE(trainer.ok()) << trainer.status();
+    return (*trainer)->DescribeStart();
+  };
+  const auto refused = [&](const RunConfig& config, const std::string& run, ExitCode code,
+                           const std::string& complaint) {
+    const absl::Status status = start(config, run).status();
+    EXPECT_EQ(ExitCodeOf(status), code) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(complaint));
+  };
+  EXPECT_EQ(start(Config(3), "new").value(), "start: a new run");
+  EXPECT_EQ(start(Tuned("vanilla"), "new").value(),
+            absl::StrCat("start: a new run, weights from ", Checkpoint("vanilla", 3)));
+  EXPECT_EQ(start(Tuned("hugging_face"), "new").value(),
+            absl::StrCat("start: a new run, weights from ", Run("hugging_face")));
+  refused(Tuned("nothing"), "new", ExitCode::kCheckpoint, "no such checkpoint");
+  RunConfig wide = Tuned("vanilla");
+  wide.model.hidden_size = 64;
+  refused(wide, "new", ExitCode::kUsage, "model.hidden_size is 32 there, 64 here");
+  RunConfig same = Config(3);
+  same.model.attention.variant = "vanilla";
+  EXPECT_EQ(start(same, "vanilla").value(),
+            absl::StrCat("start: goes on from ", Checkpoint("vanilla", 3)));
+  EXPECT_EQ(start(same, "vanilla", "none").value(), "start: a new run");
+  RunConfig changed = same;
+  changed.training.seed += 1;
+  refused(changed, "vanilla", ExitCode::kUsage, "training.seed was");
+  changed = same;
+  changed.training.steps = 2;
+  refused(changed, "vanilla", ExitCode::kUsage, "past training.steps");
+  EXPECT_FALSE(std::filesystem::exists(Run("new")));
 }
 
 TEST_F(InitialWeightsTest, NamesWhatIsMissingAndWhatIsTooMany) {
