@@ -23,8 +23,9 @@ namespace {
 
 // The worst `count` of all tensors, summed over ranks. Weights are the same on all of them, which
 // leaves their ratio as it is.
-absl::StatusOr<std::vector<QuantizationError>> WorstOf(std::vector<QuantizationError> errors,
+absl::StatusOr<std::vector<QuantizationError>> WorstOf(const PostTrainingQuantization& quantized,
                                                        int64_t count, Communicator& communicator) {
+  std::vector<QuantizationError> errors = quantized.activation_errors();
   std::vector<double> powers;
   for (const QuantizationError& error : errors) {
     powers.insert(powers.end(), {error.signal, error.noise});
@@ -34,6 +35,7 @@ absl::StatusOr<std::vector<QuantizationError>> WorstOf(std::vector<QuantizationE
     errors[i].signal = powers[2 * i];
     errors[i].noise = powers[2 * i + 1];
   }
+  errors.insert(errors.begin(), quantized.weight_errors().begin(), quantized.weight_errors().end());
   std::stable_sort(errors.begin(), errors.end(),
                    [](const QuantizationError& a, const QuantizationError& b) {
                      return a.SqnrDecibels() < b.SqnrDecibels();
@@ -56,7 +58,7 @@ absl::StatusOr<QuantizedResult> EvaluateQuantized(const QuantizeArguments& argum
       .bits = {options.weights.bits, options.activations.bits}, .evaluation = {}, .worst = {}};
   ASSIGN_OR_RETURN(result.evaluation,
                    EvaluateWithOutliers(*model.engine, source, communicator, evaluation));
-  ASSIGN_OR_RETURN(result.worst, WorstOf((*quantized)->errors(), arguments.worst, communicator));
+  ASSIGN_OR_RETURN(result.worst, WorstOf(**quantized, arguments.worst, communicator));
   RETURN_IF_ERROR((*quantized)->Remove());
   return result;
 }

@@ -202,10 +202,8 @@ absl::StatusOr<IntegerCoverage> PostTrainingQuantization::UseIntegers() {
   return coverage;
 }
 
-std::vector<QuantizationError> PostTrainingQuantization::errors() const {
-  std::vector<QuantizationError> errors = weights_.errors();
-  for (QuantizationError& error : activations_->errors()) errors.push_back(std::move(error));
-  return errors;
+std::vector<QuantizationError> PostTrainingQuantization::activation_errors() const {
+  return activations_->errors();
 }
 
 absl::Status PostTrainingQuantization::Remove() {

@@ -65,11 +65,13 @@ class PostTrainingQuantization {
 
   Observer& activations() { return *activations_; }
   // From here on linear layers whose weight and input are quantized multiply in integers
-  // (quantize/integer_layers.h), and errors() does not go on counting; until Remove. UsageError on
-  // a GPU, and for bits other than 8.
+  // (quantize/integer_layers.h), and activation_errors() does not go on counting; until Remove.
+  // UsageError on a GPU, and for bits other than 8.
   absl::StatusOr<IntegerCoverage> UseIntegers();
-  // Of all tensors that are quantized: activations' since Apply.
-  std::vector<QuantizationError> errors() const;
+  // The same on every rank;
+  const std::vector<QuantizationError>& weight_errors() const { return weights_.errors(); }
+  // of what this rank has evaluated since Apply.
+  std::vector<QuantizationError> activation_errors() const;
   // Gives the model its weights back, bit by bit.
   absl::Status Remove();
 

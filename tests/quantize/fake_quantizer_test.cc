@@ -56,7 +56,7 @@ TEST(FakeQuantizerTest, ThirteenALayerInOrder) {
       for (const std::string& name : layer) expected.push_back(number + name);
     }
     std::vector<std::string> got;
-    for (const QuantizationError& error : quantized->errors()) {
+    for (const QuantizationError& error : quantized->activation_errors()) {
       got.push_back(std::to_string(error.layer) + " " + error.tensor);
     }
     EXPECT_EQ(got, expected);
@@ -88,7 +88,8 @@ TEST(FakeQuantizerTest, ThirtyTwoBitsLeaveTheModelAlone) {
   const auto quantized = Quantize(*engine, {batch}, Bits(32, 32));
   // The embeddings are summed in another order.
   EXPECT_NEAR(Loss(*engine, batch, &quantized->activations()), before, 1e-5 * before);
-  EXPECT_TRUE(quantized->errors().empty());
+  EXPECT_TRUE(quantized->activation_errors().empty());
+  EXPECT_TRUE(quantized->weight_errors().empty());
 }
 
 // Calibration quantizes as it goes: with one batch, what it computes is what comes after Freeze.
@@ -171,7 +172,7 @@ TEST(FakeQuantizerTest, FewerBitsLoseMore) {
   for (const int bits : {4, 8, 12}) {
     const auto quantized = Quantize(*engine, {batch}, Bits(32, bits));
     Loss(*engine, batch, &quantized->activations());
-    for (const QuantizationError& error : quantized->errors()) {
+    for (const QuantizationError& error : quantized->activation_errors()) {
       const std::string name = std::to_string(error.layer) + error.tensor;
       // 6 dB a bit.
       if (last.contains(name)) {

@@ -172,6 +172,13 @@ telemetry:
         self.assertEqual(code, 0, error)
         for alone, shared in zip(one["quantized"], json.loads(out)["quantized"]):
             self.assertAlmostEqual(alone["perplexity"], shared["perplexity"], delta=1e-9 * alone["perplexity"])
+        # Σ x² over all ranks: of a weight, which all have, once.
+        every = [json.loads(run("quantize", self.run_folder, "--calibration-batches", 2, "--worst", 1000, "--json", ranks=ranks)[1])
+                 for ranks in (1, 2)]
+        alone, shared = ({(e["layer"], e["tensor"]): e["signal"] for e in report["quantized"][0]["worst"]} for report in every)
+        self.assertEqual(alone.keys(), shared.keys())
+        for tensor, signal in alone.items():
+            self.assertAlmostEqual(shared[tensor], signal, delta=1e-5 * signal, msg=str(tensor))
         code, out, error = run("quantize", self.run_folder, "--preset", "opt", "--per-channel", "--activation-method", "symmetric",
                                "--activation-ranges", "current", "--gate-value", "unquantized")
         self.assertEqual(code, 0, error)
