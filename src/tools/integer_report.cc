@@ -10,14 +10,15 @@ namespace sluice {
 namespace {
 
 std::string DescribeAgreement(const IntegerAgreement& agreement) {
-  if (!agreement.judged()) {
+  if (!agreement.judged) {
     return absl::StrFormat(
         "int8 and simulation differ by %+.2e nats; fewer than %d batches do not say what they may",
         agreement.difference, IntegerAgreement::kFewestBatches);
   }
   return absl::StrFormat(
       "int8 and simulation differ by %+.2e nats, %.0f %% of the %.2e that roundings may do",
-      agreement.difference, 100 * std::abs(agreement.difference) / agreement.tolerance,
+      agreement.difference,
+      agreement.tolerance == 0 ? 0 : 100 * std::abs(agreement.difference) / agreement.tolerance,
       agreement.tolerance);
 }
 
@@ -76,9 +77,8 @@ nlohmann::ordered_json IntegerReportToJson(const IntegerReport& report) {
       {"simulated", ToJson(all.simulated)},
       {"speed", report.speed()},
       {"difference", all.agreement.difference}};
-  json["int8"]["tolerance"] = all.agreement.judged()
-                                  ? nlohmann::ordered_json(all.agreement.tolerance)
-                                  : nlohmann::ordered_json(nullptr);
+  json["int8"]["tolerance"] = all.agreement.judged ? nlohmann::ordered_json(all.agreement.tolerance)
+                                                   : nlohmann::ordered_json(nullptr);
   return json;
 }
 

@@ -22,7 +22,8 @@ IntegerAgreement Compare(std::span<const double> fp32, std::span<const double> s
   for (size_t b = 0; b < fp32.size(); ++b) {
     squares += (simulated[b] - fp32[b] - mean) * (simulated[b] - fp32[b] - mean);
   }
-  if (std::ssize(fp32) >= IntegerAgreement::kFewestBatches) {
+  agreement.judged = std::ssize(fp32) >= IntegerAgreement::kFewestBatches;
+  if (agreement.judged) {
     agreement.tolerance = 4 * std::sqrt(2 * squares / (batches - 1) / batches);
   }
   return agreement;
@@ -49,7 +50,7 @@ absl::StatusOr<IntegerEvaluation> EvaluateInIntegers(Engine& engine, BatchSource
   RETURN_IF_ERROR((*quantized)->Remove());
   all.agreement =
       Compare(all.fp32.batch_losses, all.simulated.batch_losses, all.integer.batch_losses);
-  if (all.agreement.judged() && !all.agreement.agrees()) {
+  if (all.agreement.judged && !all.agreement.agrees()) {
     return DeviceError(
         "integer products do not agree with the simulation", source.name(),
         absl::StrFormat("losses %.6f and %.6f differ by more than %.6f", all.integer.loss,

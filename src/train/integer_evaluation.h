@@ -25,8 +25,8 @@ struct IntegerAgreement {
   static constexpr int64_t kFewestBatches = 8;  // for a deviation to say anything
 
   double difference = 0;  // integers less simulation, nats
-  double tolerance = 0;   // 0: too few batches
-  bool judged() const { return tolerance > 0; }
+  double tolerance = 0;
+  bool judged = false;  // there are enough batches
   bool agrees() const { return difference <= tolerance && -difference <= tolerance; }
 };
 IntegerAgreement Compare(std::span<const double> fp32, std::span<const double> simulated,

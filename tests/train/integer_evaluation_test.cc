@@ -23,7 +23,7 @@ TEST(IntegerAgreementTest, ToleranceIsFourDeviationsOfTwoRoundings) {
   EXPECT_NEAR(agreement.difference, 0.002, 1e-12);
   const double deviation = 0.01 * std::sqrt(16.0 / 15);
   EXPECT_NEAR(agreement.tolerance, 4 * std::sqrt(2.0) * deviation / std::sqrt(16.0), 1e-12);
-  EXPECT_TRUE(agreement.judged());
+  EXPECT_TRUE(agreement.judged);
   EXPECT_TRUE(agreement.agrees());
   for (double& loss : integer) loss -= 0.02;
   EXPECT_FALSE(Compare(fp32, simulated, integer).agrees());
@@ -32,7 +32,16 @@ TEST(IntegerAgreementTest, ToleranceIsFourDeviationsOfTwoRoundings) {
 
 TEST(IntegerAgreementTest, FewBatchesAreNotJudged) {
   const std::vector<double> losses(7, 1.0);
-  EXPECT_FALSE(Compare(losses, losses, losses).judged());
+  EXPECT_FALSE(Compare(losses, losses, losses).judged);
+}
+
+// Nothing deviates where quantization changes nothing: that is judged, and agrees.
+TEST(IntegerAgreementTest, NoDeviationMayBeNone) {
+  const std::vector<double> losses(8, 1.0);
+  const IntegerAgreement agreement = Compare(losses, losses, losses);
+  EXPECT_TRUE(agreement.judged);
+  EXPECT_EQ(agreement.tolerance, 0);
+  EXPECT_TRUE(agreement.agrees());
 }
 
 TEST_F(IntegerEvaluationTest, AgreesWithTheSimulation) {
@@ -52,7 +61,7 @@ TEST_F(IntegerEvaluationTest, AgreesWithTheSimulation) {
                                            .batch_size = 2,
                                            .batches = 0});
       ASSERT_TRUE(all.ok()) << all.status();
-      ASSERT_TRUE(all->agreement.judged());
+      ASSERT_TRUE(all->agreement.judged);
       std::printf(
           "[tolerance] %s: perplexity fp32 %.5f, simulated %.5f, integer %.5f; used %.2g %% "
           "of %.2g nats\n",
