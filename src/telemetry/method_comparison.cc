@@ -71,6 +71,27 @@ std::string TextOf(const Json& report, const char* field) {
   return found->is_string() ? found->get<std::string>() : found->dump();
 }
 
+// Of the settings that quantize.json says, so that two ways are seen where they meet in a table.
+std::string DescribeQuantization(const Json& report) {
+  const auto text = [&](const char* field) { return TextOf(report, field); };
+  std::string description =
+      absl::StrCat("weights by ", text("weight_ranges"), ", one range a ",
+                   text("per_channel") == "true" ? "channel" : "tensor", "; activations ",
+                   text("activation_method"), ", ", text("activation_ranges"),
+                   " ranges of percentile ", text("percentile"));
+  if (report.contains("calibration")) {
+    absl::StrAppend(&description, ", calibrated on ", TextOf(report["calibration"], "sequences"),
+                    " sequences");
+  }
+  if (text("gate_value") != "quantized") {
+    absl::StrAppend(&description, "; gates of ", text("gate_value"), " values");
+  }
+  if (report.value("smooth", 0.0) != 0) {
+    absl::StrAppend(&description, "; smoothed by ", text("smooth"));
+  }
+  return description;
+}
+
 absl::StatusOr<MeasuredRun> ReadMeasuredRun(const std::string& folder) {
   const std::string evaluate_path = folder + "/evaluate.json",
                     quantize_path = folder + "/quantize.json";
@@ -95,6 +116,7 @@ absl::StatusOr<MeasuredRun> ReadMeasuredRun(const std::string& folder) {
   run.data = TextOf(evaluated, "data");
   ASSIGN_OR_RETURN(run.fp32, ParseMeasurement(evaluated, evaluate_path));
   ASSIGN_OR_RETURN(run.int8, FindInt8(quantized, quantize_path));
+  run.quantization = DescribeQuantization(quantized);
   return run;
 }
 

@@ -39,8 +39,9 @@ const ComparedMetrics& ComparedMetricsOf(const std::string& architecture);
 struct MeasuredRun {
   std::string folder;
   RunConfig config;
-  int64_t step = 0;  // updates of the checkpoint that was measured
-  std::string data;  // that it was measured on
+  int64_t step = 0;          // updates of the checkpoint that was measured
+  std::string data;          // that it was measured on
+  std::string quantization;  // how INT8 came to be: "weights by mse, one range a tensor; …"
   Measurement fp32, int8;
 };
 

@@ -50,12 +50,13 @@ std::string Head(const std::vector<std::string>& columns) {
 }
 
 template <typename Value>
-std::string All(const std::vector<MethodRow>& rows, const Value& value) {
+std::string All(const std::vector<MethodRow>& rows, const Value& value,
+                const char* separator = ", ") {
   std::set<decltype(value(rows.front().runs.front()))> values;
   for (const MethodRow& row : rows) {
     for (const MeasuredRun& run : row.runs) values.insert(value(run));
   }
-  return absl::StrJoin(values, ", ");
+  return absl::StrJoin(values, separator);
 }
 
 // What the runs have in common; where they differ, all values.
@@ -75,7 +76,10 @@ std::string Setup(const std::vector<MethodRow>& rows) {
       All(rows, [](const MeasuredRun& run) { return run.config.training.precision; }), "; seeds ",
       All(rows, [](const MeasuredRun& run) { return run.config.training.seed; }), "; measured on ",
       All(rows, [](const MeasuredRun& run) { return run.data; }),
-      " in fp32. ± is the standard deviation over seeds (n - 1).\n");
+      " in fp32. ± is the standard deviation over seeds (n - 1).\n\nINT8: ",
+      All(
+          rows, [](const MeasuredRun& run) { return run.quantization; }, " | "),
+      ".\n");
 }
 
 // Seeds apart; with the norm of Table 2 before quantization too, since that of OPT's Table 1, a
@@ -160,6 +164,7 @@ std::string TablesAsJson(const std::vector<MethodRow>& rows) {
                       {"seed", run.config.training.seed},
                       {"step", run.step},
                       {"data", run.data},
+                      {"quantization", run.quantization},
                       {"fp32", MeasurementJson(run.fp32)},
                       {"int8", MeasurementJson(run.int8)}});
     }
