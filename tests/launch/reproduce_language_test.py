@@ -165,6 +165,16 @@ class ReproduceLanguage(unittest.TestCase):
         self.run_script("opt", "--size", "base", "--out", out, "--report")
         (row,) = self.tables(out)
         self.assertEqual((row["method"], row["runs"][0]["seed"], row["runs"][0]["step"]), ("IGA", 1001, step + 3))
+        # Nothing to do leaves the measurements; a run that has gone on is measured again.
+        measured = os.stat(os.path.join(run, "quantize.json")).st_mtime_ns
+        for steps in (step + 3, step + 4):
+            with open(os.path.join(out, "settings.txt"), "a", encoding="utf-8") as file:
+                file.write(f"training.steps={steps}\n")
+            subprocess.run(job, env=environment, cwd=self.folder.tree, stdin=subprocess.DEVNULL, check=True, timeout=200)
+            self.assertEqual(os.stat(os.path.join(run, "quantize.json")).st_mtime_ns == measured, steps == step + 3)
+        self.run_script("opt", "--size", "base", "--out", out, "--report")
+        (row,) = self.tables(out)
+        self.assertEqual(row["runs"][0]["step"], step + 4)
 
 
 if __name__ == "__main__":
