@@ -9,6 +9,8 @@
 #   --seeds N          seeds 1000, 1001, … (default 2)
 #   --variants A,B     of: vanilla, vga, registers, learnable_sink, learnable_sink_token, iga, vga_key_site, clipped_softmax, softmax_plus_one
 #                      (default: all)
+#   --ablations        instead the questions about gates of configs/ablations, a variant each, with the model and recipe of the size, tiny or small;
+#                      beside them vanilla, and baseline, which is VGA. Their runs go to runs/ablations/MODEL_SIZE unless --out is said
 #   --steps N          updates of every run instead of the configuration's
 #   --text FILE…       your own text instead of the PostgreSQL manual: UTF-8, one paragraph a line, a blank line between documents; .gz and
 #                      .xz too
@@ -28,13 +30,36 @@ source "$root/launch/run_list.sh"
 source "$root/launch/language_data.sh"
 
 all_variants=(vanilla vga registers learnable_sink learnable_sink_token iga vga_key_site clipped_softmax softmax_plus_one)
-model=opt size=tiny seeds=2 steps='' out='' train=yes submit=''
-variants=("${all_variants[@]}")
+model=opt size=tiny seeds=2 steps='' out='' train=yes submit='' ablations='' names=''
 text=() validation_text=() settings=()
+
+# Fine-tuning is none of them: it begins with a model that is trained.
+take_ablations() {
+  local file name
+  all_variants=(vanilla baseline)
+  for file in configs/ablations/*.yaml; do
+    name=$(basename "$file" .yaml)
+    [[ $name == baseline || $name == finetune_vga ]] || all_variants+=("$name")
+  done
+}
+
+# The files of configs/ablations, of which one says what model they train, with this size's model; and its vanilla.
+write_ablations() {
+  local model_configs=$root/$configs baseline
+  configs=$out/configs
+  rm -rf "$configs"
+  mkdir -p "$configs"
+  cp configs/ablations/*.yaml "$configs"
+  baseline=$(<configs/ablations/baseline.yaml)
+  printf '%s\n' "${baseline/'extends: ../opt_mini/base.yaml'/"extends: \"$model_configs/base.yaml\""}" >"$configs/baseline.yaml"
+  echo "extends: \"$model_configs/vanilla.yaml\"" >"$configs/vanilla.yaml"
+}
 
 choose_variants() {
   local variant
-  IFS=, read -ra variants <<<"$1"
+  variants=("${all_variants[@]}")
+  [ -n "$names" ] || return 0
+  IFS=, read -ra variants <<<"$names"
   [ ${#variants[@]} -gt 0 ] || stop "--variants wants names; known: ${all_variants[*]}"
   for variant in "${variants[@]}"; do
     [[ " ${all_variants[*]} " == *" $variant "* ]] || stop "there is no variant '$variant'; known: ${all_variants[*]}"
@@ -50,7 +75,11 @@ while [ $# -gt 0 ]; do
       ;;
     --seeds) number "$1" "${2:-}" && seeds=$2 && shift ;;
     --steps) number "$1" "${2:-}" && steps=$2 && shift ;;
-    --variants) choose_variants "${2:-}" && shift ;;
+    --variants)
+      [ -n "${2:-}" ] || stop "--variants wants names, with commas between them"
+      names=$2 && shift
+      ;;
+    --ablations) ablations=yes ;;
     --out)
       [ -n "${2:-}" ] || stop "--out wants a folder"
       out=$(cd "$caller" && realpath -m --relative-base="$root" "$2") && shift
@@ -70,7 +99,14 @@ while [ $# -gt 0 ]; do
 done
 [ -z "$submit" ] || [ "$size" = base ] || stop "--submit is for --size base"
 [ ${#validation_text[@]} -eq 0 ] || [ ${#text[@]} -gt 0 ] || stop "--validation wants --text too"
-out=${out:-runs/language/${model}_$size}
+[ -z "$ablations" ] || [ "$size" != base ] || stop "--ablations is for --size tiny and small, whose models have the four layers of its questions"
+[ -z "$ablations" ] || take_ablations
+choose_variants
+if [ -n "$ablations" ]; then
+  out=${out:-runs/ablations/${model}_$size}
+else
+  out=${out:-runs/language/${model}_$size}
+fi
 
 case $model-$size in
   opt-small) configs=configs/opt_mini ;;
@@ -94,7 +130,7 @@ runs() {
     for ((seed = 1000; seed < 1000 + seeds; ++seed)); do
       for variant in "${variants[@]}"; do
         case $variant in
-          vanilla | vga) [ $first = no ] || echo "$variant $seed $steps" ;;
+          vanilla | vga | baseline) [ $first = no ] || echo "$variant $seed $steps" ;;
           *) [ $first = yes ] || echo "$variant $seed $steps" ;;
         esac
       done
@@ -166,6 +202,7 @@ fi
 
 make_shards "data/language_${model}_$size" "$tokenizer" "$vocabulary_size"
 steps=${steps:-$(sed -n 's/^  steps: //p' "$configs/base.yaml")}
+[ -z "$ablations" ] || write_ablations
 mkdir -p "$out"
 [ ! -f "$out/shards_key" ] || [ "$(cat "$out/shards_key")" = "$shards_key" ] ||
   stop "$out holds runs on other text; give another --out, or delete it"

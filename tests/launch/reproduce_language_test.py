@@ -83,6 +83,27 @@ class ReproduceLanguage(unittest.TestCase):
         self.assertIn("evaluate and quantize", healed)
         self.assertEqual([row["method"] for row in self.tables(out)], ["Vanilla", "Register Tokens", "VGA"])
 
+    def test_ablations(self):
+        """Every question about gates is trained, evaluated and quantized, beside vanilla, with the model of the size."""
+        out = self.folder.at("ablations")
+        questions = sorted(os.path.splitext(name)[0] for name in os.listdir("configs/ablations"))
+        questions.remove("finetune_vga")  # begins with a model that is trained
+        self.assertGreaterEqual(len(questions), 15)
+        arguments = ["opt", *QUICK, "model.num_hidden_layers=4", "--seeds", "1", "--steps", "2", "--out", out, "--text", "train.txt", "--ablations"]
+        self.run_script(*arguments, "--variants", "site_key")
+        self.run_script(*arguments)
+        rows = self.tables(out)
+        self.assertEqual(sorted(row["name"] for row in rows), sorted([*questions, "vanilla"]))
+        perplexities = {row["name"]: row["runs"][0]["fp32"]["perplexity"] for row in rows}
+        # The tiny size's biases start at 0, where a gate starts at 0.5. Any two others are different models.
+        self.assertEqual(perplexities["bias"], perplexities.pop("start_0.5"))
+        self.assertEqual(len(set(perplexities.values())), len(perplexities), perplexities)
+        run = os.path.join(out, "site_key_seed_1000", "config.yaml")
+        with open(run, encoding="utf-8") as file:
+            config = file.read()
+        for line in ("site: key", "row_start: every_row", "weight_decay: 0.1"):  # its own, and two of the tiny size
+            self.assertIn(line, config)
+
     def test_bert_with_two_seeds(self):
         out = self.folder.at("bert")
         self.run_script("bert", *QUICK, "--seeds", "2", "--variants", "vga", "--steps", "3", "--out", out, "--text", "train.txt")
@@ -112,6 +133,10 @@ class ReproduceLanguage(unittest.TestCase):
             (["--size", "huge"], "--size wants tiny, small or base, not 'huge'"),
             (["--variants", "vanilla,vgb"], "there is no variant 'vgb'; known: vanilla vga"),
             (["--variants", ""], "--variants wants names"),
+            (["--variants"], "--variants wants names"),
+            (["--variants", "baseline"], "there is no variant 'baseline'"),
+            (["--ablations", "--variants", "iga"], "there is no variant 'iga'; known: vanilla baseline"),
+            (["--ablations", "--size", "base"], "--ablations is for --size tiny and small"),
             (["--seeds", "0"], "--seeds wants a number, not '0'"),
             (["--text", "absent.txt"], "there is no file"),
             (["--text"], "--text wants one file or more"),
