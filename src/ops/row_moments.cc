@@ -1,5 +1,8 @@
 #include "ops/row_moments.h"
 
+#include <algorithm>
+#include <vector>
+
 #include "core/check.h"
 #include "ops/dispatch.h"
 
@@ -22,6 +25,23 @@ void CheckSizes(const RowMomentsCall& call) {
   CHECK_EQ(call.x.rows() % call.group, 0);
 }
 
+// A processor has no kernel for fp16, which fp32 holds exactly.
+absl::Status WidenAndRun(const RowMomentsCall& call) {
+  const int64_t rows = call.x.rows(), columns = call.x.dim(-1);
+  std::vector<float> wide(rows * columns);
+  for (int64_t row = 0; row < rows; ++row) {
+    const fp16* from = call.x.as<fp16>() + row * call.x.row_stride();
+    std::copy(from, from + columns, wide.begin() + row * columns);
+  }
+  return cpu::RowMoments<float>({.x = wide.data(),
+                                 .moments = call.moments,
+                                 .squares = call.squares,
+                                 .N = rows,
+                                 .C = columns,
+                                 .group = call.group,
+                                 .row_stride = columns});
+}
+
 }  // namespace
 
 absl::Status Run(ExecutionContext& context, const RowMomentsCall& call) {
@@ -41,6 +61,8 @@ absl::Status RunOnHost(const RowMomentsCall& call) {
       return cpu::RowMoments(Arguments<float>(call));
     case DType::kBFloat16:
       return cpu::RowMoments(Arguments<bf16>(call));
+    case DType::kFloat16:
+      return WidenAndRun(call);
     default:
       CHECK(false) << "moments of " << DTypeName(call.x.dtype());
       return absl::OkStatus();

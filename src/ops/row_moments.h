@@ -16,7 +16,7 @@ struct RowMomentsCall {
 };
 // All memory is the context's device's.
 absl::Status Run(ExecutionContext& context, const RowMomentsCall& call);
-// All memory is the host's.
+// All memory is the host's; fp16 too.
 absl::Status RunOnHost(const RowMomentsCall& call);
 
 }  // namespace sluice::ops

@@ -7,10 +7,13 @@
 
 #include "checkpoint/diff.h"
 #include "checkpoint/reader.h"
+#include "comm/single_communicator.h"
 #include "core/error.h"
+#include "data/open_batch_source.h"
 #include "nlohmann/json.hpp"
 #include "optim/learning_rate.h"
 #include "train/load_model.h"
+#include "train/outlier_evaluation.h"
 #include "training_run.h"
 
 namespace sluice {
@@ -188,14 +191,32 @@ TEST_F(CudaFp16Test, CheckpointsCrossPrecisions) {
   EXPECT_EQ(written->loss_scale, std::ldexp(1.0, 24 - static_cast<int>(skipped)));
 
   // A CPU computes in fp32, from the same masters.
-  auto loaded = LoadModel(Run("run"), {});
+  auto loaded = LoadModel(Run("run"), {.max_batch = 2});
   ASSERT_TRUE(loaded.ok()) << loaded.status();
   EXPECT_EQ(loaded->engine->options().dtype, DType::kFloat32);
-  auto on_gpu = LoadModel(Run("run"), {.device = "cuda"});
+  auto on_gpu = LoadModel(Run("run"), {.max_batch = 2, .device = "cuda"});
   ASSERT_TRUE(on_gpu.ok()) << on_gpu.status();
   EXPECT_EQ(on_gpu->engine->options().dtype, DType::kFloat16);
   EXPECT_EQ(Values(*loaded->engine, loaded->engine->parameters().flat_master()),
             Values(*on_gpu->engine, on_gpu->engine->parameters().flat_master()));
+
+  // What `sluice evaluate --device cuda` says of it, beside the CPU's fp32: some ten roundings of
+  // 2^-11 in a row.
+  const auto measure = [&](Engine& engine) {
+    const auto data = OpenTrainingSource(half).value();
+    SingleCommunicator alone;
+    auto all = EvaluateWithOutliers(engine, *data, alone, {.batch_size = 2, .batches = 2});
+    EXPECT_TRUE(all.ok()) << all.status();
+    return *std::move(all);
+  };
+  const OutlierEvaluation on_host = measure(*loaded->engine), in_half = measure(*on_gpu->engine);
+  EXPECT_NEAR(in_half.result.loss, on_host.result.loss, .01 * on_host.result.loss);
+  ASSERT_EQ(in_half.outliers.size(), on_host.outliers.size());
+  for (size_t i = 0; i < in_half.outliers.size(); ++i) {
+    const RowOutliers &got = in_half.outliers[i].sequence, &want = on_host.outliers[i].sequence;
+    EXPECT_NEAR(got.inf_norm, want.inf_norm, .01 * want.inf_norm) << in_half.outliers[i].tensor;
+    EXPECT_NEAR(got.kurtosis, want.kurtosis, .02 * want.kurtosis) << in_half.outliers[i].tensor;
+  }
 
   RunConfig brain = half;
   brain.training.steps = 14;
