@@ -42,7 +42,10 @@ double Kurtosis(const RowMomentSums& moments, int64_t length) {
   return moments.fourth / n / (variance * variance + kKurtosisEpsilon);
 }
 
-int64_t DefaultKurtosisBatches(bool pre_norm) { return pre_norm ? 101 : 257; }
+int64_t DefaultKurtosisBatches(bool pre_norm, int64_t batch_size) {
+  const int64_t sequences = pre_norm ? 101 * 4 : 257 * 32;
+  return (sequences + batch_size - 1) / batch_size;
+}
 
 OutlierMetrics::OutlierMetrics(const OutlierOptions& options) : options_(options) {
   CHECK_GT(options.row_length, 0);

@@ -90,9 +90,14 @@ void AddDataOptions(CLI::App& command, QuantizeArguments& arguments) {
       ->capture_default_str();
   command
       .add_option("--batch-size", arguments.evaluation.batch_size,
-                  "Sequences a batch; perplexity weighs batches alike")
+                  "Sequences a batch; perplexity weighs batches by them")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  command
+      .add_option("--kurtosis-batches", arguments.evaluation.kurtosis_batches,
+                  "Batches that kurtosis looks at; 0: all (default: as many as hold the papers' "
+                  "sequences, 8224 of BERT, 404 of OPT)")
+      ->check(CLI::NonNegativeNumber);
   AddCalibrationOptions(command, arguments);
 }
 

@@ -14,13 +14,15 @@ absl::StatusOr<OutlierEvaluation> EvaluateWithOutliers(Engine& engine, BatchSour
   const ModelConfig& model = engine.config().model;
   const bool by_default =
       options.kurtosis_batches == OutlierEvaluationOptions::kDefaultKurtosisBatches;
-  OutlierMetrics metrics({.layers = model.num_hidden_layers,
-                          .hidden_size = model.hidden_size,
-                          .row_length = model.attention.register_tokens + source.sequence_length(),
-                          .kurtosis_batches = by_default ? DefaultKurtosisBatches(IsPreNorm(engine))
-                                                         : options.kurtosis_batches,
-                          .rank = communicator.rank(),
-                          .world_size = communicator.world_size()});
+  OutlierMetrics metrics(
+      {.layers = model.num_hidden_layers,
+       .hidden_size = model.hidden_size,
+       .row_length = model.attention.register_tokens + source.sequence_length(),
+       .kurtosis_batches = by_default
+                               ? DefaultKurtosisBatches(IsPreNorm(engine), options.batch_size)
+                               : options.kurtosis_batches,
+       .rank = communicator.rank(),
+       .world_size = communicator.world_size()});
   OutlierEvaluation evaluation;
   if (options.changes == nullptr) {
     ASSIGN_OR_RETURN(evaluation.result, Evaluate(engine, source, communicator, options.batch_size,

@@ -131,7 +131,16 @@ void ExpectDefinition() {
 TEST(OutlierMetricsTest, BothRowUnitsAreTheDefinition) {
   ExpectDefinition<float>();
   ExpectDefinition<bf16>();
+  ExpectDefinition<fp16>();
   ExpectDefinition<double>();
+}
+
+// What the published runs look at, in batches of theirs and of ours.
+TEST(OutlierMetricsTest, KurtosisLooksAtThePublishedSequences) {
+  EXPECT_EQ(DefaultKurtosisBatches(/*pre_norm=*/false, 32), 257);
+  EXPECT_EQ(DefaultKurtosisBatches(/*pre_norm=*/true, 4), 101);
+  EXPECT_EQ(DefaultKurtosisBatches(/*pre_norm=*/true, 32), 13);
+  EXPECT_EQ(DefaultKurtosisBatches(/*pre_norm=*/false, 10000), 1);
 }
 
 TEST(OutlierMetricsTest, KurtosisLooksAtTheFirstBatchesOnly) {

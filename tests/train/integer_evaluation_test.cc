@@ -44,6 +44,19 @@ TEST(IntegerAgreementTest, NoDeviationMayBeNone) {
   EXPECT_TRUE(agreement.agrees());
 }
 
+// How many batches the published quantizations are calibrated on, and where they come from.
+TEST(QuantizationPresetTest, AreThePublished) {
+  const QuantizationPreset bert = BertPreset(), opt = OptPreset();
+  EXPECT_EQ(bert.calibration_batches, 16);
+  EXPECT_EQ(bert.calibration_batch_size, 32);
+  EXPECT_FALSE(bert.calibrates_on_training_data);
+  EXPECT_EQ(opt.calibration_batches, 4);
+  EXPECT_EQ(opt.calibration_batch_size, 8);
+  EXPECT_TRUE(opt.calibrates_on_training_data);
+  EXPECT_EQ(opt.options.weights.ranges, WeightRanges::kLeastSquares);
+  EXPECT_EQ(opt.options.activations.percentile, 99.999);
+}
+
 TEST_F(IntegerEvaluationTest, AgreesWithTheSimulation) {
   for (const char* architecture : {"bert", "opt"}) {
     RunConfig config = Config(30);
