@@ -98,17 +98,24 @@ absl::StatusOr<MeasuredRun> ReadMeasuredRun(const std::string& folder) {
   MeasuredRun run;
   run.folder = folder;
   ASSIGN_OR_RETURN(run.config, LoadRunConfig(folder + "/config.yaml", {}, ConfigUse::kInspection));
+  if (run.config.model.architecture == "bigram_backcopy") {
+    return UsageError("the tables are of language models; `sluice check bigram-backcopy` is for",
+                      folder);
+  }
   ASSIGN_OR_RETURN(const Json evaluated,
                    ReadReport(evaluate_path, absl::StrCat("sluice evaluate ", folder,
                                                           " --precision fp32 --json")));
   ASSIGN_OR_RETURN(const Json quantized,
                    ReadReport(quantize_path, absl::StrCat("sluice quantize ", folder, " --json")));
-  for (const char* field : {"step", "data"}) {
+  for (const char* field : {"step", "data", "sequences", "batch_size"}) {
     const std::string a = TextOf(evaluated, field), b = TextOf(quantized, field);
     if (a.empty() || a != b) {
       return DataError("evaluate.json and quantize.json are of different checkpoints or data",
                        folder, absl::StrCat(field, " ", a, " and ", b));
     }
+  }
+  if (const std::string precision = TextOf(evaluated, "precision"); precision != "fp32") {
+    return DataError("evaluate.json is not of fp32", folder, absl::StrCat("precision ", precision));
   }
   if (!evaluated["step"].is_number_integer())
     return DataError("step is not a number", evaluate_path);
@@ -116,6 +123,13 @@ absl::StatusOr<MeasuredRun> ReadMeasuredRun(const std::string& folder) {
   run.data = TextOf(evaluated, "data");
   ASSIGN_OR_RETURN(run.fp32, ParseMeasurement(evaluated, evaluate_path));
   ASSIGN_OR_RETURN(run.int8, FindInt8(quantized, quantize_path));
+  ASSIGN_OR_RETURN(const Measurement before,
+                   ParseMeasurement(quantized.value("fp32", Json()), quantize_path));
+  // The same sums, perhaps with other threads or on another device.
+  if (!(std::abs(run.fp32.perplexity - before.perplexity) <= 1e-3 * before.perplexity)) {
+    return DataError("evaluate.json and quantize.json do not begin with the same model", folder,
+                     absl::StrCat("perplexity ", run.fp32.perplexity, " and ", before.perplexity));
+  }
   run.quantization = DescribeQuantization(quantized);
   return run;
 }

@@ -46,7 +46,8 @@ struct MeasuredRun {
 };
 
 // DataError for a file that is missing or is not what it should be, for a report of several data
-// sets' first without W8A8, and for two reports of different checkpoints.
+// sets' first without W8A8, for an evaluation that is not of fp32, and for two reports of different
+// checkpoints, data, or sequences.
 absl::StatusOr<std::vector<MeasuredRun>> ReadMeasuredRuns(const std::vector<std::string>& folders);
 
 // Over the seeds of a method: the sample's standard deviation (divisor n - 1); NaN for one seed.

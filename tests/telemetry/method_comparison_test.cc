@@ -60,6 +60,9 @@ class MethodComparisonTest : public ::testing::Test {
     Json evaluated = Report(perplexity, 0);
     evaluated["step"] = step;
     evaluated["data"] = "validation";
+    evaluated["precision"] = "fp32";
+    evaluated["sequences"] = 100;
+    evaluated["batch_size"] = 32;
     Json another = evaluated;  // a second data set's line is not looked at
     another["perplexity"] = 1e9;
     WriteFile(run + "/evaluate.json", evaluated.dump() + "\n" + another.dump() + "\n");
@@ -68,6 +71,9 @@ class MethodComparisonTest : public ::testing::Test {
     narrow["activation_bits"] = int8["weight_bits"] = int8["activation_bits"] = 8;
     const Json quantized = {{"step", step},
                             {"data", "validation"},
+                            {"sequences", 100},
+                            {"batch_size", 32},
+                            {"fp32", Report(perplexity, 0)},
                             {"calibration", {{"data", "train"}, {"sequences", 32}}},
                             {"weight_ranges", "mse"},
                             {"per_channel", config.training.seed == 2},
@@ -264,18 +270,48 @@ TEST_F(MethodComparisonTest, WhatIsNotMeasuredOrDoesNotFitIsAnError) {
   ExpectError(error(), ExitCode::kData, "step 2000 and 1000");
   WriteFile("vga_1/quantize.json", Json{{"step", 2000}, {"data", "other"}}.dump());
   ExpectError(error(), ExitCode::kData, "data validation and other");
-  WriteFile("vga_1/quantize.json", Json{{"step", 2000}, {"data", "validation"}}.dump());
+  WriteFile(
+      "vga_1/quantize.json",
+      Json{{"step", 2000}, {"data", "validation"}, {"sequences", 100}, {"batch_size", 32}}.dump());
   ExpectError(error(), ExitCode::kData, "the report has no W8A8");
   WriteFile("vga_1/quantize.json", "{\"step\"");
   ExpectError(error(), ExitCode::kData, "not what the program prints");
+  // Each of what must be one in both.
+  const auto change = [&](const std::string& file, const char* field, const Json& value) {
+    Write(Config("vga", 1), 10, 1);
+    std::ifstream input(Path(file));
+    std::string line;
+    std::getline(input, line);
+    Json report = Json::parse(line);
+    report[field] = value;
+    WriteFile(file, report.dump());
+  };
+  change("vga_1/quantize.json", "sequences", 64);
+  ExpectError(error(), ExitCode::kData, "sequences 100 and 64");
+  change("vga_1/evaluate.json", "batch_size", 4);
+  ExpectError(error(), ExitCode::kData, "batch_size 4 and 32");
+  change("vga_1/evaluate.json", "precision", "bf16");
+  ExpectError(error(), ExitCode::kData, "evaluate.json is not of fp32");
+  change("vga_1/quantize.json", "fp32", Report(10.02, 0));
+  ExpectError(error(), ExitCode::kData, "perplexity 10 and 10.02");
   Write(Config("vga", 1), 10, 1);
-  WriteFile("vga_1/evaluate.json",
-            Json{{"step", 2000}, {"data", "validation"}, {"perplexity", 3}}.dump());
+  WriteFile("vga_1/evaluate.json", Json{{"step", 2000},
+                                        {"data", "validation"},
+                                        {"sequences", 100},
+                                        {"batch_size", 32},
+                                        {"precision", "fp32"},
+                                        {"perplexity", 3}}
+                                       .dump());
   ExpectError(error(), ExitCode::kData, "the report has no outlier metrics");
   std::filesystem::remove(Path("vga_1/evaluate.json"));
   ExpectError(error(), ExitCode::kData,
               absl::StrCat("sluice evaluate ", run, " --precision fp32 --json"));
   ExpectError(ReadMeasuredRuns({Path("absent")}).status(), ExitCode::kUsage, "absent");
+  RunConfig task = Config("task", 1);
+  task.model.architecture = "bigram_backcopy";
+  task.data.source = "bigram_backcopy";
+  ExpectError(ReadMeasuredRuns({Write(task, 10, 1)}).status(), ExitCode::kUsage,
+              "`sluice check bigram-backcopy` is for");
 }
 
 }  // namespace
