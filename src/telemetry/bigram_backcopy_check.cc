@@ -119,15 +119,15 @@ class Judge {
   void QueryGated(bool gating) {
     gating_ = gating;
     Learns();
-    Add("T3", "largest attention to <s> from 300 on <= 0.10", kLate,
-        ExtremesOf(run_, kAttention, 300, kLate).highest, {.at_most = .10});
+    Extreme("T3", "largest attention to <s> from 300 on <= 0.10",
+            ExtremesOf(run_, kAttention, 300, kLate).highest, {.at_most = .10});
     Field("T4", "Δlogit at 10,000 <= 2", kDelta, kLate, {.at_most = 2});
-    Add("T4", "Δlogit / vanilla's at 10,000 <= 0.25", kLate,
-        run_.At(kDelta, kLate) / OfVanilla(kDelta, /*highest=*/false), {.at_most = .25});
+    BesideVanilla("T4", "Δlogit / vanilla's at 10,000 <= 0.25", kDelta, /*highest=*/false,
+                  std::divides<double>(), {.at_most = .25});
     Add("T5", "‖W_O v_<s>‖ / its largest, at 10,000, >= 0.5", kLate, Drain(run_, kLate),
         {.at_least = .5});
-    Add("T5", "smallest ‖W_O v_<s>‖ / its first >= 0.5", kLate,
-        ExtremesOf(run_, kOutput, 0, kLate).lowest / run_.At(kOutput, 0), {.at_least = .5});
+    Extreme("T5", "smallest ‖W_O v_<s>‖ / its first >= 0.5",
+            ExtremesOf(run_, kOutput, 0, kLate).lowest / run_.At(kOutput, 0), {.at_least = .5});
     Field("T6", "‖W_O v_<s>‖ / mean of the others at 10,000 >= 0.40", "value_ratio", kLate,
           {.at_least = .40});
     Add("T7", "size of the slope of Δlogit over ln step < 0.5", kLate,
@@ -142,9 +142,8 @@ class Judge {
 
   void Iga() {
     QueryGated(/*gating=*/false);
-    const double vanilla = OfVanilla(kAttention, /*highest=*/false);
-    Add("IGA", "attention to <s> - vanilla's at 10,000 <= -0.2", kLate,
-        run_.At(kAttention, kLate) - vanilla, {.at_most = -.2});
+    BesideVanilla("IGA", "attention to <s> - vanilla's at 10,000 <= -0.2", kAttention,
+                  /*highest=*/false, std::minus<double>(), {.at_most = -.2});
   }
 
   // Expected: the sink stays, and either its gate closes or its value drains.
@@ -162,8 +161,8 @@ class Judge {
   void Rectified() {
     gating_ = false;
     Learns();
-    Add("T3", "largest attention to <s> from 300 on <= 0.10", kLate,
-        ExtremesOf(run_, kAttention, 300, kLate).highest, {.at_most = .10});
+    Extreme("T3", "largest attention to <s> from 300 on <= 0.10",
+            ExtremesOf(run_, kAttention, 300, kLate).highest, {.at_most = .10});
     Add("T5", "‖W_O v_<s>‖ at 10,000 / its first >= 1", kLate,
         run_.At(kOutput, kLate) / run_.At(kOutput, 0), {.at_least = 1});
     Ablation();
@@ -171,17 +170,17 @@ class Judge {
 
   void Learns() {
     Field("T1", "backcopy risk at 10,000 <= 0.001", "backcopy_risk", kLate, {.at_most = 1e-3});
-    Add("T2", "bigram risk - vanilla's at 10,000 <= 0.005", kLate,
-        run_.At("bigram_risk", kLate) - OfVanilla("bigram_risk", /*highest=*/true),
-        {.at_most = .005});
+    BesideVanilla("T2", "bigram risk - vanilla's at 10,000 <= 0.005", "bigram_risk",
+                  /*highest=*/true, std::minus<double>(), {.at_most = .005});
   }
 
   void Ablation() {
-    Add("T9", "change of the bigram risk without attention < 0.01", kLate,
-        std::abs(run_.At("no_attention.bigram_risk", kLate) - run_.At("bigram_risk", kLate)),
-        {.at_most = .01});
-    Field("T9", "backcopy risk without attention > 3", "no_attention.backcopy_risk", kLate,
-          {.at_least = 3});
+    const std::string bigram = "no_attention.bigram_risk";
+    const int64_t step = std::max<int64_t>(run_.LastWith(bigram, kLate), 0);
+    AddAt("T9", "change of the bigram risk without attention < 0.01", step,
+          std::abs(run_.At(bigram, step) - run_.At("bigram_risk", step)), {.at_most = .01});
+    AddAt("T9", "backcopy risk without attention > 3", step,
+          run_.At("no_attention.backcopy_risk", step), {.at_least = 3});
   }
 
   void Previous() {
@@ -189,36 +188,61 @@ class Judge {
           "attention_to_previous", kLate, {.at_least = .95});
   }
 
-  // At this run's step, over seeds of vanilla with the same batch and length; NaN: there is none.
-  double OfVanilla(const std::string& field, bool highest) const {
-    const int64_t step = std::min(kLate, run_.last_step());
+  // The figure of this run and the highest or lowest of the seeds of vanilla, put together: at the
+  // last step that this run and one of them have, over all that have it. NaN: there is none.
+  void BesideVanilla(const std::string& check, const std::string& what, const std::string& field,
+                     bool highest, const std::function<double(double, double)>& compare,
+                     const Bound& bound) {
+    int64_t longest = 0;
+    for (const SinkRun* run : Vanillas()) longest = std::max(longest, run->last_step());
+    const int64_t step = std::min({kLate, run_.last_step(), longest});
     double figure = kNone;
-    for (const SinkRun& run : runs_) {
-      if (run.arm != "vanilla" || run.batch != run_.batch || run.length != run_.length) continue;
-      const double value = run.At(field, step);
+    for (const SinkRun* run : Vanillas()) {
+      if (run->last_step() < step) continue;
+      const double value = run->At(field, step);
       figure = std::isnan(figure) ? value
                : highest          ? std::max(figure, value)
                                   : std::min(figure, value);
     }
-    return figure;
+    AddAt(check, what, step, compare(run_.At(field, step), figure), bound);
+  }
+  std::vector<const SinkRun*> Vanillas() const {
+    std::vector<const SinkRun*> vanillas;
+    for (const SinkRun& run : runs_) {
+      if (run.arm == "vanilla" && run.Comparable(run_)) vanillas.push_back(&run);
+    }
+    return vanillas;
   }
 
   void Field(const std::string& check, const std::string& what, const std::string& field,
              int64_t step, const Bound& bound) {
     Add(check, what, step, run_.At(field, step), bound);
   }
+  // A largest or smallest figure up to 10,000, which more updates do not mend.
+  void Extreme(const std::string& check, const std::string& what, double figure,
+               const Bound& bound) {
+    Add(check, what, kLate, figure, bound);
+    Verdict& verdict = verdicts_->back();
+    verdict.early = verdict.early && (verdict.passed || std::isnan(verdict.figure));
+  }
   void Add(const std::string& check, const std::string& what, int64_t step, double figure,
            const Bound& bound) {
+    AddAt(check, what, std::min(step, run_.last_step()), figure, bound);
+    verdicts_->back().early = run_.last_step() < step;
+  }
+  // A threshold for 10,000, by a figure of `step`.
+  void AddAt(const std::string& check, const std::string& what, int64_t step, double figure,
+             const Bound& bound) {
     verdicts_->push_back({.check = check,
                           .arm = run_.arm,
                           .what = what,
                           .seed = run_.seed,
-                          .step = std::min(step, run_.last_step()),
+                          .step = step,
                           .figure = std::isfinite(figure) ? figure : kNone,
                           .passed = std::isfinite(figure) && bound.Holds(figure),
                           .gating = gating_,
                           .bounded = bound.at_least > -kInfinity || bound.at_most < kInfinity,
-                          .early = run_.last_step() < step});
+                          .early = step < kLate});
   }
 
   const SinkRun& run_;
@@ -227,69 +251,123 @@ class Judge {
   bool gating_ = true;
 };
 
-// T12: over all seeds of both arms, at the last step that all of them have.
-void Separation(const std::vector<SinkRun>& runs, std::vector<Verdict>* verdicts) {
+// Runs of one batch, width and length.
+using Group = std::vector<const SinkRun*>;
+
+std::vector<Group> ComparableRuns(const std::vector<SinkRun>& runs) {
+  std::vector<Group> groups;
+  for (const SinkRun& run : runs) {
+    const auto group = std::find_if(groups.begin(), groups.end(), [&run](const Group& other) {
+      return other.front()->Comparable(run);
+    });
+    if (group != groups.end()) {
+      group->push_back(&run);
+    } else {
+      groups.push_back({&run});
+    }
+  }
+  return groups;
+}
+
+// The last step up to 10,000 that all runs of the arms have; -1: an arm has no run.
+int64_t CommonStep(const Group& runs, const std::vector<std::string>& arms) {
   int64_t step = kLate;
-  bool vanilla = false, gated = false;
-  for (const SinkRun& run : runs) {
-    if (run.arm != "vanilla" && run.arm != "vga") continue;
-    (run.arm == "vga" ? gated : vanilla) = true;
-    step = std::min(step, run.last_step());
+  for (const std::string& arm : arms) {
+    bool found = false;
+    for (const SinkRun* run : runs) {
+      if (run->arm != arm) continue;
+      found = true;
+      step = std::min(step, run->last_step());
+    }
+    if (!found) return -1;
   }
-  if (!vanilla || !gated) return;
+  return step;
+}
+
+// T12: over all seeds of both arms, at the last step that all of them have.
+void Separation(const Group& runs, std::vector<Verdict>* verdicts) {
+  const int64_t step = CommonStep(runs, {"vanilla", "vga"});
+  if (step < 0) return;
   double least = kInfinity, most = -kInfinity;
-  for (const SinkRun& run : runs) {
-    if (run.arm == "vanilla") least = std::min(least, run.At(kAttention, step));
-    if (run.arm == "vga") most = std::max(most, run.At(kAttention, step));
+  bool measured = true;
+  for (const SinkRun* run : runs) {
+    const double attention = run->At(kAttention, step);
+    if (run->arm == "vanilla") least = std::min(least, attention);
+    if (run->arm == "vga") most = std::max(most, attention);
+    if (run->arm == "vanilla" || run->arm == "vga") measured = measured && !std::isnan(attention);
   }
+  const double figure = measured ? least - most : kNone;
   verdicts->push_back({.check = "T12",
                        .arm = "vanilla - vga",
                        .what = "least attention to <s> of vanilla - most of VGA >= 0.5",
+                       .of_all_seeds = true,
                        .step = step,
-                       .figure = least - most,
-                       .passed = least - most >= .5,
+                       .figure = figure,
+                       .passed = figure >= .5,
                        .early = step < kLate});
 }
 
-// The paper's order of attention to <s>: vanilla > IGA >= VGA. Means over seeds, each run's end.
-void PaperOrder(const std::vector<SinkRun>& runs, std::vector<Verdict>* verdicts) {
-  const auto mean = [&runs](const std::string& arm) {
-    double sum = 0, count = 0;
-    for (const SinkRun& run : runs) {
-      if (run.arm != arm) continue;
-      sum += run.At(kAttention, std::min(kLate, run.last_step()));
-      count += 1;
-    }
-    return sum / count;
+// The paper's orders: attention to <s> vanilla > IGA >= VGA, norm of its value vanilla < IGA <=
+// VGA. Means over seeds, at the last step that all have.
+void PaperOrders(const Group& runs, std::vector<Verdict>* verdicts) {
+  const int64_t step = CommonStep(runs, {"vanilla", "iga", "vga"});
+  if (step < 0) return;
+  const auto add = [&](const std::string& what, const std::string& field, double sign) {
+    const auto mean = [&](const std::string& arm) {
+      double sum = 0, count = 0;
+      for (const SinkRun* run : runs) {
+        if (run->arm != arm) continue;
+        sum += run->At(field, step);
+        count += 1;
+      }
+      return sign * sum / count;
+    };
+    const double vanilla = mean("vanilla"), iga = mean("iga"), vga = mean("vga");
+    verdicts->push_back({.check = "order",
+                         .arm = "vanilla, iga, vga",
+                         .what = what,
+                         .of_all_seeds = true,
+                         .step = step,
+                         .figure = std::isnan(vanilla) ? kNone : sign * (iga - vga),
+                         .passed = vanilla > iga && iga >= vga,
+                         .gating = false,
+                         .early = step < kLate});
   };
-  const double vanilla = mean("vanilla"), iga = mean("iga"), vga = mean("vga");
-  if (std::isnan(vanilla + iga + vga)) return;
-  verdicts->push_back({.check = "order",
-                       .arm = "vanilla, iga, vga",
-                       .what = "attention to <s>: vanilla > IGA >= VGA; figure: IGA - VGA",
-                       .step = kLate,
-                       .figure = iga - vga,
-                       .passed = vanilla > iga && iga >= vga,
-                       .gating = false});
+  add("attention to <s>: vanilla > IGA >= VGA; figure: IGA - VGA", kAttention, 1);
+  add("‖W_O v_<s>‖: vanilla < IGA <= VGA; figure: IGA - VGA", kOutput, -1);
 }
 
 }  // namespace
 
 double SinkRun::At(const std::string& field, int64_t step) const {
-  double figure = kNone;
+  const SinkRecord* last = nullptr;
   for (const SinkRecord& record : records) {
-    if (record.step > step) break;
-    const auto found = record.values.find(field);
-    if (found != record.values.end()) figure = found->second;
+    if (record.step <= step) last = &record;
   }
-  return figure;
+  if (last == nullptr) return kNone;
+  const auto found = last->values.find(field);
+  return found == last->values.end() ? kNone : found->second;
+}
+
+int64_t SinkRun::LastWith(const std::string& field, int64_t step) const {
+  int64_t last = -1;
+  for (const SinkRecord& record : records) {
+    if (record.step <= step && record.values.contains(field)) last = record.step;
+  }
+  return last;
+}
+
+bool SinkRun::Comparable(const SinkRun& other) const {
+  return batch == other.batch && hidden_size == other.hidden_size && length == other.length;
 }
 
 std::vector<Verdict> CheckBigramBackcopy(const std::vector<SinkRun>& runs) {
   std::vector<Verdict> verdicts;
   for (const SinkRun& run : runs) Judge(run, runs, &verdicts).JudgeRun();
-  Separation(runs, &verdicts);
-  PaperOrder(runs, &verdicts);
+  for (const Group& group : ComparableRuns(runs)) {
+    Separation(group, &verdicts);
+    PaperOrders(group, &verdicts);
+  }
   std::stable_sort(verdicts.begin(), verdicts.end(), [](const Verdict& a, const Verdict& b) {
     return std::pair(a.gating ? 0 : 1, a.arm) < std::pair(b.gating ? 0 : 1, b.arm);
   });

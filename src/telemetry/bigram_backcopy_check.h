@@ -21,16 +21,22 @@ struct SinkRecord {
 
 struct SinkRun {
   std::string folder;
-  // vanilla, vga, iga, vga_key, iga_key, or the variant's name; of another optimizer than AdamW, of
-  // which nothing is judged, the variant's with that
+  // vanilla, vga, iga, vga_key, iga_key, relu: one layer by AdamW, with linear gates a head as the
+  // paper's. Anything else, of which nothing is judged, has what differs in its name:
+  // vanilla_3_layers, vga_channel, vanilla_sgd, …
   std::string arm;
   uint64_t seed = 0;
   int64_t batch = 0, hidden_size = 0, length = 0;
   std::vector<SinkRecord> records;  // rising steps, at least one
 
   int64_t last_step() const { return records.back().step; }
-  // Of the last record up to `step`; NaN where it does not have the field.
+  // Of the last record up to `step`; NaN where that does not have the field.
   double At(const std::string& field, int64_t step) const;
+  // The last step up to `step` of a record with the field, which the ablations are not in all of;
+  // -1: there is none.
+  int64_t LastWith(const std::string& field, int64_t step) const;
+  // Whether figures of the two are of the same task: batch, width and length.
+  bool Comparable(const SinkRun& other) const;
 };
 
 // From the config.yaml and metrics.jsonl of each run folder; of models with several layers the
@@ -40,14 +46,17 @@ absl::StatusOr<std::vector<SinkRun>> ReadSinkRuns(const std::vector<std::string>
 struct Verdict {
   std::string check;  // T1 … T12
   std::string arm;
-  std::string what;  // with the threshold
-  uint64_t seed = 0;
+  std::string what;   // with the threshold
+  uint64_t seed = 0;  // meaningless where it is
+  bool of_all_seeds = false;
   int64_t step = 0;   // at which the figure was taken
   double figure = 0;  // NaN: the run does not say
   bool passed = false;
   bool gating = true;   // false: reported only
   bool bounded = true;  // false: a figure without a threshold
-  bool early = false;   // the run ended before the step that the threshold is for
+  // The runs ended before the step that the threshold is for, and longer ones may change the
+  // verdict: not where a largest or smallest figure has missed already.
+  bool early = false;
 };
 
 std::vector<Verdict> CheckBigramBackcopy(const std::vector<SinkRun>& runs);
@@ -56,7 +65,8 @@ std::vector<Verdict> CheckBigramBackcopy(const std::vector<SinkRun>& runs);
 // and not what the run was too short for.
 bool IsFailure(const Verdict& verdict);
 
-// For people: a table, with "pass", "FAIL", or what stands in the way of either.
+// For people: a table, with "pass", "FAIL", or what stands in the way of either, and how many seeds
+// it is about.
 std::string VerdictsAsMarkdown(const std::vector<Verdict>& verdicts);
 std::string VerdictsAsJson(const std::vector<Verdict>& verdicts);
 

@@ -2,6 +2,8 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <map>
+#include <set>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -17,13 +19,34 @@
 namespace sluice {
 namespace {
 
+// vga_key_channel, …: in what the gates are not the paper's, apart from the site.
+std::string GateName(const GateConfig& gate) {
+  std::string name = gate.predictor == "free_scalar" ? "free_gate"
+                     : gate.source == "value"        ? "vga"
+                                                     : "iga";
+  if (gate.site == "key") name += "_key";
+  if (gate.predictor == "mlp") name += "_mlp";
+  if (gate.granularity == "channel") name += "_channel";
+  if (gate.per_head_slice) name += "_slice";
+  if (!gate.layers.empty()) name += "_some_layers";
+  if (gate.temperature != 1) absl::StrAppend(&name, "_temperature_", gate.temperature);
+  if (gate.scale != "1") absl::StrAppend(&name, "_scale_", gate.scale);
+  if (gate.initial_probability != 0) absl::StrAppend(&name, "_start_", gate.initial_probability);
+  return name;
+}
+
 std::string ArmOf(const RunConfig& config) {
-  const AttentionConfig& attention = config.model.attention;
-  if (config.optimizer.name != "adamw") return attention.variant + "_" + config.optimizer.name;
-  if (attention.variant != "gated") return attention.variant;
-  const std::string name = attention.gate.source == "value" ? "vga" : "iga";
-  const std::string site = attention.gate.site == "key" ? "_key" : "";
-  return name + site + (attention.gate.granularity == "channel" ? "_channel" : "");
+  const ModelConfig& model = config.model;
+  std::string name =
+      model.attention.variant == "gated" ? GateName(model.attention.gate) : model.attention.variant;
+  if (model.attention.register_tokens > 0) {
+    absl::StrAppend(&name, "_", model.attention.register_tokens, "_registers");
+  }
+  if (model.num_hidden_layers > 1) {
+    absl::StrAppend(&name, "_", model.num_hidden_layers, "_layers");
+  }
+  if (config.optimizer.name != "adamw") absl::StrAppend(&name, "_", config.optimizer.name);
+  return name;
 }
 
 SinkRecord ParseRecord(const nlohmann::json& json, const std::string& layer) {
@@ -123,13 +146,22 @@ std::string VerdictsAsMarkdown(const std::vector<Verdict>& verdicts) {
   std::string text =
       "| arm | check | what | seed | at step | figure | verdict |\n"
       "| --- | --- | --- | --- | --- | --- | --- |\n";
+  std::map<std::string, std::set<uint64_t>> seeds;
   for (const Verdict& verdict : verdicts) {
     absl::StrAppendFormat(&text, "| %s | %s | %s | %s | %d | %.4g | %s |\n", verdict.arm,
                           verdict.check, verdict.what,
-                          verdict.seed == 0 ? "all" : absl::StrCat(verdict.seed), verdict.step,
+                          verdict.of_all_seeds ? "all" : absl::StrCat(verdict.seed), verdict.step,
                           verdict.figure, WordFor(verdict));
+    if (!verdict.of_all_seeds) seeds[verdict.arm].insert(verdict.seed);
   }
-  return text;
+  if (seeds.empty()) return text + "\nNone of the runs is of an arm that is judged.\n";
+  text += "\nSeeds:";
+  const char* separator = " ";
+  for (const auto& [arm, of_arm] : seeds) {
+    absl::StrAppend(&text, separator, of_arm.size(), " of ", arm);
+    separator = ", ";
+  }
+  return text + ". The thresholds ask for three, all of which pass.\n";
 }
 
 std::string VerdictsAsJson(const std::vector<Verdict>& verdicts) {
@@ -140,7 +172,8 @@ std::string VerdictsAsJson(const std::vector<Verdict>& verdicts) {
     list.push_back({{"check", verdict.check},
                     {"arm", verdict.arm},
                     {"what", verdict.what},
-                    {"seed", verdict.seed},
+                    {"seed", verdict.of_all_seeds ? nlohmann::ordered_json(nullptr)
+                                                  : nlohmann::ordered_json(verdict.seed)},
                     {"step", verdict.step},
                     {"figure", figure},
                     {"passed", verdict.passed},
