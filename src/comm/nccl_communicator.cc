@@ -3,12 +3,16 @@
 #include <cuda_runtime_api.h>
 #include <nccl.h>
 
+#include <array>
 #include <condition_variable>
+#include <cstring>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "comm/single_communicator.h"
@@ -33,6 +37,8 @@ class NcclCommunicator : public Communicator {
 
   // Streams and events of this rank.
   absl::Status Create();
+  // DeviceError, on all ranks, when two have one GPU. Collective.
+  absl::Status CheckOwnGpu();
   // Together with all other ranks.
   absl::Status Join(const ncclUniqueId& id);
   void StartWatchdog() {
@@ -129,6 +135,26 @@ absl::Status NcclCommunicator::Create() {
   for (cudaEvent_t* event : {&produced_, &reduced_}) {
     RETURN_IF_ERROR(CheckCuda(cudaEventCreateWithFlags(event, cudaEventDisableTiming),
                               "cudaEventCreateWithFlags"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status NcclCommunicator::CheckOwnGpu() {
+  cudaDeviceProp properties;
+  RETURN_IF_ERROR(host_.Agree(
+      CheckCuda(cudaGetDeviceProperties(&properties, gpu_), "cudaGetDeviceProperties")));
+  // Each rank's name of its GPU, which no other in the world has, in its own place of a sum.
+  using Name = std::array<int64_t, sizeof(properties.uuid) / sizeof(int64_t)>;
+  std::vector<Name> names(world_size());
+  std::memcpy(names[rank()].data(), &properties.uuid, sizeof(Name));
+  RETURN_IF_ERROR(
+      host_.AllReduceSum(std::span(names.front().data(), names.size() * Name().size())));
+  std::map<Name, int> owners;
+  for (int rank = 0; rank < world_size(); ++rank) {
+    const auto [owner, is_new] = owners.emplace(names[rank], rank);
+    if (is_new) continue;
+    return DeviceError("two ranks have the same GPU", "runtime.device cuda",
+                       absl::StrCat("ranks ", owner->second, " and ", rank));
   }
   return absl::OkStatus();
 }
@@ -269,6 +295,7 @@ absl::StatusOr<std::unique_ptr<Communicator>> MakeNcclCommunicator(Communicator&
     }
   }
   RETURN_IF_ERROR(host.Agree(status));
+  RETURN_IF_ERROR(made->CheckOwnGpu());
   RETURN_IF_ERROR(host.Broadcast({id.internal, sizeof(id.internal)}, 0));
   RETURN_IF_ERROR(host.Agree(made->Join(id)));
   made->StartWatchdog();

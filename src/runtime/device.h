@@ -24,7 +24,8 @@ enum class DeviceKind { kCpu, kCuda };
 class Device {
  public:
   // `name`: cpu or cuda (runtime.device). local_rank, among the ranks of this machine, chooses the
-  // GPU. DeviceError in a build without CUDA, and where there is no GPU for this rank.
+  // GPU of those that this process sees; where it sees one, that is it. DeviceError in a build
+  // without CUDA, and where there is no GPU for this rank.
   static absl::StatusOr<std::unique_ptr<Device>> Open(absl::string_view name, int local_rank);
   static std::unique_ptr<Device> OpenCpu();
 

@@ -208,12 +208,15 @@ absl::StatusOr<std::unique_ptr<Device>> OpenCudaDevice(int local_rank) {
     return DeviceError("there is no GPU", "runtime.device cuda",
                        error == cudaSuccess ? "" : cudaGetErrorString(error));
   }
-  if (local_rank >= gpus) {
+  // A launcher that shows each rank one GPU has chosen it; that they differ is seen when ranks meet
+  // (MakeNcclCommunicator).
+  const int index = gpus == 1 ? 0 : local_rank;
+  if (index >= gpus) {
     return DeviceError("more ranks on this machine than GPUs", "runtime.device cuda",
                        absl::StrCat("rank ", local_rank, " of this machine, ", gpus, " GPUs"));
   }
   auto device = std::make_unique<CudaDevice>();
-  RETURN_IF_ERROR(device->Create(local_rank));
+  RETURN_IF_ERROR(device->Create(index));
   return device;
 }
 

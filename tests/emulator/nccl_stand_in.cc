@@ -236,7 +236,7 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int rank_count, ncclUnique
   }
   int device = 0;
   cudaGetDevice(&device);
-  *comm = new ncclComm{{id.internal, rank, rank_count, device}, rank, rank_count};
+  *comm = new ncclComm{{id.internal, rank, rank_count, DeviceOfMachine(device)}, rank, rank_count};
   {
     const std::lock_guard lock(mutex);
     Communicators().insert(*comm);

@@ -23,6 +23,9 @@ std::vector<const Kernel*> LaunchedKernels();
 // The __device__ or __constant__ variable behind a host symbol; null when there is none.
 const Symbol* FindVariable(const void* host_symbol);
 
+// The number among all of the machine of the `device`-th that this process sees.
+int DeviceOfMachine(int device);
+
 // What the emulated device, an A100 in its limits, allows.
 constexpr size_t kMostSharedOfBlock = 163 << 10;  // on request
 constexpr size_t kSharedOfMultiprocessor = 164 << 10;

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <vector>
 
 #include "emulator/device_memory.h"
 #include "emulator/report.h"
@@ -84,15 +85,38 @@ thread_local int current_device = 0;
 
 // As many as this machine has ranks, so that each finds its own. They are the same in all but the
 // number, and what a process allocates on one it can reach from another.
-int DeviceCount() {
+int DevicesOfMachine() {
   for (const char* name : {"SLUICE_EMULATOR_DEVICES", "OMPI_COMM_WORLD_LOCAL_SIZE"}) {
     if (const char* text = std::getenv(name); text != nullptr) return std::max(1, std::atoi(text));
   }
   return 1;
 }
-bool IsDevice(int device) { return device >= 0 && device < DeviceCount(); }
+
+// Those of the machine that CUDA_VISIBLE_DEVICES lists (as 2,0; up to the first that is none), or
+// all.
+std::vector<int> VisibleDevices() {
+  const int count = DevicesOfMachine();
+  std::vector<int> visible;
+  const char* text = std::getenv("CUDA_VISIBLE_DEVICES");
+  if (text == nullptr) {
+    for (int device = 0; device < count; ++device) visible.push_back(device);
+    return visible;
+  }
+  while (*text != '\0') {
+    char* end = nullptr;
+    const long device = std::strtol(text, &end, 10);
+    if (end == text || device < 0 || device >= count) break;
+    visible.push_back(static_cast<int>(device));
+    text = *end == ',' ? end + 1 : end;
+  }
+  return visible;
+}
+bool IsDevice(int device) { return device >= 0 && device < std::ssize(VisibleDevices()); }
 
 }  // namespace
+
+int DeviceOfMachine(int device) { return VisibleDevices().at(device); }
+
 }  // namespace sluice::emulator
 
 using sluice::emulator::Result;
@@ -103,8 +127,8 @@ const char* cudaGetErrorString(cudaError_t error) { return sluice::emulator::Des
 const char* cudaGetErrorName(cudaError_t error) { return sluice::emulator::Describe(error).name; }
 
 cudaError_t cudaGetDeviceCount(int* count) {
-  *count = sluice::emulator::DeviceCount();
-  return cudaSuccess;
+  *count = static_cast<int>(sluice::emulator::VisibleDevices().size());
+  return *count == 0 ? Result(cudaErrorNoDevice) : cudaSuccess;
 }
 cudaError_t cudaGetDevice(int* device) {
   *device = sluice::emulator::current_device;
@@ -150,6 +174,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   if (!sluice::emulator::IsDevice(device)) return Result(cudaErrorInvalidDevice);
   *properties = {};
   std::snprintf(properties->name, sizeof properties->name, "PTX emulator");
+  properties->uuid.bytes[0] = static_cast<char>(sluice::emulator::DeviceOfMachine(device) + 1);
   properties->totalGlobalMem = sluice::emulator::TotalMemory();
   properties->major = sluice::emulator::ComputeCapability() / 10;
   properties->minor = sluice::emulator::ComputeCapability() % 10;

@@ -176,6 +176,23 @@ TEST(RuntimeTest, HasADeviceForEachRankOfTheMachine) {
   setenv("SLUICE_EMULATOR_DEVICES", "3", 1);
   cudaGetDeviceCount(&count);
   EXPECT_EQ(count, 3);
+  // What a launcher leaves visible is counted from 0 again.
+  const auto machines = [](int index) {
+    cudaDeviceProp properties;
+    EXPECT_EQ(cudaGetDeviceProperties(&properties, index), cudaSuccess);
+    return properties.uuid.bytes[0] - 1;
+  };
+  EXPECT_EQ(machines(2), 2);
+  setenv("CUDA_VISIBLE_DEVICES", "2,1,7", 1);
+  cudaGetDeviceCount(&count);
+  EXPECT_EQ(count, 2);
+  EXPECT_EQ(machines(0), 2);
+  EXPECT_EQ(machines(1), 1);
+  EXPECT_EQ(cudaSetDevice(2), cudaErrorInvalidDevice);
+  setenv("CUDA_VISIBLE_DEVICES", "", 1);
+  EXPECT_EQ(cudaGetDeviceCount(&count), cudaErrorNoDevice);
+  EXPECT_EQ(count, 0);
+  unsetenv("CUDA_VISIBLE_DEVICES");
   unsetenv("SLUICE_EMULATOR_DEVICES");
   unsetenv("OMPI_COMM_WORLD_LOCAL_SIZE");
   cudaSetDevice(0);

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import unittest
 
-from command_line import run
+from command_line import SLUICE, run
 
 STEPS = 5
 CONFIG = """
@@ -56,6 +56,22 @@ class CudaRanks(unittest.TestCase):
         one, two = self.losses("cuda", 1), self.losses("cuda", 2)
         for step, (a, b) in enumerate(zip(one, two)):
             self.assertAlmostEqual(a, b, delta=76 * 2**-24 * a + step * 76 * 2**-24 * 10 * 0.001, msg=f"step {step + 1}")
+
+    def train_seeing(self, visible, name):
+        """Each rank sees the GPUs that `visible`, of the shell, lists, as where a launcher binds them."""
+        script = f'CUDA_VISIBLE_DEVICES={visible} exec "$0" "$@"'
+        return run("-c", script, SLUICE, "train", self.config, "runtime.device=cuda", "--run-folder", self.folder / name, ranks=2, program="bash")
+
+    def test_a_rank_that_sees_one_gpu_has_that(self):
+        code, out, error = self.train_seeing("$OMPI_COMM_WORLD_LOCAL_RANK", "bound")
+        self.assertEqual(code, 0, out + error)
+        lines = map(json.loads, (self.folder / "bound" / "metrics.jsonl").read_text().splitlines())
+        self.assertEqual([line["loss"] for line in lines if line["event"] == "train"], self.losses("cuda", 2))
+
+    def test_one_gpu_for_two_ranks_is_refused(self):
+        code, out, error = self.train_seeing("1", "shared")
+        self.assertEqual(code, 4, out + error)
+        self.assertIn("two ranks have the same GPU: runtime.device cuda: ranks 0 and 1", error)
 
     def test_an_overflow_on_one_rank_is_one_on_all(self):
         program = pathlib.Path(sys.argv[3]).resolve()
