@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <set>
 #include <vector>
 
@@ -67,6 +68,18 @@ TEST(ConfigsTest, VariantsDifferInTheirAttentionOnly) {
             << difference.key;
       }
     }
+  }
+}
+
+// Runs go to runs/NAME: two that are started as they are do not meet in one folder. What others
+// extend is not to be run.
+TEST(ConfigsTest, NamesAreUnique) {
+  std::map<std::string, std::string> files;
+  for (const std::string& file : ConfigFiles()) {
+    const std::string stem = std::filesystem::path(file).stem().string();
+    if (stem == "base" || stem == "task") continue;
+    const auto [other, is_new] = files.emplace(Load(file).name, file);
+    EXPECT_TRUE(is_new) << file << " and " << other->second << " are both called " << other->first;
   }
 }
 
@@ -163,7 +176,7 @@ TEST(ConfigsTest, OptTinyIsTheRecipeInWhichASinkForms) {
 
 TEST(ConfigsTest, BertBaseIsThePapersRecipe) {
   const RunConfig config = Load("configs/bert_base/vga.yaml");
-  EXPECT_EQ(config.name, "vga");
+  EXPECT_EQ(config.name, "bert_base_vga");
   EXPECT_EQ(config.model.vocab_size, 30522);
   EXPECT_EQ(config.model.num_hidden_layers, 12);
   EXPECT_EQ(config.model.hidden_size, 768);
