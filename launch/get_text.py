@@ -27,6 +27,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zlib
 
 PACKAGE = "postgresql-doc-15"
 # Pages of the manual that are lists, not prose.
@@ -134,7 +135,26 @@ def manual_documents():
 
 def open_text(path):
     opener = {".gz": gzip.open, ".xz": lzma.open}.get(os.path.splitext(path)[1], open)
-    return opener(path, "rt", encoding="utf-8", errors="replace")
+    return opener(path, "rt", encoding="utf-8", errors="surrogateescape")
+
+
+def lines_of(path):
+    """Says at the end how many had bytes that are not UTF-8, which are replaced."""
+    damaged = 0
+    try:
+        with open_text(path) as file:
+            for line in file:
+                try:
+                    line.encode()
+                except UnicodeEncodeError:
+                    damaged += 1
+                    line = line.encode(errors="surrogateescape").decode(errors="replace")
+                yield line
+    except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as error:
+        raise Failure(f"{path} is truncated, or not what its name says: {error}") from error
+    if damaged:
+        print(f"get_text.py: warning: {path} is not UTF-8: {damaged} lines have bytes that were replaced; `iconv -t UTF-8` converts a file",
+              file=sys.stderr)
 
 
 def own_documents(paths):
@@ -142,14 +162,13 @@ def own_documents(paths):
     numbers = itertools.count()
     for path in paths:
         paragraphs = []
-        with open_text(path) as file:
-            for line in file:
-                line = line.strip()
-                if line:
-                    paragraphs.append(line)
-                elif paragraphs:
-                    yield str(next(numbers)), paragraphs
-                    paragraphs = []
+        for line in lines_of(path):
+            line = line.strip()
+            if line:
+                paragraphs.append(line)
+            elif paragraphs:
+                yield str(next(numbers)), paragraphs
+                paragraphs = []
         if paragraphs:
             yield str(next(numbers)), paragraphs
 
@@ -159,7 +178,7 @@ def is_held_out(name):
 
 
 class Output:
-    """train.txt and validation.txt in a folder; they appear when both are complete."""
+    """train.txt and validation.txt in a folder; they appear when both are complete, or not at all."""
 
     NAMES = ("train.txt", "validation.txt")
 
@@ -169,6 +188,17 @@ class Output:
         self.files = [open(path + ".part", "w", encoding="utf-8") for path in self.paths]
         self.documents, self.paragraphs = [0, 0], [0, 0]
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, error, *_):
+        for file, path in zip(self.files, self.paths):
+            file.close()
+            if error is not None and os.path.exists(path + ".part"):
+                os.remove(path + ".part")
+        if error is None:
+            self.finish()
+
     def add(self, which, paragraphs):
         if self.documents[which]:
             self.files[which].write("\n")
@@ -177,8 +207,7 @@ class Output:
         self.paragraphs[which] += len(paragraphs)
 
     def finish(self):
-        for which, (file, path) in enumerate(zip(self.files, self.paths)):
-            file.close()
+        for which, path in enumerate(self.paths):
             os.replace(path + ".part", path)
             print(f"{path}: {self.documents[which]} documents, {self.paragraphs[which]} paragraphs, "
                   f"{os.path.getsize(path) / 1e6:.2f} MB")
@@ -186,31 +215,29 @@ class Output:
 
 def write_split(folder, documents):
     first = list(itertools.islice(documents, HELD_OUT))
-    output = Output(folder)
-    if len(first) < HELD_OUT:
-        lines = [line for _, paragraphs in first for line in paragraphs]
-        if len(lines) < 2:
-            raise Failure("the text needs two paragraphs (lines) or more: one is held out for evaluation")
-        held_out = max(1, len(lines) // HELD_OUT)
-        output.add(0, lines[:-held_out])
-        output.add(1, lines[-held_out:])
-    else:
+    with Output(folder) as output:
+        if len(first) < HELD_OUT:
+            lines = [line for _, paragraphs in first for line in paragraphs]
+            if len(lines) < 2:
+                raise Failure("the text needs two paragraphs (lines) or more: one is held out for evaluation")
+            held_out = max(1, len(lines) // HELD_OUT)
+            output.add(0, lines[:-held_out])
+            output.add(1, lines[-held_out:])
+            return
         for name, paragraphs in itertools.chain(first, documents):
             output.add(1 if is_held_out(name) else 0, paragraphs)
         if not output.documents[1]:
             raise Failure("no document fell into the held-out part; add more text")
-    output.finish()
 
 
 def write_given(folder, documents, held_out):
     """All of `documents` to train on, all of `held_out` to evaluate on."""
-    output = Output(folder)
-    for which, (source, what) in enumerate(((documents, "--text"), (held_out, "--validation"))):
-        for _, paragraphs in source:
-            output.add(which, paragraphs)
-        if not output.documents[which]:
-            raise Failure(f"there is no text in the files of {what}")
-    output.finish()
+    with Output(folder) as output:
+        for which, (source, what) in enumerate(((documents, "--text"), (held_out, "--validation"))):
+            for _, paragraphs in source:
+                output.add(which, paragraphs)
+            if not output.documents[which]:
+                raise Failure(f"there is no text in the files of {what}")
 
 
 def key(paths, validation):
