@@ -32,6 +32,7 @@ while [ $# -gt 0 ]; do
       out=$(cd "$caller" && realpath -m --relative-base="$root" "$2") && shift
       ;;
     -h | --help) usage && exit ;;
+    training.steps=*) stop "$1: --steps or --minutes says that, for both" ;;
     *.*=*) settings+=("$1") ;;
     *) stop "unknown option '$1'; --help lists the options" ;;
   esac
@@ -49,7 +50,7 @@ print(int(max(500, min(3000, 0.8 * 60 * int(sys.argv[1]) / json.load(sys.stdin)[
 
 sluice=${SLUICE_BIN:-build/release/bin/sluice}
 bin=$(dirname "$sluice")
-[ -x "$sluice" ] || [ -n "${SLUICE_BIN:-}" ] || SLUICE_CUDA=OFF launch/build.sh release
+[ -x "$sluice" ] || [ -n "${SLUICE_BIN:-}" ] || build_for_cpu
 [ -x "$sluice" ] || stop "there is no program $sluice; run launch/build.sh"
 make_shards data/language_opt_tiny bpe 2048
 

@@ -158,16 +158,13 @@ class Screen:
         sys.stdout.flush()
 
 
-def start(arguments):
-    """The runs' processes."""
-    processes = []
-    for _, config, folder in arguments.run:
-        os.makedirs(os.path.dirname(os.path.abspath(folder)), exist_ok=True)
-        with open(folder + ".log", "ab") as log:
-            processes.append(subprocess.Popen(
-                [arguments.sluice, "train", config, "--run-folder", folder, *arguments.settings], stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, start_new_session=True))  # Ctrl-C comes through us, once
-    return processes
+def start(arguments, config, folder):
+    """A run's process."""
+    os.makedirs(os.path.dirname(os.path.abspath(folder)), exist_ok=True)
+    with open(folder + ".log", "ab") as log:
+        return subprocess.Popen(
+            [arguments.sluice, "train", config, "--run-folder", folder, *arguments.settings], stdin=subprocess.DEVNULL,
+            stdout=log, stderr=log, start_new_session=True)  # Ctrl-C comes through us, once
 
 
 def last_lines(path, count=6):
@@ -188,7 +185,7 @@ def main():
     metrics = [Metrics(folder) for _, _, folder in arguments.run]
     for run in metrics:  # of an earlier call: what is left to do is timed from there
         run.read()
-    processes, stopped, started, screen = start(arguments), [], {}, Screen(arguments.seconds)
+    processes, stopped, started, screen = [], [], {}, Screen(arguments.seconds)
 
     def stop(*_):
         stopped.append(True)
@@ -196,13 +193,22 @@ def main():
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
 
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    for _, config, folder in arguments.run:
+        if not stopped:
+            processes.append(start(arguments, config, folder))
+    if stopped:
+        stop()  # the one that was just being started, too
     while True:
         running = [process.poll() is None for process in processes]
         for run in metrics:
             run.read()
-        screen.show(labels, metrics, arguments.steps, started, final=not any(running))
+        try:
+            screen.show(labels, metrics, arguments.steps, started, final=not any(running))
+        except OSError:  # nobody reads any more
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")
+            stop()
         if not any(running):
             break
         # One that failed leaves nothing to compare with.
@@ -215,7 +221,7 @@ def main():
         print(f"the run {folder} ended with code {code}:", *last_lines(folder + ".log"), sep="\n  ", file=sys.stderr)
     if failed:
         return failed[0][0] if failed[0][0] > 0 else 1
-    return STOPPED if any(process.returncode == STOPPED for process in processes) else 0
+    return STOPPED if len(processes) < len(arguments.run) or any(process.returncode == STOPPED for process in processes) else 0
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
     see_the_sink_test.py SLUICE SLUICE_DATA
 """
 
+import glob
 import json
 import os
 import pty
@@ -10,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import unittest
 
 from launch_test_folder import ROOT, SLUICE, LaunchTestFolder, newest_step, wait_for_records
@@ -138,11 +140,28 @@ class SeeTheSink(unittest.TestCase):
         for run in ("vanilla", "vga"):
             self.assertGreater(newest_step(os.path.join(out, run)), 0)
 
+    def test_a_closed_terminal_stops_both(self):
+        out = self.folder.at("hung_up")
+        # Without checkpoints in between: one that is there was written on the signal.
+        started = subprocess.Popen(self.command(*QUICK, "checkpoint.every=0", "--out", out, "--text", "train.txt", "--steps", "100000"),
+                                   env=self.environment(), cwd=self.folder.path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, start_new_session=True)
+        for run in ("vanilla", "vga"):
+            wait_for_records(os.path.join(out, run))
+        os.killpg(started.pid, signal.SIGHUP)
+        started.stdout.close()
+        started.wait(timeout=100)
+        end = time.monotonic() + 100
+        while not all(glob.glob(os.path.join(out, run, "checkpoints", "step_????????")) for run in ("vanilla", "vga")):
+            self.assertLess(time.monotonic(), end, "a training goes on")
+            time.sleep(0.1)
+
     def test_what_fails_says_why(self):
         for arguments, message in [
             (["--text", "absent.txt"], "there is no file"),
             (["--minutes", "soon"], "--minutes wants a number, not 'soon'"),
             (["--tiny"], "unknown option '--tiny'"),
+            (["training.steps=7"], "training.steps=7: --steps or --minutes says that"),
             (["model.hiden_size=8", "--out", "bad", "--steps", "20", "--text", "train.txt"], "hidden_size"),
         ]:
             with self.subTest(" ".join(arguments)):
