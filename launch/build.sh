@@ -8,7 +8,8 @@
 #   tsan      ThreadSanitizer                         build/tsan/bin
 #
 # Without TARGET everything is built, tests included for every preset but release. SLUICE_CUDA=ON or
-# OFF in the environment says whether with CUDA; else it is on where a CUDA toolkit is.
+# OFF in the environment says whether with CUDA; else it is on where a CUDA toolkit is, also where an
+# earlier build of the folder was without.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/settings.sh"
 
@@ -27,7 +28,10 @@ cmake --list-presets | grep -q "\"$preset\"" ||
 
 options=()
 [ "$preset" != release ] || options=(-DSLUICE_BUILD_TESTS=OFF)
-[ -z "${SLUICE_CUDA:-}" ] || options+=("-DSLUICE_CUDA=$SLUICE_CUDA")
+case $preset in
+  asan | tsan) [ -z "${SLUICE_CUDA:-}" ] || options+=("-DSLUICE_CUDA=$SLUICE_CUDA") ;; # the preset says
+  *) options+=("-DSLUICE_CUDA=${SLUICE_CUDA:-AUTO}") ;;
+esac
 log=$root/build/$preset/configure.log
 mkdir -p "$root/build/$preset"
 say "configuring build/$preset"

@@ -105,7 +105,7 @@ predict() {
 if [ -n "$install" ]; then
   launch/install_dependencies.sh
 fi
-SLUICE_CUDA=OFF launch/build.sh release # kernels for GPUs take minutes to compile
+build_for_cpu
 
 make_shards data/quickstart wordpiece "$vocabulary_size"
 

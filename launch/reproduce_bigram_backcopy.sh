@@ -17,6 +17,7 @@
 #
 # It can be stopped at any time (Ctrl-C); the same command goes on from there. The report is DIR/report.
 set -euo pipefail
+caller=$PWD
 # shellcheck source-path=SCRIPTDIR source=settings.sh
 source "$(dirname "${BASH_SOURCE[0]}")/settings.sh"
 # shellcheck source-path=SCRIPTDIR source=run_list.sh
@@ -31,8 +32,14 @@ while [ $# -gt 0 ]; do
       [[ ${2:-} =~ ^[1-9][0-9]*$ ]] || stop "--steps wants a number, not '${2:-}'"
       steps=$2 && shift
       ;;
-    --device) device=${2:?--device wants cpu or cuda} && shift ;;
-    --out) out=${2:?--out wants a folder} && shift ;;
+    --device)
+      [[ ${2:-} =~ ^(cpu|cuda)$ ]] || stop "--device wants cpu or cuda, not '${2:-}'"
+      device=$2 && shift
+      ;;
+    --out)
+      [ -n "${2:-}" ] || stop "--out wants a folder"
+      out=$(cd "$caller" && realpath -m --relative-base="$root" "$2") && shift
+      ;;
     --optional) optional=yes ;;
     --check) train=no ;;
     -h | --help) usage && exit ;;

@@ -92,12 +92,14 @@ while [ $# -gt 0 ]; do
     --report) train='' ;;
     --submit) submit=yes ;;
     -h | --help) usage && exit ;;
+    training.steps=* | training.seed=*) stop "$1: --steps and --seeds say that, for all runs" ;;
     *.*=* | name=*) settings+=("$1") ;;
     *) stop "unknown option '$1'; --help lists the options" ;;
   esac
   shift
 done
 [ -z "$submit" ] || [ "$size" = base ] || stop "--submit is for --size base"
+[ ${#text[@]} -eq 0 ] || [ "$size" != base ] || stop "--text is for --size tiny and small; the base size's data are data.train=FOLDER and data.validation=[FOLDER]"
 [ ${#validation_text[@]} -eq 0 ] || [ ${#text[@]} -gt 0 ] || stop "--validation wants --text too"
 [ -z "$ablations" ] || [ "$size" != base ] || stop "--ablations is for --size tiny and small, whose models have the four layers of its questions"
 [ -z "$ablations" ] || take_ablations
@@ -180,8 +182,8 @@ plan_cluster() {
   command=(sbatch "--array=0-$((count - 1))" "--job-name=${model}_language" launch/slurm/reproduce_language.sbatch "$configs" "$out")
   say "$count runs: $list; what they share: $out/settings.txt"
   say "look through launch/slurm/reproduce_language.sbatch (account, partition, GPUs), then, in $root:"
-  echo "  ${command[*]}"
-  say "and when they are through: launch/reproduce_language.sh $model --size base --out $out --report"
+  echo "  $(printf ' %q' "${command[@]}")"
+  say "and when they are through: launch/reproduce_language.sh $model --size base --out ${out@Q} --report"
   [ -z "$submit" ] || "${command[@]}"
 }
 
@@ -193,7 +195,7 @@ fi
 bin=build/release/bin
 sluice=${SLUICE_BIN:-$bin/sluice}
 bin=$(dirname "$sluice")
-[ -x "$sluice" ] || [ -n "${SLUICE_BIN:-}" ] || SLUICE_CUDA=OFF launch/build.sh release
+[ -x "$sluice" ] || [ -n "${SLUICE_BIN:-}" ] || build_for_cpu
 [ -x "$sluice" ] || stop "there is no program $sluice; run launch/build.sh"
 if [ -z "$train" ]; then
   report

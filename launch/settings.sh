@@ -24,7 +24,7 @@ usage() { awk 'NR > 1 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "$0"; }
 # number OPTION VALUE: stops unless it is one above 0.
 number() { [[ $2 =~ ^[1-9][0-9]*$ ]] || stop "$1 wants a number, not '$2'"; }
 
-# take_files OPTION ARGUMENT…: the arguments up to the next option, relative to the folder `caller`, become the array
+# take_files OPTION ARGUMENT…: the arguments up to the next option or key.path=value, relative to the folder `caller`, become the array
 # `files` of absolute paths. Stops when one is missing.
 take_files() {
   local option=$1 file
@@ -32,11 +32,20 @@ take_files() {
   files=()
   while [ $# -gt 0 ] && [[ $1 != --* ]]; do
     file=$(cd "$caller" && realpath -m "$1")
+    if [[ $1 == *.*=* && ! -e $file ]]; then break; fi
     [ -f "$file" ] || stop "there is no file $file"
     files+=("$file")
     shift
   done
   [ ${#files[@]} -gt 0 ] || stop "$option wants one file or more"
+}
+
+# The programs of build/release for a CPU: a build that is there stays with CUDA or without; a new one is without, as kernels
+# for GPUs take minutes to compile.
+build_for_cpu() {
+  local before
+  before=$(sed -n 's/^SLUICE_CUDA:STRING=//p' "$root/build/release/CMakeCache.txt" 2>/dev/null || true)
+  SLUICE_CUDA=${SLUICE_CUDA:-${before:-OFF}} launch/build.sh release
 }
 
 # Compilers at once: one a core, but no more than one for each 1.5 GB of free memory.

@@ -93,10 +93,10 @@ class ReproduceLanguage(unittest.TestCase):
         self.run_script(*arguments, "--variants", "site_key")
         self.run_script(*arguments)
         rows = self.tables(out)
-        self.assertEqual(sorted(row["name"] for row in rows), sorted([*questions, "vanilla"]))
-        perplexities = {row["name"]: row["runs"][0]["fp32"]["perplexity"] for row in rows}
+        perplexities = {os.path.basename(run["folder"]): run["fp32"]["perplexity"] for row in rows for run in row["runs"]}
+        self.assertEqual(sorted(perplexities), sorted(f"{name}_seed_1000" for name in [*questions, "vanilla"]))
         # The tiny size's biases start at 0, where a gate starts at 0.5. Any two others are different models.
-        self.assertEqual(perplexities["bias"], perplexities.pop("start_0.5"))
+        self.assertEqual(perplexities["bias_seed_1000"], perplexities.pop("start_0.5_seed_1000"))
         self.assertEqual(len(set(perplexities.values())), len(perplexities), perplexities)
         run = os.path.join(out, "site_key_seed_1000", "config.yaml")
         with open(run, encoding="utf-8") as file:
@@ -144,6 +144,10 @@ class ReproduceLanguage(unittest.TestCase):
             (["--text", "empty.txt"], "the text needs two paragraphs"),
             (["--text", "train.txt", "--validation", "empty.txt"], "there is no text in the files of --validation"),
             (["--submit"], "--submit is for --size base"),
+            (["--size", "base", "--text", "train.txt"], "--text is for --size tiny and small"),
+            (["training.steps=7"], "training.steps=7: --steps and --seeds say that"),
+            (["training.seed=7"], "training.seed=7: --steps and --seeds say that"),
+            (["--text", "train.txt", "training.steps=7"], "training.steps=7: --steps and --seeds say that"),
             (["--report", "--out", "nothing"], "there is no finished run in"),
             (["--seeds", "1", "--variants", "vga", "--out", "bad", "model.hiden_size=8", "--text", "train.txt"], "hidden_size"),
         ]:
@@ -153,7 +157,9 @@ class ReproduceLanguage(unittest.TestCase):
     def test_a_job_array(self):
         """Under stand-ins for srun and scontrol: a task that is stopped is queued again, goes on, and is measured at its end."""
         out = self.folder.at("cluster")
-        self.folder.write_program("slurm/srun", 'while [[ $1 == --* ]]; do shift; done\nexec "$@"\n')
+        # Where there is a file `stop`, evaluations are stopped as by Slurm.
+        self.folder.write_program("slurm/srun", 'while [[ $1 == --* ]]; do shift; done\n'
+                                  f'if [ "$2" = evaluate ] && [ -e {self.folder.at("stop")} ]; then kill -TERM $$; fi\nexec "$@"\n')
         self.folder.write_program("slurm/scontrol", f'echo "$@" >>{self.folder.at("scontrol.log")}\n')
         # Shards of the tiny size stand in for the paper's, and its widths for theirs.
         shards = self.folder.at("shards")
@@ -190,6 +196,16 @@ class ReproduceLanguage(unittest.TestCase):
         self.run_script("opt", "--size", "base", "--out", out, "--report")
         (row,) = self.tables(out)
         self.assertEqual((row["method"], row["runs"][0]["seed"], row["runs"][0]["step"]), ("IGA", 1001, step + 3))
+        # Stopped while it is measured: queued again, and nothing half.
+        os.remove(os.path.join(run, "evaluate.json"))
+        self.folder.write_text("stop", 0)
+        stopped = subprocess.run(job, env=environment, cwd=self.folder.tree, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                 stderr=subprocess.STDOUT, text=True, timeout=200, check=False)
+        self.assertEqual(stopped.returncode, 75, stopped.stdout)
+        self.assertIn("iga, seed 1001: stopped by a signal while it was measured; queued again", stopped.stdout)
+        self.assertEqual([name for name in os.listdir(run) if name.startswith("evaluate")], [])
+        os.remove(self.folder.at("stop"))
+        subprocess.run(job, env=environment, cwd=self.folder.tree, stdin=subprocess.DEVNULL, check=True, timeout=200)
         # Nothing to do leaves the measurements; a run that has gone on is measured again.
         measured = os.stat(os.path.join(run, "quantize.json")).st_mtime_ns
         for steps in (step + 3, step + 4):
