@@ -46,9 +46,6 @@ absl::Status WriteFolder(const LearnVocabularyOptions& options, const Learnt& le
                                "\nsha256: ", Sha256Text(absl::StrJoin(learnt.files, "")), "  # of ",
                                absl::StrJoin(names, " and "), "\n"));
   names.push_back("tokenizer.yaml");
-  std::error_code error;
-  fs::create_directories(options.folder, error);
-  if (error) return UsageError("cannot make folder", options.folder, error.message());
   for (size_t i = 0; i < names.size(); ++i) {
     RETURN_IF_ERROR(RefuseOther(fs::path(options.folder) / names[i], files[i]));
   }
@@ -102,10 +99,7 @@ absl::StatusOr<Learnt> LearnBytePairFiles(const LearnVocabularyOptions& options)
   return learnt;
 }
 
-}  // namespace
-
-absl::StatusOr<LearnedVocabulary> LearnVocabulary(const LearnVocabularyOptions& options) {
-  RETURN_IF_ERROR(CheckTokenizerKind(options.tokenizer));
+absl::StatusOr<LearnedVocabulary> LearnAndWrite(const LearnVocabularyOptions& options) {
   ASSIGN_OR_RETURN(Learnt learnt, options.tokenizer == "bpe" ? LearnBytePairFiles(options)
                                                              : LearnWordPieceFiles(options));
   const LearnedVocabulary& learned = learnt.vocabulary;
@@ -116,6 +110,19 @@ absl::StatusOr<LearnedVocabulary> LearnVocabulary(const LearnVocabularyOptions& 
   }
   RETURN_IF_ERROR(WriteFolder(options, learnt));
   return std::move(learnt.vocabulary);
+}
+
+}  // namespace
+
+absl::StatusOr<LearnedVocabulary> LearnVocabulary(const LearnVocabularyOptions& options) {
+  RETURN_IF_ERROR(CheckTokenizerKind(options.tokenizer));
+  // Before what may take long.
+  std::error_code error;
+  const bool made = fs::create_directories(options.folder, error);
+  if (error) return DeviceError("cannot make folder", options.folder, error.message());
+  absl::StatusOr<LearnedVocabulary> learned = LearnAndWrite(options);
+  if (!learned.ok() && made) fs::remove(options.folder, error);  // if it is empty
+  return learned;
 }
 
 }  // namespace sluice

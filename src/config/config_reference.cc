@@ -12,7 +12,7 @@ namespace {
 constexpr char kIntroduction[] = R"(# Configuration reference
 
 Generated from `src/config/field_table.cc`; do not edit. After a change there:
-`build/bin/sluice_config_reference > docs/config_reference.md`.
+`build/ci/bin/sluice_config_reference > docs/config_reference.md`.
 
 A configuration is one YAML mapping; `a.b` below is key `b` in section `a`. A step is one optimizer
 update, whatever the number of micro-batches and ranks. Paths are relative to the working directory.

@@ -24,9 +24,9 @@ namespace fs = std::filesystem;
 absl::Status PrepareFolder(const std::string& folder, bool* made) {
   std::error_code error;
   *made = fs::create_directories(folder, error);
-  if (error) return UsageError("cannot make the output folder", folder, error.message());
+  if (error) return DeviceError("cannot make the output folder", folder, error.message());
   if (access(folder.c_str(), W_OK | X_OK) != 0) {
-    return UsageError("cannot write to the output folder", folder);
+    return DeviceError("cannot write to the output folder", folder);
   }
   return absl::OkStatus();
 }

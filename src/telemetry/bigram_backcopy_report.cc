@@ -63,6 +63,10 @@ SinkRecord ParseRecord(const nlohmann::json& json, const std::string& layer) {
 }
 
 absl::StatusOr<SinkRun> ReadSinkRun(const std::string& folder) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(folder, error)) {
+    return DataError("no such run folder", folder);
+  }
   ASSIGN_OR_RETURN(const RunConfig config,
                    LoadRunConfig(folder + "/config.yaml", {}, ConfigUse::kInspection));
   SinkRun run = {.folder = folder,

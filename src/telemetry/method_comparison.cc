@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <limits>
 #include <utility>
 
@@ -95,6 +96,10 @@ std::string DescribeQuantization(const Json& report) {
 absl::StatusOr<MeasuredRun> ReadMeasuredRun(const std::string& folder) {
   const std::string evaluate_path = folder + "/evaluate.json",
                     quantize_path = folder + "/quantize.json";
+  std::error_code error;
+  if (!std::filesystem::is_directory(folder, error)) {
+    return DataError("no such run folder", folder);
+  }
   MeasuredRun run;
   run.folder = folder;
   ASSIGN_OR_RETURN(run.config, LoadRunConfig(folder + "/config.yaml", {}, ConfigUse::kInspection));

@@ -268,7 +268,7 @@ TEST_F(ManifestTest, AWriterThatIsNotFinishedTakesAwayWhatItWrote) {
 TEST_F(ManifestTest, WriterNeedsAFolderItCanMake) {
   ASSERT_TRUE(WriteFileAtomically(Path("file"), "").ok());
   const auto writer = DatasetWriter::Create(WriterSettings(Path("file/set"), Path("vocab.txt")));
-  EXPECT_EQ(ExitCodeOf(writer.status()), ExitCode::kUsage);
+  EXPECT_EQ(ExitCodeOf(writer.status()), ExitCode::kDevice);
   EXPECT_THAT(std::string(writer.status().message()), HasSubstr("cannot make the output folder"));
 }
 

@@ -205,7 +205,7 @@ TEST_F(PrepareTest, WhatCannotWork) {
   options = Options("out", {text});
   options.vocabulary = Path("none.txt");
   ExpectError(options, ExitCode::kData, "none.txt");
-  ExpectError(Options("t.txt/out", {text}), ExitCode::kUsage, "cannot make the output folder");
+  ExpectError(Options("t.txt/out", {text}), ExitCode::kDevice, "cannot make the output folder");
   ExpectError(Options("out", {Path("missing.txt")}), ExitCode::kData, "missing.txt");
   ExpectError(Options("out", {folder_.path()}), ExitCode::kData, folder_.path());
   ExpectError(Options("empty", {Write("e.txt", "")}), ExitCode::kData, "the text has no words");

@@ -207,7 +207,7 @@ TEST_F(SluiceDataTest, UsageErrorsAre1) {
   Write("file", "");
   const Outcome outcome =
       Run({"prepare", "--vocabulary", vocabulary, "--out", Path("file/set"), text});
-  EXPECT_EQ(outcome.code, 1);
+  EXPECT_EQ(outcome.code, 4);
   EXPECT_THAT(outcome.err, HasSubstr("cannot make the output folder"));
 }
 

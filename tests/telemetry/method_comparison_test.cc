@@ -306,7 +306,7 @@ TEST_F(MethodComparisonTest, WhatIsNotMeasuredOrDoesNotFitIsAnError) {
   std::filesystem::remove(Path("vga_1/evaluate.json"));
   ExpectError(error(), ExitCode::kData,
               absl::StrCat("sluice evaluate ", run, " --precision fp32 --json"));
-  ExpectError(ReadMeasuredRuns({Path("absent")}).status(), ExitCode::kUsage, "absent");
+  ExpectError(ReadMeasuredRuns({Path("absent")}).status(), ExitCode::kData, "absent");
   RunConfig task = Config("task", 1);
   task.model.architecture = "bigram_backcopy";
   task.data.source = "bigram_backcopy";
