@@ -1,6 +1,7 @@
 #include "train/trainer.h"
 
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -25,6 +26,17 @@
 #include "train/matmul_rate.h"
 
 namespace sluice {
+namespace {
+
+// Nats a target, of both heads together; NaN, which is no number to draw, where there is no target.
+double MeanLoss(const LossSums& language_model, const LossSums& next_sentence) {
+  if (language_model.targets == 0) return std::numeric_limits<double>::quiet_NaN();
+  const double loss = language_model.loss / static_cast<double>(language_model.targets);
+  if (next_sentence.targets == 0) return loss;
+  return loss + next_sentence.loss / static_cast<double>(next_sentence.targets);
+}
+
+}  // namespace
 
 Trainer::Trainer(const TrainOptions& options, Communicator& communicator)
     : config_(options.config),
@@ -392,11 +404,10 @@ absl::Status Trainer::Record() {
       CountOperations(config_.model, T, targets / tokens).training() * tokens * steps / seconds;
   report_ = {.step = state_.step,
              .total_steps = config_.training.steps,
-             .loss = language_model_.loss / targets +
-                     (next_sentence_.targets > 0
-                          ? next_sentence_.loss / static_cast<double>(next_sentence_.targets)
-                          : 0),
-             .accuracy = static_cast<double>(language_model_.correct) / targets,
+             .loss = MeanLoss(language_model_, next_sentence_),
+             .accuracy = language_model_.targets > 0
+                             ? static_cast<double>(language_model_.correct) / targets
+                             : std::numeric_limits<double>::quiet_NaN(),
              .learning_rate = learning_rate_,
              .gradient_norm = gradient_norm_,
              .targets = language_model_.targets,
