@@ -43,12 +43,6 @@ bool MayChange(const std::string& key) {
   return false;
 }
 
-// What the best checkpoint is the best in.
-std::string MetricName(const CheckpointConfig& checkpoint) {
-  return checkpoint.keep_best == "quantized_perplexity" ? "validation/quantized_perplexity"
-                                                        : "validation/perplexity";
-}
-
 absl::Status CheckSameRun(const std::string& folder, const CheckpointState& state,
                           const RunConfig& config) {
   ASSIGN_OR_RETURN(const RunConfig saved,
@@ -154,6 +148,11 @@ void SaveLossScale(const LossScale& scale, CheckpointState& state) {
 }
 
 }  // namespace
+
+std::string MetricName(const CheckpointConfig& checkpoint) {
+  return checkpoint.keep_best == "quantized_perplexity" ? "validation/quantized_perplexity"
+                                                        : "validation/perplexity";
+}
 
 bool DecidesTheFunction(const std::string& key) {
   return absl::StartsWith(key, "model.") && !absl::StartsWith(key, "model.initializ") &&
@@ -273,7 +272,9 @@ absl::Status SaveTraining(const std::string& checkpoints_folder, const TrainingS
         checkpoints_folder, {state.step, MetricName(config.checkpoint), *state.best_metric}));
   }
   // The new checkpoint is written; that an old one cannot be deleted is no reason to stop a run.
-  const auto deleted = ApplyRetention(checkpoints_folder, {config.checkpoint.keep_last, keep_best});
+  const auto deleted = ApplyRetention(
+      checkpoints_folder,
+      {.keep_last = config.checkpoint.keep_last, .keep_best = keep_best, .written = state.step});
   if (!deleted.ok())
     LogWarning(absl::StrCat("old checkpoints stay: ", std::string(deleted.status().message())));
   return absl::OkStatus();

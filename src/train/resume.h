@@ -26,6 +26,9 @@ struct TrainingState {
   void RememberMetric(double perplexity);
 };
 
+// What the best checkpoint is the best in, as best.yaml names it.
+std::string MetricName(const CheckpointConfig& checkpoint);
+
 // The folder that `resume` stands for: "none" gives "", "auto" the newest whole checkpoint in
 // `checkpoints_folder` ("" when there is none), anything else a checkpoint or run folder that must
 // exist.

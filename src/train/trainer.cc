@@ -7,10 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "checkpoint/reader.h"
-#include "checkpoint/retention.h"
 #include "comm/nccl_communicator.h"
-#include "config/dump.h"
 #include "config/validate.h"
 #include "core/check.h"
 #include "core/error.h"
@@ -22,7 +19,6 @@
 #include "optim/learning_rate.h"
 #include "train/bigram_backcopy_evaluation.h"
 #include "train/compute_threads.h"
-#include "train/initial_weights.h"
 #include "train/matmul_rate.h"
 
 namespace sluice {
@@ -109,19 +105,6 @@ std::string Trainer::Describe() const {
                       probe_ == nullptr ? "" : probe_->DescribePlan());
 }
 
-absl::StatusOr<std::string> Trainer::DescribeStart() const {
-  ASSIGN_OR_RETURN(const std::string from,
-                   FindCheckpointToResume(options_.resume, folder_.checkpoints()));
-  if (!from.empty()) {
-    RETURN_IF_ERROR(CheckMayResume(from, config_, train_data_->tokenizer()));
-    return absl::StrCat("start: goes on from ", from);
-  }
-  if (config_.training.initial_weights.empty()) return "start: a new run";
-  ASSIGN_OR_RETURN(const std::string weights,
-                   CheckInitialWeights(config_, train_data_->tokenizer()));
-  return absl::StrCat("start: a new run, weights from ", weights);
-}
-
 absl::Status Trainer::Prepare() {
   RETURN_IF_ERROR(comm_.Agree(engine_->Allocate()));
   RETURN_IF_ERROR(comm_.Agree(telemetry_->Start()));
@@ -145,36 +128,6 @@ absl::Status Trainer::Prepare() {
   LogStart();
   report_time_ = std::chrono::steady_clock::now();
   report_step_ = state_.step;
-  return absl::OkStatus();
-}
-
-absl::Status Trainer::OpenFolder() {
-  RETURN_IF_ERROR(folder_.Open(DumpRunConfig(config_), state_.step, config_.telemetry.tensorboard));
-  Alarms alarms(config_.telemetry.alarms);
-  alarms.Restore(state_.active_alarms);
-  folder_.record().SetAlarms(std::move(alarms));
-  ASSIGN_OR_RETURN(const auto removed, RemoveAbandonedFolders(folder_.checkpoints()));
-  for (const std::string& name : removed)
-    LogInfo(absl::StrCat("removed what a killed run left: ", name));
-  return absl::OkStatus();
-}
-
-absl::Status Trainer::Resume() {
-  ASSIGN_OR_RETURN(const std::string from,
-                   FindCheckpointToResume(options_.resume, folder_.checkpoints()));
-  if (from.empty()) {
-    if (config_.training.initial_weights.empty()) return absl::OkStatus();
-    ASSIGN_OR_RETURN(const InitialWeights weights,
-                     ReadInitialWeights(config_, train_data_->tokenizer(), *engine_));
-    initial_weights_ = DescribeInitialWeights(weights);
-    return absl::OkStatus();
-  }
-  ASSIGN_OR_RETURN(state_, LoadTraining(from, config_, train_data_->tokenizer(), *engine_));
-  ASSIGN_OR_RETURN(const TelemetryState telemetry, ReadCheckpointTelemetry(from));
-  telemetry_->Restore(telemetry);
-  saved_step_ = state_.step;
-  LogInfo(absl::StrFormat("resuming from %s: step %d, next sample %d", from, state_.step,
-                          state_.next_sample));
   return absl::OkStatus();
 }
 

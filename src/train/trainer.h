@@ -75,6 +75,7 @@ class Trainer {
   absl::Status PlanEngine();
   absl::Status Resume();
   absl::Status OpenFolder();
+  absl::Status SetLaterCheckpointsAside();
   void StartPrefetcher();
   absl::Status MeasureMatmulRate();
   void LogStart() const;
@@ -115,6 +116,7 @@ class Trainer {
   std::unique_ptr<Prefetcher> prefetcher_;  // after what its thread uses
 
   TrainingState state_;
+  std::string resumed_from_;     // the checkpoint; empty: a new run
   std::string initial_weights_;  // what came of training.initial_weights, for the log
   double matmul_flops_ = 0;      // measured, all ranks together, operations a second
   int64_t saved_step_ = -1;
