@@ -177,7 +177,6 @@ absl::Status CheckSameVocabulary(const std::string& folder, const TokenizerIdent
 }
 
 void TrainingState::RememberMetric(double perplexity) {
-  last_metric = perplexity;
   if (best_metric.has_value() && *best_metric <= perplexity) return;
   best_metric = perplexity;
   best_step = step;
@@ -237,7 +236,7 @@ absl::StatusOr<TrainingState> LoadTraining(const std::string& folder, const RunC
 
 absl::Status SaveTraining(const std::string& checkpoints_folder, const TrainingSnapshot& run) {
   const auto& [config, state, world_size, engine, gates, attention, telemetry, data,
-               sequences_per_epoch] = run;
+               sequences_per_epoch, delete_old] = run;
   CheckpointContents contents;
   Device& device = engine.device();
   ASSIGN_OR_RETURN(const HostTensor master,
@@ -271,6 +270,7 @@ absl::Status SaveTraining(const std::string& checkpoints_folder, const TrainingS
     RETURN_IF_ERROR(MarkBestCheckpoint(
         checkpoints_folder, {state.step, MetricName(config.checkpoint), *state.best_metric}));
   }
+  if (!delete_old) return absl::OkStatus();
   // The new checkpoint is written; that an old one cannot be deleted is no reason to stop a run.
   const auto deleted = ApplyRetention(
       checkpoints_folder,

@@ -15,12 +15,12 @@ namespace sluice {
 
 // Where a run stands, besides weights and optimizer.
 struct TrainingState {
-  int64_t step = 0;                   // updates done, skipped ones too
-  int64_t next_sample = 0;            // global index of the first sample that no update has used
-  std::optional<double> best_metric;  // lowest perplexity on the first validation set, or with
-                                      // keep_best: quantized_perplexity the lowest of those
+  int64_t step = 0;         // updates done, skipped ones too
+  int64_t next_sample = 0;  // global index of the first sample that no update has used
+  // Of the steps that checkpoints were due at: lowest perplexity on the first validation set, or
+  // with keep_best: quantized_perplexity the lowest of those.
+  std::optional<double> best_metric;
   std::optional<int64_t> best_step;
-  std::optional<double> last_metric;    // of the evaluation at `step`, if there was one
   std::set<std::string> active_alarms;  // begun and not over; on rank 0
 
   void RememberMetric(double perplexity);
@@ -59,8 +59,8 @@ absl::Status CheckSameVocabulary(const std::string& folder, const TokenizerIdent
 // trained.
 bool DecidesTheFunction(const std::string& key);
 
-// Writes checkpoints_folder/step_NNNNNNNN, marks it as the best if it is, and deletes what
-// config.checkpoint does not keep. One rank only.
+// Writes checkpoints_folder/step_NNNNNNNN, marks it as the best if it is, and with delete_old
+// deletes what config.checkpoint does not keep. One rank only.
 struct TrainingSnapshot {
   const RunConfig& config;
   const TrainingState& state;
@@ -72,6 +72,7 @@ struct TrainingSnapshot {
   TelemetryState telemetry;
   const Manifest* data;         // whose vocabulary goes along; null: none does
   int64_t sequences_per_epoch;  // 0: no end
+  bool delete_old;              // what config.checkpoint does not keep
 };
 absl::Status SaveTraining(const std::string& checkpoints_folder, const TrainingSnapshot& run);
 

@@ -190,21 +190,18 @@ absl::Status Trainer::Run() {
     RETURN_IF_ERROR(MeasureSinks());
     RETURN_IF_ERROR(DrawAttentionMaps());
   }
+  // A finished run, once more: it is evaluated, and there is nothing to save.
+  if (state_.step == config_.training.steps) return EvaluateAndSave(absl::OkStatus());
   while (state_.step < config_.training.steps && !stop_agreed_) {
     RETURN_IF_ERROR(Step());
-    RETURN_IF_ERROR(MeasureSinks());
-    RETURN_IF_ERROR(DrawAttentionMaps());
-    if (due(config_.training.evaluate_every)) RETURN_IF_ERROR(EvaluateAll());
-    RETURN_IF_ERROR(SaveIfDue(/*at_end=*/false));
+    absl::Status looked = MeasureSinks();
+    if (looked.ok()) looked = DrawAttentionMaps();
+    RETURN_IF_ERROR(EvaluateAndSave(looked));
   }
   SetStatusLine("");
-  if (stop_agreed_ && state_.step < config_.training.steps) {
-    RETURN_IF_ERROR(SaveIfDue(/*at_end=*/true));
-    return StoppedOnRequest(absl::StrCat("stopped on request after step ", state_.step,
-                                         "; the same command goes on from there"));
-  }
-  if (evaluated_step_ != state_.step) RETURN_IF_ERROR(EvaluateAll());
-  return SaveIfDue(/*at_end=*/true);
+  if (state_.step == config_.training.steps) return absl::OkStatus();
+  return StoppedOnRequest(absl::StrCat("stopped on request after step ", state_.step,
+                                       "; the same command goes on from there"));
 }
 
 absl::Status Trainer::Step() {
@@ -381,32 +378,25 @@ absl::Status Trainer::Record() {
                                        : absl::OkStatus());
 }
 
-absl::Status Trainer::SaveIfDue(bool at_end) {
-  if (saved_step_ == state_.step || !(at_end || due(config_.checkpoint.every)))
-    return absl::OkStatus();
-  RETURN_IF_ERROR(Save());
-  report_time_ = std::chrono::steady_clock::now();
-  report_step_ = state_.step;
-  return absl::OkStatus();
-}
-
-absl::Status Trainer::Save() {
-  RETURN_IF_ERROR(ProbeQuantization());
+absl::Status Trainer::Save(bool delete_old) {
   RETURN_IF_ERROR(telemetry_->Gather(comm_));
   absl::Status status;
   if (comm_.rank() == 0) {
     state_.active_alarms = folder_.record().alarms().active();
     const GateStatistics gates = telemetry_->gates();
-    status = SaveTraining(folder_.checkpoints(),
-                          {config_, state_, comm_.world_size(), *engine_, gates,
-                           telemetry_->attention(), telemetry_->StateAt(state_.step),
-                           train_data_->manifest(), train_data_->sequences_per_epoch()});
+    status =
+        SaveTraining(folder_.checkpoints(),
+                     {config_, state_, comm_.world_size(), *engine_, gates, telemetry_->attention(),
+                      telemetry_->StateAt(state_.step), train_data_->manifest(),
+                      train_data_->sequences_per_epoch(), delete_old});
     if (status.ok()) status = folder_.record().WriteGates(state_.step, gates);
   }
   RETURN_IF_ERROR(comm_.Agree(status));
   telemetry_->CheckpointWritten(state_.step);
   saved_step_ = state_.step;
   LogInfo(absl::StrCat("checkpoint: ", folder_.checkpoint(state_.step)));
+  report_time_ = std::chrono::steady_clock::now();
+  report_step_ = state_.step;
   return absl::OkStatus();
 }
 

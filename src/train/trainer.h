@@ -90,14 +90,19 @@ class Trainer {
   absl::Status Record();
 
   // Between steps.
+  absl::Status EvaluateAndSave(absl::Status looked);
   absl::Status EvaluateAll();
   absl::Status RecordEvaluation(const std::string& data, const EvaluationResult& result);
   absl::Status MeasureSinks();
   absl::Status ProbeQuantization();
   absl::Status DrawAttentionMaps();
-  absl::Status SaveIfDue(bool at_end);
-  absl::Status Save();
+  absl::Status Save(bool delete_old);
   bool due(int64_t every) const { return every > 0 && state_.step % every == 0; }
+  bool at_end() const { return state_.step == config_.training.steps; }
+  // Whether this step's checkpoint is written in every run, stopped or not. Such ones alone can be
+  // the best: another would set a bar that no checkpoint on disk has, or one that a run which was
+  // not stopped would not have.
+  bool writes_checkpoint() const { return due(config_.checkpoint.every) || at_end(); }
 
   RunConfig config_;
   const TrainOptions options_;
@@ -120,7 +125,6 @@ class Trainer {
   std::string initial_weights_;  // what came of training.initial_weights, for the log
   double matmul_flops_ = 0;      // measured, all ranks together, operations a second
   int64_t saved_step_ = -1;
-  int64_t evaluated_step_ = -1;
   bool stop_agreed_ = false;
   bool failed_alone_ = false;
 

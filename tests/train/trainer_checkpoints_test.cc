@@ -1,6 +1,8 @@
 // Which checkpoints a run leaves: none of its own is lost, and what comes after goes on from the
 // right one.
+#include <algorithm>
 #include <fstream>
+#include <map>
 
 #include "checkpoint/diff.h"
 #include "checkpoint/reader.h"
@@ -8,6 +10,7 @@
 #include "checkpoint/verify.h"
 #include "core/error.h"
 #include "gmock/gmock.h"
+#include "nlohmann/json.hpp"
 #include "support/sample_checkpoint.h"
 #include "training_run.h"
 
@@ -46,6 +49,8 @@ TEST_F(TrainerCheckpointsTest, ARunThatStartsAnewKeepsItsOwn) {
   EXPECT_EQ(Present(Folder("run")).back(), 3);
   EXPECT_EQ(Present(Folder("run") + "/replaced_1"), before);
   EXPECT_TRUE(VerifyCheckpoint(Folder("run") + "/replaced_1/step_00000006").ok());
+  ASSERT_TRUE(Best("run").has_value());
+  EXPECT_LE(Best("run")->step, 3);
   EXPECT_THAT(testing::FileBytes(Run("run") + "/log.txt"),
               HasSubstr("steps 6, 4 that the folder had already are not deleted but moved to " +
                         Folder("run") + "/replaced_1"));
@@ -77,6 +82,78 @@ TEST_F(TrainerCheckpointsTest, ARunThatGoesBackKeepsItsOwn) {
   ASSERT_TRUE(Train(config, "other", 1).ok());
   ASSERT_TRUE(Train(config, "run", 1, Checkpoint("other", 3)).ok());
   EXPECT_EQ(Present(Folder("run") + "/replaced_2"), (Steps{3}));
+}
+
+// Perplexities of the run's log by step.
+std::map<int64_t, double> Perplexities(const std::string& run_folder) {
+  std::ifstream file(run_folder + "/metrics.jsonl");
+  std::map<int64_t, double> found;
+  for (std::string line; std::getline(file, line);) {
+    const auto record = nlohmann::json::parse(line);
+    if (record["event"] == "evaluation") found[record["step"]] = record["perplexity"];
+  }
+  return found;
+}
+
+// Evaluations between two checkpoints set no bar that none on disk has.
+TEST_F(TrainerCheckpointsTest, TheBestIsOneOfThem) {
+  RunConfig config = Config(8);
+  config.training.evaluate_every = 2;
+  config.checkpoint.every = 3;
+  config.checkpoint.keep_last = 1;
+  config.optimizer.learning_rate = 0.3;  // gets worse, so that the best one is not the last
+  ASSERT_TRUE(Train(config, "run", 2).ok());
+  const std::map<int64_t, double> evaluated = Perplexities(Run("run"));
+  Steps steps;
+  for (const auto& [step, perplexity] : evaluated) steps.push_back(step);
+  EXPECT_EQ(steps, (Steps{2, 3, 4, 6, 8}));
+  EXPECT_LT(evaluated.at(2), evaluated.at(3));
+  EXPECT_LT(evaluated.at(3), std::min(evaluated.at(6), evaluated.at(8)));
+  EXPECT_EQ(Best("run"), (BestCheckpoint{3, "validation/perplexity", evaluated.at(3)}));
+  EXPECT_EQ(Present(Folder("run")), (Steps{3, 8}));
+  EXPECT_EQ(ReadCheckpointState(Checkpoint("run", 8)).value().best_step, 3);
+}
+
+TEST_F(TrainerCheckpointsTest, TheLastMayBeTheBest) {
+  RunConfig config = Config(4);
+  config.checkpoint.every = 2;
+  config.training.evaluate_every = 3;
+  ASSERT_TRUE(Train(config, "run", 1).ok());
+  const std::map<int64_t, double> evaluated = Perplexities(Run("run"));
+  ASSERT_LT(evaluated.at(4), evaluated.at(2));
+  EXPECT_EQ(Best("run"), (BestCheckpoint{4, "validation/perplexity", evaluated.at(4)}));
+  EXPECT_EQ(ReadCheckpointState(Checkpoint("run", 4)).value().best_metric, evaluated.at(4));
+}
+
+// What was trained is not lost with an evaluation, neither at the end nor between.
+TEST_F(TrainerCheckpointsTest, AFailedEvaluationLosesNothing) {
+  for (const int64_t every : {0, 3}) {
+    RunConfig config = Config(4);
+    config.training.evaluate_every = every;
+    config.checkpoint.keep_last = 1;
+    const std::string run = absl::StrCat("run", every);
+    RunConfig half = config;
+    half.training.steps = 2;
+    ASSERT_TRUE(Train(half, run, 2).ok());
+    std::filesystem::rename(folder() + "/valid", folder() + "/whole");
+    // Of [CLS] and [SEP] alone, which are no targets.
+    testing::WriteDataset(folder() + "/valid", {testing::Document(20, testing::Row{2, 3})}, 61);
+    const absl::Status status = Train(config, run, 2);
+    std::filesystem::remove_all(folder() + "/valid");
+    std::filesystem::rename(folder() + "/whole", folder() + "/valid");
+    EXPECT_EQ(ExitCodeOf(status), ExitCode::kData) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("no target to evaluate"));
+    const int64_t last = every == 0 ? 4 : every;
+    EXPECT_EQ(Present(Folder(run)), (Steps{2, last}));  // none was deleted for it
+    EXPECT_TRUE(VerifyCheckpoint(Checkpoint(run, last)).ok());
+    EXPECT_TRUE(Train(config, run, 2).ok());
+    ASSERT_TRUE(Train(config, "straight" + run, 2).ok());
+    for (const char* file : {"/model.h5", "/optimizer.h5"}) {
+      EXPECT_TRUE(testing::FileBytes(Checkpoint(run, 4) + file) ==
+                  testing::FileBytes(Checkpoint("straight" + run, 4) + file))
+          << file;
+    }
+  }
 }
 
 }  // namespace
