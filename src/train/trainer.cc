@@ -255,15 +255,27 @@ absl::Status Trainer::ForwardBackward(const Batch& batch, int64_t part) {
                                   ready);
 }
 
+absl::Status Trainer::FailAlone(const absl::Status& status) {
+  failed_alone_ = !status.ok() && comm_.world_size() > 1;
+  return status;
+}
+
 // One rank leaves its losses where they are until the update has been put on its way: of them, the
 // update needs to know the number of targets alone, which the batches say.
-absl::Status Trainer::Reduce() {
+absl::Status Trainer::FinishSums(ModelLosses* losses) {
   RETURN_IF_ERROR(buckets_->Finish());
-  const bool alone = comm_.world_size() == 1;
+  if (comm_.world_size() == 1) return absl::OkStatus();
+  ASSIGN_OR_RETURN(*losses, engine_->ReadLosses());
+  // A GPU's sums end behind Finish. By now they have: what failed in them meanwhile is told, and
+  // nothing is left to wait for.
+  return gpu_comm_ != nullptr ? gpu_comm_->WaitAll() : absl::OkStatus();
+}
+
+// A rank whose sums failed says so in the sum that all of them wait in, so that none applies what
+// may be half a gradient.
+absl::Status Trainer::Reduce() {
   ModelLosses losses;
-  if (!alone) {
-    ASSIGN_OR_RETURN(losses, engine_->ReadLosses());
-  }
+  const absl::Status status = FinishSums(&losses);
   const auto number = [](int64_t count) { return static_cast<double>(count); };
   double sums[] = {losses.language_model.loss,
                    number(language_model_.targets),
@@ -272,21 +284,25 @@ absl::Status Trainer::Reduce() {
                    number(losses.next_sentence.targets),
                    number(losses.next_sentence.correct),
                    stop_signal_->received() != 0 ? 1.0 : 0.0,
-                   0.0};
-  RETURN_IF_ERROR(comm_.AllReduceSum(std::span<double>(sums)));
+                   status.ok() ? 0.0 : 1.0};
+  RETURN_IF_ERROR(FailAlone(comm_.AllReduceSum(std::span<double>(sums))));
+  if (sums[7] > 0) return comm_.Agree(status);
   const auto count = [](double value) { return static_cast<int64_t>(value); };
   language_model_ = {.loss = sums[0], .targets = count(sums[1]), .correct = count(sums[2])};
   next_sentence_ = {.loss = sums[3], .targets = count(sums[4]), .correct = count(sums[5])};
   stop_agreed_ = sums[6] > 0;
-  return alone ? absl::OkStatus() : engine_->SetLosses({language_model_, next_sentence_});
+  if (comm_.world_size() == 1) return absl::OkStatus();
+  return FailAlone(engine_->SetLosses({language_model_, next_sentence_}));
 }
 
 absl::Status Trainer::ApplyUpdate() {
   const double scale = 1 / static_cast<double>(std::max<int64_t>(1, language_model_.targets));
   learning_rate_ = LearningRateAt(config_.schedule, config_.optimizer.learning_rate,
                                   config_.training.steps, state_.step);
-  ASSIGN_OR_RETURN(const UpdateOutcome outcome,
-                   engine_->ClipAndUpdate(learning_rate_, scale, update_telemetry_->norms()));
+  const absl::StatusOr<UpdateOutcome> updated =
+      engine_->ClipAndUpdate(learning_rate_, scale, update_telemetry_->norms());
+  RETURN_IF_ERROR(FailAlone(updated.status()));
+  const UpdateOutcome& outcome = *updated;
   language_model_ = outcome.losses.language_model;
   next_sentence_ = outcome.losses.next_sentence;
   gradient_norm_ = outcome.gradient_norm;

@@ -83,11 +83,14 @@ class Trainer {
   // Parts of a step.
   absl::Status RunMicroBatches();
   absl::Status ForwardBackward(const Batch& batch, int64_t part);
+  absl::Status FinishSums(ModelLosses* losses);
   absl::Status Reduce();
   absl::Status ApplyUpdate();
   absl::Status NotApplied(const UpdateOutcome& outcome) const;
   absl::Status RecordLooks();
   absl::Status Record();
+  // Returns `status`; an error is one that the other ranks do not hear of.
+  absl::Status FailAlone(const absl::Status& status);
 
   // Between steps.
   absl::Status EvaluateAndSave(absl::Status looked);
