@@ -112,7 +112,7 @@ absl::Status Trainer::Prepare() {
   if (probe_ != nullptr) {
     RETURN_IF_ERROR(comm_.Agree(probe_->Start(*train_data_, *validation_data_.front())));
   }
-  RETURN_IF_ERROR(comm_.Agree(Resume()));
+  RETURN_IF_ERROR(Resume());
   RETURN_IF_ERROR(comm_.Agree(comm_.rank() == 0 ? OpenFolder() : absl::OkStatus()));
   const TensorView gradient = engine_->parameters().flat_gradient();  // memory of the device
   if (engine_->device().is_cuda()) {

@@ -48,7 +48,7 @@ class Trainer {
 
   // What --dry-run prints. Nothing has been allocated or written:
   std::string Describe() const;
-  // what Run would begin from, checked as Run does, but without reading tensors.
+  // what Run would begin from, checked as Run does, but without reading tensors; collective.
   absl::StatusOr<std::string> DescribeStart() const;
 
   // Allocates, resumes, trains to config.training.steps, evaluates, writes checkpoints.
@@ -73,7 +73,15 @@ class Trainer {
   // Set-up.
   absl::Status OpenData();
   absl::Status PlanEngine();
-  absl::Status Resume();
+  struct Start {
+    std::string checkpoint;  // to go on from; empty: a new run
+    std::string weights;     // what a new run starts from; empty: all are drawn
+  };
+  absl::StatusOr<Start> FindStart() const;  // collective
+  absl::Status CheckStart(const Start& start) const;
+  absl::StatusOr<std::string> ReadStart(const Start& start);
+  absl::Status CompareWithRankZero(const Start& start, const std::string& read) const;
+  absl::Status Resume();  // collective
   absl::Status OpenFolder();
   absl::Status SetLaterCheckpointsAside();
   void StartPrefetcher();
