@@ -17,6 +17,7 @@
 #include "core/log.h"
 #include "core/status.h"
 #include "core/version.h"
+#include "data/content_hash.h"
 #include "data/vocabulary_file.h"
 #include "runtime/host_tensor.h"
 #include "train/load_model.h"
@@ -103,6 +104,19 @@ std::vector<NamedTensor> AsNamed(const std::vector<TensorDestination>& destinati
 // Names among CheckpointState::counters; clean_updates is there only when written in fp16.
 constexpr char kCleanUpdates[] = "clean_updates", kSkippedUpdates[] = "skipped_updates";
 
+constexpr char kBestMetricData[] = "best_metric_data";
+
+// A best one by another measure, or of other data, says nothing of this run's.
+bool MeasuredAlike(const CheckpointState& saved, const RunConfig& before, const RunConfig& config,
+                   int64_t measured_data) {
+  if (MetricName(before.checkpoint) != MetricName(config.checkpoint)) return false;
+  const auto found = saved.counters.find(kBestMetricData);
+  if (found != saved.counters.end()) return found->second == measured_data;
+  // A checkpoint from before there was the counter: as far as its configuration says.
+  return before.data.validation == config.data.validation &&
+         before.training.evaluation_batches == config.training.evaluation_batches;
+}
+
 // Counters of active alarms, which are 1: this and the alarm's name.
 constexpr char kAlarm[] = "alarm.";
 
@@ -152,6 +166,29 @@ void SaveLossScale(const LossScale& scale, CheckpointState& state) {
 std::string MetricName(const CheckpointConfig& checkpoint) {
   return checkpoint.keep_best == "quantized_perplexity" ? "validation/quantized_perplexity"
                                                         : "validation/perplexity";
+}
+
+int64_t MeasuredData(const RunConfig& config, const BatchSource& first, int64_t micro_batch) {
+  std::string text;
+  if (first.manifest() == nullptr) {
+    text = first.name();
+  } else {
+    for (const ManifestShard& shard : first.manifest()->shards) {
+      absl::StrAppend(&text, Xxh3Text(shard.xxh3), " ");
+    }
+  }
+  absl::StrAppend(&text, "; ", first.sequences_per_epoch(), " sequences of ",
+                  first.sequence_length());
+  if (config.checkpoint.keep_best == "quantized_perplexity") {
+    absl::StrAppend(&text, "; ", config.telemetry.quantization_probe, " ",
+                    config.telemetry.quantization_probe_batches);
+  } else if (const int64_t batches = config.training.evaluation_batches; batches > 0) {
+    absl::StrAppend(&text, "; at most ",
+                    std::min(batches * micro_batch, first.sequences_per_epoch()));
+  }
+  Xxh3Hasher hasher;
+  hasher.Update(text.data(), text.size());
+  return static_cast<int64_t>(hasher.Digest() >> 1);
 }
 
 bool DecidesTheFunction(const std::string& key) {
@@ -209,7 +246,8 @@ absl::Status CheckMayResume(const std::string& folder, const RunConfig& config,
 }
 
 absl::StatusOr<TrainingState> LoadTraining(const std::string& folder, const RunConfig& config,
-                                           const TokenizerIdentity& tokenizer, Engine& engine) {
+                                           const TokenizerIdentity& tokenizer,
+                                           int64_t measured_data, Engine& engine) {
   RETURN_IF_ERROR(CheckMayResume(folder, config, tokenizer));
   ASSIGN_OR_RETURN(const CheckpointState saved, ReadCheckpointState(folder));
   std::vector<HostTensor> moments;
@@ -225,10 +263,13 @@ absl::StatusOr<TrainingState> LoadTraining(const std::string& folder, const RunC
   state.next_sample = saved.next_sample;
   ASSIGN_OR_RETURN(const RunConfig before,
                    LoadRunConfig(folder + "/config.yaml", {}, ConfigUse::kInspection));
-  // A best one by another measure says nothing of this one.
-  if (MetricName(before.checkpoint) == MetricName(config.checkpoint)) {
+  state.best_metric_data = measured_data;
+  if (MeasuredAlike(saved, before, config, measured_data)) {
     state.best_metric = saved.best_metric;
     state.best_step = saved.best_step;
+  } else if (saved.best_step.has_value()) {
+    LogInfo(absl::StrCat("the best checkpoint so far, of step ", *saved.best_step,
+                         ", was measured otherwise or on other data: it is looked for anew"));
   }
   state.active_alarms = ActiveAlarms(saved);
   return state;
@@ -260,6 +301,9 @@ absl::Status SaveTraining(const std::string& checkpoints_folder, const TrainingS
   contents.state.best_metric = state.best_metric;
   contents.state.best_step = state.best_step;
   SaveLossScale(engine.loss_scale(), contents.state);
+  if (state.best_metric.has_value()) {
+    contents.state.counters[kBestMetricData] = state.best_metric_data;
+  }
   for (const std::string& alarm : state.active_alarms) contents.state.counters[kAlarm + alarm] = 1;
   contents.state.counters["tokens_seen"] = state.next_sample * config.data.sequence_length;
   contents.config_yaml = DumpRunConfig(config);

@@ -8,7 +8,7 @@
 #include "absl/status/statusor.h"
 #include "checkpoint/checkpoint.h"
 #include "config/run_config.h"
-#include "data/manifest.h"
+#include "data/batch_source.h"
 #include "train/engine.h"
 
 namespace sluice {
@@ -21,6 +21,8 @@ struct TrainingState {
   // with keep_best: quantized_perplexity the lowest of those.
   std::optional<double> best_metric;
   std::optional<int64_t> best_step;
+  // Stands for what best_metric is measured on (MeasuredData); 0: not told.
+  int64_t best_metric_data = 0;
   std::set<std::string> active_alarms;  // begun and not over; on rank 0
 
   void RememberMetric(double perplexity);
@@ -28,6 +30,12 @@ struct TrainingState {
 
 // What the best checkpoint is the best in, as best.yaml names it.
 std::string MetricName(const CheckpointConfig& checkpoint);
+
+// A number, not negative, that stands for what the best checkpoint's metric is measured on: the
+// data of the first validation set, `first` (its shards' checksums, or where there are none its
+// name), and how much of it, in batches of `micro_batch` sequences where the metric is the
+// perplexity of training.evaluation_batches of them. Paths do not count where there are checksums.
+int64_t MeasuredData(const RunConfig& config, const BatchSource& first, int64_t micro_batch);
 
 // The folder that `resume` stands for: "none" gives "", "auto" the newest whole checkpoint in
 // `checkpoints_folder` ("" when there is none), anything else a checkpoint or run folder that must
@@ -47,9 +55,11 @@ absl::Status CheckMayResume(const std::string& folder, const RunConfig& config,
                             const TokenizerIdentity& tokenizer);
 
 // Reads weights, optimizer and state. Fails where CheckMayResume does, and with CheckpointError
-// when the tensors are not this model's.
+// when the tensors are not this model's. The best so far is left out, and the log says so, when it
+// was measured otherwise than by config.checkpoint.keep_best on `measured_data` (MeasuredData).
 absl::StatusOr<TrainingState> LoadTraining(const std::string& folder, const RunConfig& config,
-                                           const TokenizerIdentity& tokenizer, Engine& engine);
+                                           const TokenizerIdentity& tokenizer,
+                                           int64_t measured_data, Engine& engine);
 
 // CheckpointError when the vocabulary in the checkpoint `folder` is not `tokenizer`'s: ids mean
 // what a vocabulary says. Not asked when `tokenizer` has none.

@@ -106,6 +106,10 @@ std::string Trainer::Describe() const {
 }
 
 absl::Status Trainer::Prepare() {
+  if (!validation_data_.empty()) {
+    state_.best_metric_data =
+        MeasuredData(config_, *validation_data_.front(), engine_->options().max_batch);
+  }
   RETURN_IF_ERROR(comm_.Agree(engine_->Allocate()));
   RETURN_IF_ERROR(comm_.Agree(telemetry_->Start()));
   RETURN_IF_ERROR(comm_.Agree(update_telemetry_->Start()));

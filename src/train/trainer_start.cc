@@ -97,7 +97,8 @@ absl::StatusOr<std::string> Trainer::ReadStart(const Start& start) {
     return absl::StrCat("weights with xxh3 ", Xxh3Text(weights.xxh3));
   }
   const std::string& from = start.checkpoint;
-  ASSIGN_OR_RETURN(state_, LoadTraining(from, config_, train_data_->tokenizer(), *engine_));
+  ASSIGN_OR_RETURN(state_, LoadTraining(from, config_, train_data_->tokenizer(),
+                                        state_.best_metric_data, *engine_));
   ASSIGN_OR_RETURN(const TelemetryState telemetry, ReadCheckpointTelemetry(from));
   telemetry_->Restore(telemetry);
   saved_step_ = state_.step;

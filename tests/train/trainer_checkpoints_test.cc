@@ -125,6 +125,37 @@ TEST_F(TrainerCheckpointsTest, TheLastMayBeTheBest) {
   EXPECT_EQ(ReadCheckpointState(Checkpoint("run", 4)).value().best_metric, evaluated.at(4));
 }
 
+// Perplexities of other data, or of another part of them, are not compared with.
+TEST_F(TrainerCheckpointsTest, OtherValidationDataHaveABestOfTheirOwn) {
+  RunConfig config = Config(2);
+  config.optimizer.learning_rate = 0.3;  // gets worse
+  ASSERT_TRUE(Train(config, "run", 1).ok());
+  ASSERT_EQ(ReadCheckpointState(Checkpoint("run", 2)).value().best_step, 2);
+  config.training.steps = 4;
+  testing::WriteDataset(folder() + "/other", testing::RandomDocuments(12, 61, 3), 61);
+  std::filesystem::copy(folder() + "/valid", folder() + "/moved");
+  struct Case {
+    const char* validation;
+    int64_t batches;
+    int ranks;
+    int64_t best;
+  };
+  // 2 batches of 12 rows before.
+  for (const Case& now : {Case{"valid", 2, 1, 2}, Case{"moved", 2, 1, 2}, Case{"other", 2, 1, 4},
+                          Case{"valid", 1, 1, 4}, Case{"valid", 2, 2, 4}, Case{"valid", 4, 2, 2}}) {
+    const std::string run = absl::StrCat(now.validation, now.batches, now.ranks);
+    SCOPED_TRACE(run);
+    std::filesystem::copy(Run("run"), Run(run), std::filesystem::copy_options::recursive);
+    config.data.validation = {folder() + "/" + now.validation};
+    config.training.evaluation_batches = now.batches;
+    const absl::Status status = Train(config, run, now.ranks);
+    ASSERT_TRUE(status.ok()) << status;
+    EXPECT_GT(Perplexities(Run(run)).at(4), Perplexities(Run(run)).at(2));
+    EXPECT_EQ(ReadCheckpointState(Checkpoint(run, 4)).value().best_step, now.best);
+    EXPECT_EQ(Best(run).value().step, now.best);
+  }
+}
+
 // What was trained is not lost with an evaluation, neither at the end nor between.
 TEST_F(TrainerCheckpointsTest, AFailedEvaluationLosesNothing) {
   for (const int64_t every : {0, 3}) {
