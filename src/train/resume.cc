@@ -264,10 +264,14 @@ absl::StatusOr<TrainingState> LoadTraining(const std::string& folder, const RunC
   ASSIGN_OR_RETURN(const RunConfig before,
                    LoadRunConfig(folder + "/config.yaml", {}, ConfigUse::kInspection));
   state.best_metric_data = measured_data;
-  if (MeasuredAlike(saved, before, config, measured_data)) {
+  // Where perplexity is measured at the end alone, the best so far is a shorter run's end, which a
+  // run that is not stopped there does not measure: it would not begin as this one does.
+  const bool at_ends =
+      config.checkpoint.keep_best == "perplexity" && config.training.evaluate_every == 0;
+  if (!at_ends && MeasuredAlike(saved, before, config, measured_data)) {
     state.best_metric = saved.best_metric;
     state.best_step = saved.best_step;
-  } else if (saved.best_step.has_value()) {
+  } else if (!at_ends && saved.best_step.has_value()) {
     LogInfo(absl::StrCat("the best checkpoint so far, of step ", *saved.best_step,
                          ", was measured otherwise or on other data: it is looked for anew"));
   }

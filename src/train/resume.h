@@ -56,7 +56,8 @@ absl::Status CheckMayResume(const std::string& folder, const RunConfig& config,
 
 // Reads weights, optimizer and state. Fails where CheckMayResume does, and with CheckpointError
 // when the tensors are not this model's. The best so far is left out, and the log says so, when it
-// was measured otherwise than by config.checkpoint.keep_best on `measured_data` (MeasuredData).
+// was measured otherwise than by config.checkpoint.keep_best on `measured_data` (MeasuredData); and
+// where perplexity is measured at the end of a run alone.
 absl::StatusOr<TrainingState> LoadTraining(const std::string& folder, const RunConfig& config,
                                            const TokenizerIdentity& tokenizer,
                                            int64_t measured_data, Engine& engine);

@@ -64,6 +64,7 @@ TEST_F(TrainerCheckpointsTest, ARunThatStartsAnewKeepsItsOwn) {
 
 TEST_F(TrainerCheckpointsTest, ARunThatGoesBackKeepsItsOwn) {
   RunConfig config = Config(5);
+  config.training.evaluate_every = 1;
   config.checkpoint.every = 1;
   config.checkpoint.keep_last = 5;
   ASSERT_TRUE(Train(config, "run", 1).ok());
@@ -129,6 +130,7 @@ TEST_F(TrainerCheckpointsTest, TheLastMayBeTheBest) {
 TEST_F(TrainerCheckpointsTest, OtherValidationDataHaveABestOfTheirOwn) {
   RunConfig config = Config(2);
   config.optimizer.learning_rate = 0.3;  // gets worse
+  config.training.evaluate_every = 2;
   ASSERT_TRUE(Train(config, "run", 1).ok());
   ASSERT_EQ(ReadCheckpointState(Checkpoint("run", 2)).value().best_step, 2);
   config.training.steps = 4;
