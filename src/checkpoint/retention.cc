@@ -1,8 +1,10 @@
 #include "checkpoint/retention.h"
 
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <filesystem>
 #include <set>
@@ -37,6 +39,15 @@ absl::Status Delete(const std::string& checkpoints_folder, int64_t step) {
     return WriteError("cannot rename folder", folder);
   RemoveTree(doomed);
   return absl::OkStatus();
+}
+
+// checkpoints_folder/replaced_N, N from 1, the first that is not there yet.
+absl::StatusOr<std::string> NewReplacedFolder(const std::string& checkpoints_folder) {
+  for (int64_t number = 1;; ++number) {
+    const std::string folder = absl::StrCat(checkpoints_folder, "/replaced_", number);
+    if (mkdir(folder.c_str(), 0777) == 0) return folder;
+    if (errno != EEXIST) return WriteError("cannot create folder", folder);
+  }
 }
 
 }  // namespace
@@ -90,17 +101,41 @@ absl::StatusOr<std::vector<int64_t>> ApplyRetention(const std::string& checkpoin
                      ReadBestCheckpoint(checkpoints_folder));
     if (best) kept.insert(best->step);
   }
+  if (policy.written) kept.insert(*policy.written);
   std::vector<int64_t> deleted;
   for (const int64_t step : steps) {
     if (kept.contains(step)) continue;
     if (deleted.empty()) {
-      RETURN_IF_ERROR(VerifyCheckpoint(
-          absl::StrCat(checkpoints_folder, "/", CheckpointFolderName(steps.back()))));
+      RETURN_IF_ERROR(VerifyCheckpoint(absl::StrCat(
+          checkpoints_folder, "/", CheckpointFolderName(policy.written.value_or(steps.back())))));
     }
     RETURN_IF_ERROR(Delete(checkpoints_folder, step));
     deleted.push_back(step);
   }
   return deleted;
+}
+
+absl::StatusOr<SetAside> SetAsideCheckpoints(const std::string& checkpoints_folder,
+                                             int64_t first_step) {
+  SetAside aside;
+  ASSIGN_OR_RETURN(aside.steps, ListCheckpointSteps(checkpoints_folder));
+  std::erase_if(aside.steps, [=](int64_t step) { return step < first_step; });
+  if (aside.steps.empty()) return aside;
+  std::ranges::reverse(aside.steps);
+  ASSIGN_OR_RETURN(aside.folder, NewReplacedFolder(checkpoints_folder));
+  const auto move = [&](const std::string& name) {
+    const std::string from = absl::StrCat(checkpoints_folder, "/", name);
+    return rename(from.c_str(), absl::StrCat(aside.folder, "/", name).c_str()) == 0
+               ? absl::OkStatus()
+               : WriteError("cannot move a later step's checkpoint", from);
+  };
+  for (const int64_t step : aside.steps) RETURN_IF_ERROR(move(CheckpointFolderName(step)));
+  const auto best = ReadBestCheckpoint(checkpoints_folder);
+  // One that cannot be read names none that is left.
+  if (!best.ok() || (*best && (*best)->step >= first_step)) RETURN_IF_ERROR(move(kBestFile));
+  RETURN_IF_ERROR(checkpoint_internal::SyncFolder(aside.folder));
+  RETURN_IF_ERROR(checkpoint_internal::SyncFolder(checkpoints_folder));
+  return aside;
 }
 
 absl::StatusOr<std::vector<std::string>> RemoveAbandonedFolders(

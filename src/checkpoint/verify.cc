@@ -50,6 +50,12 @@ absl::Status VerifyCheckpoint(const std::string& folder) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::string> IdentifyCheckpoint(const std::string& folder) {
+  ASSIGN_OR_RETURN(const FileIdentity identity,
+                   checkpoint_internal::IdentifyFile(absl::StrCat(folder, "/", kManifestFile)));
+  return identity.xxh3;
+}
+
 absl::StatusOr<std::vector<int64_t>> ListCheckpointSteps(const std::string& checkpoints_folder) {
   std::vector<int64_t> steps;
   std::error_code error;

@@ -14,6 +14,9 @@ namespace sluice {
 // that is missing, has another size, or another checksum. Other files in the folder do not count.
 absl::Status VerifyCheckpoint(const std::string& folder);
 
+// XXH3-64 of its manifest, 16 hex digits: two that verify and have the same are the same.
+absl::StatusOr<std::string> IdentifyCheckpoint(const std::string& folder);
+
 struct SkippedCheckpoint {
   std::string folder;
   std::string reason;

@@ -49,4 +49,16 @@ absl::Status AgreeByCollectives(Communicator& comm, const absl::Status& status) 
                  absl::StrCat("rank ", failing_rank, ": ", message));
 }
 
+absl::StatusOr<std::string> TextOfRankZero(Communicator& comm,
+                                           const absl::StatusOr<std::string>& text) {
+  const bool speaks = comm.rank() == 0;
+  RETURN_IF_ERROR(comm.Agree(speaks ? text.status() : absl::OkStatus()));
+  std::string bytes = speaks ? *text : std::string();
+  auto size = static_cast<int64_t>(bytes.size());
+  RETURN_IF_ERROR(comm.Broadcast({reinterpret_cast<char*>(&size), sizeof(size)}, 0));
+  bytes.resize(size);
+  RETURN_IF_ERROR(comm.Broadcast({bytes.data(), bytes.size()}, 0));
+  return bytes;
+}
+
 }  // namespace sluice

@@ -302,7 +302,8 @@ std::vector<Field> OperationFields() {
       {SLUICE_FIELD(checkpoint.keep_best),
        Choices{{"perplexity", "quantized_perplexity", "none"},
                {{"true", "perplexity"}, {"false", "none"}}},
-       "Also keeps the checkpoint that is lowest in this, on the first validation set; "
+       "Also keeps the checkpoint that is lowest in this, on the first validation set; perplexity "
+       "is evaluated at each of them too, unless training.evaluate_every is 0; "
        "quantized_perplexity is telemetry.quantization_probe's. true is perplexity, false none"},
       {SLUICE_FIELD(telemetry.gate_statistics_every), IntegerRange{0, kManySteps},
        "Steps between two looks at the gates; 0: never"},

@@ -33,9 +33,8 @@ absl::Status RunTrain(const TrainArguments& arguments, Communicator& communicato
                                     .resume = arguments.resume},
                                    communicator));
   if (arguments.dry_run) {
-    const absl::StatusOr<std::string> start = trainer->DescribeStart();
-    RETURN_IF_ERROR(communicator.Agree(start.status()));
-    LogResult(absl::StrCat(*start, "\n", trainer->Describe()));
+    ASSIGN_OR_RETURN(const std::string start, trainer->DescribeStart());
+    LogResult(absl::StrCat(start, "\n", trainer->Describe()));
     return absl::OkStatus();
   }
   const absl::Status status = trainer->Run();

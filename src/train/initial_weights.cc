@@ -10,10 +10,12 @@
 #include "checkpoint/checkpoint_format.h"
 #include "checkpoint/reader.h"
 #include "checkpoint/safetensors_folder.h"
+#include "checkpoint/verify.h"
 #include "config/dump.h"
 #include "config/load.h"
 #include "core/error.h"
 #include "core/status.h"
+#include "data/content_hash.h"
 #include "data/vocabulary_file.h"
 #include "runtime/host_tensor.h"
 #include "train/huggingface_config.h"
@@ -67,6 +69,14 @@ std::vector<TensorDestination> Destinations(const ParameterStore& parameters,
   return destinations;
 }
 
+uint64_t HashOf(const std::vector<TensorDestination>& read) {
+  Xxh3Hasher hasher;
+  for (const TensorDestination& tensor : read) {
+    hasher.Update(tensor.values.data(), tensor.values.size_bytes());
+  }
+  return hasher.Digest();
+}
+
 absl::Status ReadCheckpoint(const ParameterStore& parameters, const TensorView& values,
                             InitialWeights& weights) {
   ASSIGN_OR_RETURN(const std::vector<std::string> names, ReadCheckpointModelNames(weights.folder));
@@ -74,7 +84,9 @@ absl::Status ReadCheckpoint(const ParameterStore& parameters, const TensorView& 
   const auto has = [&](const std::string& name) { return known.contains(name); };
   const auto destinations = Destinations(parameters, values, has, weights.drawn);
   weights.tensors = std::ssize(destinations);
-  return ReadCheckpointModel(weights.folder, destinations);
+  RETURN_IF_ERROR(ReadCheckpointModel(weights.folder, destinations));
+  weights.xxh3 = HashOf(destinations);
+  return absl::OkStatus();
 }
 
 absl::Status CheckVocabulary(const std::string& folder, const TokenizerIdentity& tokenizer) {
@@ -98,7 +110,9 @@ absl::Status ReadHuggingFace(const RunConfig& config, const ParameterStore& para
   const auto has = [&](const std::string& name) { return tensors.file_name.contains(name); };
   const auto destinations = Destinations(parameters, values, has, weights.drawn);
   weights.tensors = std::ssize(destinations);
-  return ReadHuggingFaceWeights(file, tensors, destinations);
+  RETURN_IF_ERROR(ReadHuggingFaceWeights(file, tensors, destinations));
+  weights.xxh3 = HashOf(destinations);
+  return absl::OkStatus();
 }
 
 bool IsHuggingFace(const std::string& folder) {
@@ -108,28 +122,32 @@ bool IsHuggingFace(const std::string& folder) {
 
 }  // namespace
 
-absl::StatusOr<std::string> CheckInitialWeights(const RunConfig& config,
-                                                const TokenizerIdentity& tokenizer) {
-  std::string folder = config.training.initial_weights;
+absl::StatusOr<std::string> FindInitialWeights(const std::string& path) {
+  if (IsHuggingFace(path)) return path;
+  return ResolveCheckpoint(path);
+}
+
+absl::Status CheckInitialWeights(const std::string& folder, const RunConfig& config,
+                                 const TokenizerIdentity& tokenizer) {
   if (IsHuggingFace(folder)) {
     ASSIGN_OR_RETURN(const RunConfig source, ConfigFromHuggingFace(folder + "/config.json"));
     RETURN_IF_ERROR(CheckSameModel(source, config, folder));
-    RETURN_IF_ERROR(CheckVocabulary(folder, tokenizer));
-    return folder;
+    return CheckVocabulary(folder, tokenizer);
   }
-  ASSIGN_OR_RETURN(folder, ResolveCheckpoint(folder));
+  RETURN_IF_ERROR(VerifyCheckpoint(folder));
   ASSIGN_OR_RETURN(const RunConfig source, LoadRunConfig(absl::StrCat(folder, "/", kConfigFile), {},
                                                          ConfigUse::kInspection));
   RETURN_IF_ERROR(CheckSameModel(source, config, folder));
-  RETURN_IF_ERROR(CheckSameVocabulary(folder, tokenizer));
-  return folder;
+  return CheckSameVocabulary(folder, tokenizer);
 }
 
-absl::StatusOr<InitialWeights> ReadInitialWeights(const RunConfig& config,
+absl::StatusOr<InitialWeights> ReadInitialWeights(const std::string& folder,
+                                                  const RunConfig& config,
                                                   const TokenizerIdentity& tokenizer,
                                                   Engine& engine) {
+  RETURN_IF_ERROR(CheckInitialWeights(folder, config, tokenizer));
   InitialWeights weights;
-  ASSIGN_OR_RETURN(weights.folder, CheckInitialWeights(config, tokenizer));
+  weights.folder = folder;
   const ParameterStore& parameters = engine.parameters();
   // What is drawn stays, so the masters are read before they are written.
   ASSIGN_OR_RETURN(HostTensor masters, HostTensor::Read(engine.device(), parameters.flat_master()));

@@ -17,6 +17,7 @@
 #include "core/log.h"
 #include "core/status.h"
 #include "core/version.h"
+#include "data/content_hash.h"
 #include "data/vocabulary_file.h"
 #include "runtime/host_tensor.h"
 #include "train/load_model.h"
@@ -41,12 +42,6 @@ bool MayChange(const std::string& key) {
       return true;  // the data itself is compared by its vocabulary, not by its path
   }
   return false;
-}
-
-// What the best checkpoint is the best in.
-std::string MetricName(const CheckpointConfig& checkpoint) {
-  return checkpoint.keep_best == "quantized_perplexity" ? "validation/quantized_perplexity"
-                                                        : "validation/perplexity";
 }
 
 absl::Status CheckSameRun(const std::string& folder, const CheckpointState& state,
@@ -109,6 +104,19 @@ std::vector<NamedTensor> AsNamed(const std::vector<TensorDestination>& destinati
 // Names among CheckpointState::counters; clean_updates is there only when written in fp16.
 constexpr char kCleanUpdates[] = "clean_updates", kSkippedUpdates[] = "skipped_updates";
 
+constexpr char kBestMetricData[] = "best_metric_data";
+
+// A best one by another measure, or of other data, says nothing of this run's.
+bool MeasuredAlike(const CheckpointState& saved, const RunConfig& before, const RunConfig& config,
+                   int64_t measured_data) {
+  if (MetricName(before.checkpoint) != MetricName(config.checkpoint)) return false;
+  const auto found = saved.counters.find(kBestMetricData);
+  if (found != saved.counters.end()) return found->second == measured_data;
+  // A checkpoint from before there was the counter: as far as its configuration says.
+  return before.data.validation == config.data.validation &&
+         before.training.evaluation_batches == config.training.evaluation_batches;
+}
+
 // Counters of active alarms, which are 1: this and the alarm's name.
 constexpr char kAlarm[] = "alarm.";
 
@@ -155,6 +163,34 @@ void SaveLossScale(const LossScale& scale, CheckpointState& state) {
 
 }  // namespace
 
+std::string MetricName(const CheckpointConfig& checkpoint) {
+  return checkpoint.keep_best == "quantized_perplexity" ? "validation/quantized_perplexity"
+                                                        : "validation/perplexity";
+}
+
+int64_t MeasuredData(const RunConfig& config, const BatchSource& first, int64_t micro_batch) {
+  std::string text;
+  if (first.manifest() == nullptr) {
+    text = first.name();
+  } else {
+    for (const ManifestShard& shard : first.manifest()->shards) {
+      absl::StrAppend(&text, Xxh3Text(shard.xxh3), " ");
+    }
+  }
+  absl::StrAppend(&text, "; ", first.sequences_per_epoch(), " sequences of ",
+                  first.sequence_length());
+  if (config.checkpoint.keep_best == "quantized_perplexity") {
+    absl::StrAppend(&text, "; ", config.telemetry.quantization_probe, " ",
+                    config.telemetry.quantization_probe_batches);
+  } else if (const int64_t batches = config.training.evaluation_batches; batches > 0) {
+    absl::StrAppend(&text, "; at most ",
+                    std::min(batches * micro_batch, first.sequences_per_epoch()));
+  }
+  Xxh3Hasher hasher;
+  hasher.Update(text.data(), text.size());
+  return static_cast<int64_t>(hasher.Digest() >> 1);
+}
+
 bool DecidesTheFunction(const std::string& key) {
   return absl::StartsWith(key, "model.") && !absl::StartsWith(key, "model.initializ") &&
          !absl::EndsWith(key, "dropout_prob") && !absl::EndsWith(key, "gate.initializer_range");
@@ -178,7 +214,6 @@ absl::Status CheckSameVocabulary(const std::string& folder, const TokenizerIdent
 }
 
 void TrainingState::RememberMetric(double perplexity) {
-  last_metric = perplexity;
   if (best_metric.has_value() && *best_metric <= perplexity) return;
   best_metric = perplexity;
   best_step = step;
@@ -211,7 +246,8 @@ absl::Status CheckMayResume(const std::string& folder, const RunConfig& config,
 }
 
 absl::StatusOr<TrainingState> LoadTraining(const std::string& folder, const RunConfig& config,
-                                           const TokenizerIdentity& tokenizer, Engine& engine) {
+                                           const TokenizerIdentity& tokenizer,
+                                           int64_t measured_data, Engine& engine) {
   RETURN_IF_ERROR(CheckMayResume(folder, config, tokenizer));
   ASSIGN_OR_RETURN(const CheckpointState saved, ReadCheckpointState(folder));
   std::vector<HostTensor> moments;
@@ -227,10 +263,17 @@ absl::StatusOr<TrainingState> LoadTraining(const std::string& folder, const RunC
   state.next_sample = saved.next_sample;
   ASSIGN_OR_RETURN(const RunConfig before,
                    LoadRunConfig(folder + "/config.yaml", {}, ConfigUse::kInspection));
-  // A best one by another measure says nothing of this one.
-  if (MetricName(before.checkpoint) == MetricName(config.checkpoint)) {
+  state.best_metric_data = measured_data;
+  // Where perplexity is measured at the end alone, the best so far is a shorter run's end, which a
+  // run that is not stopped there does not measure: it would not begin as this one does.
+  const bool at_ends =
+      config.checkpoint.keep_best == "perplexity" && config.training.evaluate_every == 0;
+  if (!at_ends && MeasuredAlike(saved, before, config, measured_data)) {
     state.best_metric = saved.best_metric;
     state.best_step = saved.best_step;
+  } else if (!at_ends && saved.best_step.has_value()) {
+    LogInfo(absl::StrCat("the best checkpoint so far, of step ", *saved.best_step,
+                         ", was measured otherwise or on other data: it is looked for anew"));
   }
   state.active_alarms = ActiveAlarms(saved);
   return state;
@@ -238,7 +281,7 @@ absl::StatusOr<TrainingState> LoadTraining(const std::string& folder, const RunC
 
 absl::Status SaveTraining(const std::string& checkpoints_folder, const TrainingSnapshot& run) {
   const auto& [config, state, world_size, engine, gates, attention, telemetry, data,
-               sequences_per_epoch] = run;
+               sequences_per_epoch, delete_old] = run;
   CheckpointContents contents;
   Device& device = engine.device();
   ASSIGN_OR_RETURN(const HostTensor master,
@@ -262,6 +305,9 @@ absl::Status SaveTraining(const std::string& checkpoints_folder, const TrainingS
   contents.state.best_metric = state.best_metric;
   contents.state.best_step = state.best_step;
   SaveLossScale(engine.loss_scale(), contents.state);
+  if (state.best_metric.has_value()) {
+    contents.state.counters[kBestMetricData] = state.best_metric_data;
+  }
   for (const std::string& alarm : state.active_alarms) contents.state.counters[kAlarm + alarm] = 1;
   contents.state.counters["tokens_seen"] = state.next_sample * config.data.sequence_length;
   contents.config_yaml = DumpRunConfig(config);
@@ -272,8 +318,11 @@ absl::Status SaveTraining(const std::string& checkpoints_folder, const TrainingS
     RETURN_IF_ERROR(MarkBestCheckpoint(
         checkpoints_folder, {state.step, MetricName(config.checkpoint), *state.best_metric}));
   }
+  if (!delete_old) return absl::OkStatus();
   // The new checkpoint is written; that an old one cannot be deleted is no reason to stop a run.
-  const auto deleted = ApplyRetention(checkpoints_folder, {config.checkpoint.keep_last, keep_best});
+  const auto deleted = ApplyRetention(
+      checkpoints_folder,
+      {.keep_last = config.checkpoint.keep_last, .keep_best = keep_best, .written = state.step});
   if (!deleted.ok())
     LogWarning(absl::StrCat("old checkpoints stay: ", std::string(deleted.status().message())));
   return absl::OkStatus();

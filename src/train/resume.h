@@ -8,23 +8,34 @@
 #include "absl/status/statusor.h"
 #include "checkpoint/checkpoint.h"
 #include "config/run_config.h"
-#include "data/manifest.h"
+#include "data/batch_source.h"
 #include "train/engine.h"
 
 namespace sluice {
 
 // Where a run stands, besides weights and optimizer.
 struct TrainingState {
-  int64_t step = 0;                   // updates done, skipped ones too
-  int64_t next_sample = 0;            // global index of the first sample that no update has used
-  std::optional<double> best_metric;  // lowest perplexity on the first validation set, or with
-                                      // keep_best: quantized_perplexity the lowest of those
+  int64_t step = 0;         // updates done, skipped ones too
+  int64_t next_sample = 0;  // global index of the first sample that no update has used
+  // Of the steps that checkpoints were due at: lowest perplexity on the first validation set, or
+  // with keep_best: quantized_perplexity the lowest of those.
+  std::optional<double> best_metric;
   std::optional<int64_t> best_step;
-  std::optional<double> last_metric;    // of the evaluation at `step`, if there was one
+  // Stands for what best_metric is measured on (MeasuredData); 0: not told.
+  int64_t best_metric_data = 0;
   std::set<std::string> active_alarms;  // begun and not over; on rank 0
 
   void RememberMetric(double perplexity);
 };
+
+// What the best checkpoint is the best in, as best.yaml names it.
+std::string MetricName(const CheckpointConfig& checkpoint);
+
+// A number, not negative, that stands for what the best checkpoint's metric is measured on: the
+// data of the first validation set, `first` (its shards' checksums, or where there are none its
+// name), and how much of it, in batches of `micro_batch` sequences where the metric is the
+// perplexity of training.evaluation_batches of them. Paths do not count where there are checksums.
+int64_t MeasuredData(const RunConfig& config, const BatchSource& first, int64_t micro_batch);
 
 // The folder that `resume` stands for: "none" gives "", "auto" the newest whole checkpoint in
 // `checkpoints_folder` ("" when there is none), anything else a checkpoint or run folder that must
@@ -44,9 +55,12 @@ absl::Status CheckMayResume(const std::string& folder, const RunConfig& config,
                             const TokenizerIdentity& tokenizer);
 
 // Reads weights, optimizer and state. Fails where CheckMayResume does, and with CheckpointError
-// when the tensors are not this model's.
+// when the tensors are not this model's. The best so far is left out, and the log says so, when it
+// was measured otherwise than by config.checkpoint.keep_best on `measured_data` (MeasuredData); and
+// where perplexity is measured at the end of a run alone.
 absl::StatusOr<TrainingState> LoadTraining(const std::string& folder, const RunConfig& config,
-                                           const TokenizerIdentity& tokenizer, Engine& engine);
+                                           const TokenizerIdentity& tokenizer,
+                                           int64_t measured_data, Engine& engine);
 
 // CheckpointError when the vocabulary in the checkpoint `folder` is not `tokenizer`'s: ids mean
 // what a vocabulary says. Not asked when `tokenizer` has none.
@@ -56,8 +70,8 @@ absl::Status CheckSameVocabulary(const std::string& folder, const TokenizerIdent
 // trained.
 bool DecidesTheFunction(const std::string& key);
 
-// Writes checkpoints_folder/step_NNNNNNNN, marks it as the best if it is, and deletes what
-// config.checkpoint does not keep. One rank only.
+// Writes checkpoints_folder/step_NNNNNNNN, marks it as the best if it is, and with delete_old
+// deletes what config.checkpoint does not keep. One rank only.
 struct TrainingSnapshot {
   const RunConfig& config;
   const TrainingState& state;
@@ -69,6 +83,7 @@ struct TrainingSnapshot {
   TelemetryState telemetry;
   const Manifest* data;         // whose vocabulary goes along; null: none does
   int64_t sequences_per_epoch;  // 0: no end
+  bool delete_old;              // what config.checkpoint does not keep
 };
 absl::Status SaveTraining(const std::string& checkpoints_folder, const TrainingSnapshot& run);
 

@@ -17,12 +17,21 @@ std::string FormatDuration(double seconds) {
   return absl::StrFormat("%dd%02dh", s / 86400, s % 86400 / 3600);
 }
 
+namespace {
+
+// An update without a target has no loss: it has changed nothing but by weight decay.
+std::string LossText(const StepReport& report, int digits) {
+  return report.targets == 0 ? "none (no targets)" : absl::StrFormat("%.*f", digits, report.loss);
+}
+
+}  // namespace
+
 std::string StepLine(const StepReport& report) {
   const int width = static_cast<int>(absl::StrCat(report.total_steps).size());
   std::string line =
-      absl::StrFormat("step %*d/%d  loss %.4f  lr %.2e  grad %.3f  %.0f tok/s", width, report.step,
-                      report.total_steps, report.loss, report.learning_rate, report.gradient_norm,
-                      report.tokens_per_s);
+      absl::StrFormat("step %*d/%d  loss %s  lr %.2e  grad %.3f  %.0f tok/s", width, report.step,
+                      report.total_steps, LossText(report, 4), report.learning_rate,
+                      report.gradient_norm, report.tokens_per_s);
   if (report.matmul_share > 0) {
     absl::StrAppendFormat(&line, "  %.0f %% of matmul", 100 * report.matmul_share);
   }
@@ -63,10 +72,10 @@ std::string ProgressBar(const StepReport& report) {
                                      static_cast<double>(std::max<int64_t>(1, report.total_steps)),
                                  0.0, 1.0);
   const int filled = static_cast<int>(done * kWidth);
-  return absl::StrFormat("[%s%s%s] %3.0f %%  loss %.3f  eta %s", std::string(filled, '='),
+  return absl::StrFormat("[%s%s%s] %3.0f %%  loss %s  eta %s", std::string(filled, '='),
                          filled < kWidth ? ">" : "",
                          std::string(std::max(0, kWidth - filled - 1), ' '), 100 * done,
-                         report.loss, FormatDuration(report.eta_s));
+                         LossText(report, 3), FormatDuration(report.eta_s));
 }
 
 }  // namespace sluice

@@ -10,8 +10,8 @@ namespace sluice {
 
 struct StepReport {
   int64_t step = 0, total_steps = 0;  // updates done, this one included; of
-  double loss = 0;                    // nats a target, mean over the global batch
-  double accuracy = 0;                // share of targets predicted right
+  double loss = 0;                    // nats a target, mean over the global batch; NaN: no targets
+  double accuracy = 0;                // share of targets predicted right; NaN: no targets
   double learning_rate = 0;
   double gradient_norm = 0;     // global L2, before clipping
   int64_t targets = 0;          // of the global batch

@@ -1,15 +1,13 @@
 #include "train/trainer.h"
 
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "checkpoint/reader.h"
-#include "checkpoint/retention.h"
 #include "comm/nccl_communicator.h"
-#include "config/dump.h"
 #include "config/validate.h"
 #include "core/check.h"
 #include "core/error.h"
@@ -21,10 +19,20 @@
 #include "optim/learning_rate.h"
 #include "train/bigram_backcopy_evaluation.h"
 #include "train/compute_threads.h"
-#include "train/initial_weights.h"
 #include "train/matmul_rate.h"
 
 namespace sluice {
+namespace {
+
+// Nats a target, of both heads together; NaN, which is no number to draw, where there is no target.
+double MeanLoss(const LossSums& language_model, const LossSums& next_sentence) {
+  if (language_model.targets == 0) return std::numeric_limits<double>::quiet_NaN();
+  const double loss = language_model.loss / static_cast<double>(language_model.targets);
+  if (next_sentence.targets == 0) return loss;
+  return loss + next_sentence.loss / static_cast<double>(next_sentence.targets);
+}
+
+}  // namespace
 
 Trainer::Trainer(const TrainOptions& options, Communicator& communicator)
     : config_(options.config),
@@ -97,27 +105,18 @@ std::string Trainer::Describe() const {
                       probe_ == nullptr ? "" : probe_->DescribePlan());
 }
 
-absl::StatusOr<std::string> Trainer::DescribeStart() const {
-  ASSIGN_OR_RETURN(const std::string from,
-                   FindCheckpointToResume(options_.resume, folder_.checkpoints()));
-  if (!from.empty()) {
-    RETURN_IF_ERROR(CheckMayResume(from, config_, train_data_->tokenizer()));
-    return absl::StrCat("start: goes on from ", from);
-  }
-  if (config_.training.initial_weights.empty()) return "start: a new run";
-  ASSIGN_OR_RETURN(const std::string weights,
-                   CheckInitialWeights(config_, train_data_->tokenizer()));
-  return absl::StrCat("start: a new run, weights from ", weights);
-}
-
 absl::Status Trainer::Prepare() {
+  if (!validation_data_.empty()) {
+    state_.best_metric_data =
+        MeasuredData(config_, *validation_data_.front(), engine_->options().max_batch);
+  }
   RETURN_IF_ERROR(comm_.Agree(engine_->Allocate()));
   RETURN_IF_ERROR(comm_.Agree(telemetry_->Start()));
   RETURN_IF_ERROR(comm_.Agree(update_telemetry_->Start()));
   if (probe_ != nullptr) {
     RETURN_IF_ERROR(comm_.Agree(probe_->Start(*train_data_, *validation_data_.front())));
   }
-  RETURN_IF_ERROR(comm_.Agree(Resume()));
+  RETURN_IF_ERROR(Resume());
   RETURN_IF_ERROR(comm_.Agree(comm_.rank() == 0 ? OpenFolder() : absl::OkStatus()));
   const TensorView gradient = engine_->parameters().flat_gradient();  // memory of the device
   if (engine_->device().is_cuda()) {
@@ -133,36 +132,6 @@ absl::Status Trainer::Prepare() {
   LogStart();
   report_time_ = std::chrono::steady_clock::now();
   report_step_ = state_.step;
-  return absl::OkStatus();
-}
-
-absl::Status Trainer::OpenFolder() {
-  RETURN_IF_ERROR(folder_.Open(DumpRunConfig(config_), state_.step, config_.telemetry.tensorboard));
-  Alarms alarms(config_.telemetry.alarms);
-  alarms.Restore(state_.active_alarms);
-  folder_.record().SetAlarms(std::move(alarms));
-  ASSIGN_OR_RETURN(const auto removed, RemoveAbandonedFolders(folder_.checkpoints()));
-  for (const std::string& name : removed)
-    LogInfo(absl::StrCat("removed what a killed run left: ", name));
-  return absl::OkStatus();
-}
-
-absl::Status Trainer::Resume() {
-  ASSIGN_OR_RETURN(const std::string from,
-                   FindCheckpointToResume(options_.resume, folder_.checkpoints()));
-  if (from.empty()) {
-    if (config_.training.initial_weights.empty()) return absl::OkStatus();
-    ASSIGN_OR_RETURN(const InitialWeights weights,
-                     ReadInitialWeights(config_, train_data_->tokenizer(), *engine_));
-    initial_weights_ = DescribeInitialWeights(weights);
-    return absl::OkStatus();
-  }
-  ASSIGN_OR_RETURN(state_, LoadTraining(from, config_, train_data_->tokenizer(), *engine_));
-  ASSIGN_OR_RETURN(const TelemetryState telemetry, ReadCheckpointTelemetry(from));
-  telemetry_->Restore(telemetry);
-  saved_step_ = state_.step;
-  LogInfo(absl::StrFormat("resuming from %s: step %d, next sample %d", from, state_.step,
-                          state_.next_sample));
   return absl::OkStatus();
 }
 
@@ -225,21 +194,18 @@ absl::Status Trainer::Run() {
     RETURN_IF_ERROR(MeasureSinks());
     RETURN_IF_ERROR(DrawAttentionMaps());
   }
+  // A finished run, once more: it is evaluated, and there is nothing to save.
+  if (state_.step == config_.training.steps) return EvaluateAndSave(absl::OkStatus());
   while (state_.step < config_.training.steps && !stop_agreed_) {
     RETURN_IF_ERROR(Step());
-    RETURN_IF_ERROR(MeasureSinks());
-    RETURN_IF_ERROR(DrawAttentionMaps());
-    if (due(config_.training.evaluate_every)) RETURN_IF_ERROR(EvaluateAll());
-    RETURN_IF_ERROR(SaveIfDue(/*at_end=*/false));
+    absl::Status looked = MeasureSinks();
+    if (looked.ok()) looked = DrawAttentionMaps();
+    RETURN_IF_ERROR(EvaluateAndSave(looked));
   }
   SetStatusLine("");
-  if (stop_agreed_ && state_.step < config_.training.steps) {
-    RETURN_IF_ERROR(SaveIfDue(/*at_end=*/true));
-    return StoppedOnRequest(absl::StrCat("stopped on request after step ", state_.step,
-                                         "; the same command goes on from there"));
-  }
-  if (evaluated_step_ != state_.step) RETURN_IF_ERROR(EvaluateAll());
-  return SaveIfDue(/*at_end=*/true);
+  if (state_.step == config_.training.steps) return absl::OkStatus();
+  return StoppedOnRequest(absl::StrCat("stopped on request after step ", state_.step,
+                                       "; the same command goes on from there"));
 }
 
 absl::Status Trainer::Step() {
@@ -293,15 +259,27 @@ absl::Status Trainer::ForwardBackward(const Batch& batch, int64_t part) {
                                   ready);
 }
 
+absl::Status Trainer::FailAlone(const absl::Status& status) {
+  failed_alone_ = !status.ok() && comm_.world_size() > 1;
+  return status;
+}
+
 // One rank leaves its losses where they are until the update has been put on its way: of them, the
 // update needs to know the number of targets alone, which the batches say.
-absl::Status Trainer::Reduce() {
+absl::Status Trainer::FinishSums(ModelLosses* losses) {
   RETURN_IF_ERROR(buckets_->Finish());
-  const bool alone = comm_.world_size() == 1;
+  if (comm_.world_size() == 1) return absl::OkStatus();
+  ASSIGN_OR_RETURN(*losses, engine_->ReadLosses());
+  // A GPU's sums end behind Finish. By now they have: what failed in them meanwhile is told, and
+  // nothing is left to wait for.
+  return gpu_comm_ != nullptr ? gpu_comm_->WaitAll() : absl::OkStatus();
+}
+
+// A rank whose sums failed says so in the sum that all of them wait in, so that none applies what
+// may be half a gradient.
+absl::Status Trainer::Reduce() {
   ModelLosses losses;
-  if (!alone) {
-    ASSIGN_OR_RETURN(losses, engine_->ReadLosses());
-  }
+  const absl::Status status = FinishSums(&losses);
   const auto number = [](int64_t count) { return static_cast<double>(count); };
   double sums[] = {losses.language_model.loss,
                    number(language_model_.targets),
@@ -310,21 +288,25 @@ absl::Status Trainer::Reduce() {
                    number(losses.next_sentence.targets),
                    number(losses.next_sentence.correct),
                    stop_signal_->received() != 0 ? 1.0 : 0.0,
-                   0.0};
-  RETURN_IF_ERROR(comm_.AllReduceSum(std::span<double>(sums)));
+                   status.ok() ? 0.0 : 1.0};
+  RETURN_IF_ERROR(FailAlone(comm_.AllReduceSum(std::span<double>(sums))));
+  if (sums[7] > 0) return comm_.Agree(status);
   const auto count = [](double value) { return static_cast<int64_t>(value); };
   language_model_ = {.loss = sums[0], .targets = count(sums[1]), .correct = count(sums[2])};
   next_sentence_ = {.loss = sums[3], .targets = count(sums[4]), .correct = count(sums[5])};
   stop_agreed_ = sums[6] > 0;
-  return alone ? absl::OkStatus() : engine_->SetLosses({language_model_, next_sentence_});
+  if (comm_.world_size() == 1) return absl::OkStatus();
+  return FailAlone(engine_->SetLosses({language_model_, next_sentence_}));
 }
 
 absl::Status Trainer::ApplyUpdate() {
   const double scale = 1 / static_cast<double>(std::max<int64_t>(1, language_model_.targets));
   learning_rate_ = LearningRateAt(config_.schedule, config_.optimizer.learning_rate,
                                   config_.training.steps, state_.step);
-  ASSIGN_OR_RETURN(const UpdateOutcome outcome,
-                   engine_->ClipAndUpdate(learning_rate_, scale, update_telemetry_->norms()));
+  const absl::StatusOr<UpdateOutcome> updated =
+      engine_->ClipAndUpdate(learning_rate_, scale, update_telemetry_->norms());
+  RETURN_IF_ERROR(FailAlone(updated.status()));
+  const UpdateOutcome& outcome = *updated;
   language_model_ = outcome.losses.language_model;
   next_sentence_ = outcome.losses.next_sentence;
   gradient_norm_ = outcome.gradient_norm;
@@ -392,11 +374,10 @@ absl::Status Trainer::Record() {
       CountOperations(config_.model, T, targets / tokens).training() * tokens * steps / seconds;
   report_ = {.step = state_.step,
              .total_steps = config_.training.steps,
-             .loss = language_model_.loss / targets +
-                     (next_sentence_.targets > 0
-                          ? next_sentence_.loss / static_cast<double>(next_sentence_.targets)
-                          : 0),
-             .accuracy = static_cast<double>(language_model_.correct) / targets,
+             .loss = MeanLoss(language_model_, next_sentence_),
+             .accuracy = language_model_.targets > 0
+                             ? static_cast<double>(language_model_.correct) / targets
+                             : std::numeric_limits<double>::quiet_NaN(),
              .learning_rate = learning_rate_,
              .gradient_norm = gradient_norm_,
              .targets = language_model_.targets,
@@ -417,32 +398,25 @@ absl::Status Trainer::Record() {
                                        : absl::OkStatus());
 }
 
-absl::Status Trainer::SaveIfDue(bool at_end) {
-  if (saved_step_ == state_.step || !(at_end || due(config_.checkpoint.every)))
-    return absl::OkStatus();
-  RETURN_IF_ERROR(Save());
-  report_time_ = std::chrono::steady_clock::now();
-  report_step_ = state_.step;
-  return absl::OkStatus();
-}
-
-absl::Status Trainer::Save() {
-  RETURN_IF_ERROR(ProbeQuantization());
+absl::Status Trainer::Save(bool delete_old) {
   RETURN_IF_ERROR(telemetry_->Gather(comm_));
   absl::Status status;
   if (comm_.rank() == 0) {
     state_.active_alarms = folder_.record().alarms().active();
     const GateStatistics gates = telemetry_->gates();
-    status = SaveTraining(folder_.checkpoints(),
-                          {config_, state_, comm_.world_size(), *engine_, gates,
-                           telemetry_->attention(), telemetry_->StateAt(state_.step),
-                           train_data_->manifest(), train_data_->sequences_per_epoch()});
+    status =
+        SaveTraining(folder_.checkpoints(),
+                     {config_, state_, comm_.world_size(), *engine_, gates, telemetry_->attention(),
+                      telemetry_->StateAt(state_.step), train_data_->manifest(),
+                      train_data_->sequences_per_epoch(), delete_old});
     if (status.ok()) status = folder_.record().WriteGates(state_.step, gates);
   }
   RETURN_IF_ERROR(comm_.Agree(status));
   telemetry_->CheckpointWritten(state_.step);
   saved_step_ = state_.step;
   LogInfo(absl::StrCat("checkpoint: ", folder_.checkpoint(state_.step)));
+  report_time_ = std::chrono::steady_clock::now();
+  report_step_ = state_.step;
   return absl::OkStatus();
 }
 

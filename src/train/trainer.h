@@ -48,7 +48,7 @@ class Trainer {
 
   // What --dry-run prints. Nothing has been allocated or written:
   std::string Describe() const;
-  // what Run would begin from, checked as Run does, but without reading tensors.
+  // what Run would begin from, checked as Run does, but without reading tensors; collective.
   absl::StatusOr<std::string> DescribeStart() const;
 
   // Allocates, resumes, trains to config.training.steps, evaluates, writes checkpoints.
@@ -73,8 +73,17 @@ class Trainer {
   // Set-up.
   absl::Status OpenData();
   absl::Status PlanEngine();
-  absl::Status Resume();
+  struct Start {
+    std::string checkpoint;  // to go on from; empty: a new run
+    std::string weights;     // what a new run starts from; empty: all are drawn
+  };
+  absl::StatusOr<Start> FindStart() const;  // collective
+  absl::Status CheckStart(const Start& start) const;
+  absl::StatusOr<std::string> ReadStart(const Start& start);
+  absl::Status CompareWithRankZero(const Start& start, const std::string& read) const;
+  absl::Status Resume();  // collective
   absl::Status OpenFolder();
+  absl::Status SetLaterCheckpointsAside();
   void StartPrefetcher();
   absl::Status MeasureMatmulRate();
   void LogStart() const;
@@ -82,21 +91,29 @@ class Trainer {
   // Parts of a step.
   absl::Status RunMicroBatches();
   absl::Status ForwardBackward(const Batch& batch, int64_t part);
+  absl::Status FinishSums(ModelLosses* losses);
   absl::Status Reduce();
   absl::Status ApplyUpdate();
   absl::Status NotApplied(const UpdateOutcome& outcome) const;
   absl::Status RecordLooks();
   absl::Status Record();
+  // Returns `status`; an error is one that the other ranks do not hear of.
+  absl::Status FailAlone(const absl::Status& status);
 
   // Between steps.
+  absl::Status EvaluateAndSave(absl::Status looked);
   absl::Status EvaluateAll();
   absl::Status RecordEvaluation(const std::string& data, const EvaluationResult& result);
   absl::Status MeasureSinks();
   absl::Status ProbeQuantization();
   absl::Status DrawAttentionMaps();
-  absl::Status SaveIfDue(bool at_end);
-  absl::Status Save();
+  absl::Status Save(bool delete_old);
   bool due(int64_t every) const { return every > 0 && state_.step % every == 0; }
+  bool at_end() const { return state_.step == config_.training.steps; }
+  // Whether this step's checkpoint is written in every run, stopped or not. Such ones alone can be
+  // the best: another would set a bar that no checkpoint on disk has, or one that a run which was
+  // not stopped would not have.
+  bool writes_checkpoint() const { return due(config_.checkpoint.every) || at_end(); }
 
   RunConfig config_;
   const TrainOptions options_;
@@ -115,10 +132,10 @@ class Trainer {
   std::unique_ptr<Prefetcher> prefetcher_;  // after what its thread uses
 
   TrainingState state_;
+  std::string resumed_from_;     // the checkpoint; empty: a new run
   std::string initial_weights_;  // what came of training.initial_weights, for the log
   double matmul_flops_ = 0;      // measured, all ranks together, operations a second
   int64_t saved_step_ = -1;
-  int64_t evaluated_step_ = -1;
   bool stop_agreed_ = false;
   bool failed_alone_ = false;
 

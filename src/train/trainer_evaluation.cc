@@ -9,13 +9,33 @@
 
 namespace sluice {
 
+// `looked` is what came of other looks at this step's model. One that fails does not cost the
+// training before it: the checkpoint is written, due or not, and deletes none, since this one may
+// be what failed; weights that are not finite are refused there. Evaluations come first, since a
+// checkpoint says whether it is the best.
+absl::Status Trainer::EvaluateAndSave(absl::Status looked) {
+  const int64_t every = config_.training.evaluate_every;
+  const bool compares =
+      every > 0 && due(config_.checkpoint.every) && config_.checkpoint.keep_best == "perplexity";
+  const bool saves = saved_step_ != state_.step && (writes_checkpoint() || stop_agreed_);
+  if (looked.ok() && (due(every) || compares || at_end())) looked = EvaluateAll();
+  if (looked.ok() && saves) looked = ProbeQuantization();
+  if (looked.ok()) return saves ? Save(/*delete_old=*/true) : absl::OkStatus();
+  if (saved_step_ == state_.step) return looked;
+  const absl::Status saved = Save(/*delete_old=*/false);
+  if (!saved.ok()) {
+    LogWarning(absl::StrCat("what was trained up to here cannot be saved: ",
+                            std::string(saved.message())));
+  }
+  return looked;
+}
+
 absl::Status Trainer::EvaluateAll() {
-  evaluated_step_ = state_.step;
   for (size_t i = 0; i < validation_data_.size(); ++i) {
     ASSIGN_OR_RETURN(const EvaluationResult result,
                      Evaluate(*engine_, *validation_data_[i], comm_, engine_->options().max_batch,
                               config_.training.evaluation_batches));
-    if (i == 0 && config_.checkpoint.keep_best != "quantized_perplexity") {
+    if (i == 0 && writes_checkpoint() && config_.checkpoint.keep_best != "quantized_perplexity") {
       state_.RememberMetric(result.perplexity);
     }
     RETURN_IF_ERROR(comm_.Agree(RecordEvaluation(validation_data_[i]->name(), result)));
@@ -83,7 +103,7 @@ absl::Status Trainer::ProbeQuantization() {
   if (probe_ == nullptr) return absl::OkStatus();
   ASSIGN_OR_RETURN(const QuantizationGap gap,
                    probe_->Measure(*engine_, *validation_data_.front(), comm_));
-  if (config_.checkpoint.keep_best == "quantized_perplexity") {
+  if (writes_checkpoint() && config_.checkpoint.keep_best == "quantized_perplexity") {
     state_.RememberMetric(gap.quantized_perplexity);
   }
   LogResult(absl::StrCat("quantization at step ", state_.step, "  ", DescribeGap(gap)));

@@ -48,6 +48,43 @@ TEST_F(RetentionTest, KeepsTheNewest) {
   EXPECT_EQ(testing::NamesIn(checkpoints()), (std::vector<std::string>{"step_00000400"}));
 }
 
+// Whatever its step: a run that went back writes steps that are lower than others' in its folder.
+TEST_F(RetentionTest, KeepsTheOneJustWritten) {
+  Write({20, 300, 400});
+  EXPECT_EQ(ApplyRetention(checkpoints(), {.keep_last = 1, .written = 20}).value(), (Steps{300}));
+  EXPECT_EQ(Present(), (Steps{20, 400}));
+  Damage(20, kModelFile);
+  Write({100});
+  EXPECT_EQ(ExitCodeOf(ApplyRetention(checkpoints(), {.keep_last = 1, .written = 20}).status()),
+            ExitCode::kCheckpoint);
+  EXPECT_EQ(Present(), (Steps{20, 100, 400}));
+}
+
+TEST_F(RetentionTest, SetsLaterOnesAside) {
+  EXPECT_EQ(SetAsideCheckpoints(checkpoints(), 1).value().folder, "");
+  Write({100, 200, 300, 400});
+  Damage(400, kManifestFile);
+  ASSERT_TRUE(MarkBestCheckpoint(checkpoints(), {200, "validation/perplexity", 12}).ok());
+  EXPECT_EQ(SetAsideCheckpoints(checkpoints(), 401).value().folder, "");
+  const SetAside first = SetAsideCheckpoints(checkpoints(), 201).value();
+  EXPECT_EQ(first.folder, checkpoints() + "/replaced_1");
+  EXPECT_EQ(first.steps, (Steps{400, 300}));
+  EXPECT_EQ(
+      testing::NamesIn(checkpoints()),
+      (std::vector<std::string>{"best.yaml", "replaced_1", "step_00000100", "step_00000200"}));
+  EXPECT_TRUE(VerifyCheckpoint(first.folder + "/step_00000300").ok());
+
+  // With the best one goes its mark, and nothing that is aside already is touched.
+  const SetAside second = SetAsideCheckpoints(checkpoints(), 200).value();
+  EXPECT_EQ(second.folder, checkpoints() + "/replaced_2");
+  EXPECT_EQ(testing::NamesIn(second.folder),
+            (std::vector<std::string>{"best.yaml", "step_00000200"}));
+  EXPECT_EQ(testing::NamesIn(checkpoints()),
+            (std::vector<std::string>{"replaced_1", "replaced_2", "step_00000100"}));
+  EXPECT_EQ(FindNewestCheckpoint(checkpoints()).value().step, 100);
+  EXPECT_TRUE(RemoveAbandonedFolders(checkpoints()).value().empty());
+}
+
 TEST_F(RetentionTest, KeepsTheBestToo) {
   Write({100, 200, 300, 400});
   EXPECT_EQ(ReadBestCheckpoint(checkpoints()).value(), std::nullopt);

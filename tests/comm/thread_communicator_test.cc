@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstring>
 
+#include "comm/agree.h"
 #include "core/error.h"
 #include "gtest/gtest.h"
 #include "support/collectives_check.h"
@@ -21,6 +22,20 @@ TEST_P(ThreadCommunicatorTest, EveryCollectiveReachesEveryRank) {
     ranks_seen |= 1 << comm.rank();
   });
   EXPECT_EQ(ranks_seen, (1 << GetParam()) - 1);
+}
+
+TEST_P(ThreadCommunicatorTest, TheTextOfRankZeroReachesEveryRank) {
+  RunRanks(GetParam(), [&](Communicator& comm) {
+    for (const std::string& said : {std::string(), std::string("runs/a b/ü"), std::string(9, 0)}) {
+      const std::string own(comm.rank() + 3, 'x');
+      EXPECT_EQ(TextOfRankZero(comm, comm.rank() == 0 ? said : own).value(), said);
+    }
+    const absl::StatusOr<std::string> failed = CheckpointError("none there");
+    EXPECT_TRUE(TextOfRankZero(comm, comm.rank() == 0 ? "here" : failed).ok());
+    const absl::Status status = TextOfRankZero(comm, comm.rank() == 0 ? failed : "here").status();
+    EXPECT_EQ(ExitCodeOf(status), ExitCode::kCheckpoint) << status;
+    EXPECT_EQ(status.message(), GetParam() == 1 ? "none there" : "rank 0: none there");
+  });
 }
 
 TEST(ThreadCommunicatorTest, SumsInRankOrder) {

@@ -11,6 +11,7 @@
 #include "checkpoint/safetensors_folder.h"
 #include "comm/single_communicator.h"
 #include "core/error.h"
+#include "core/status.h"
 #include "data/open_batch_source.h"
 #include "train/huggingface_export.h"
 #include "train/load_model.h"
@@ -54,7 +55,8 @@ class InitialWeightsTest : public testing::TrainingRun {
     auto made = Engine::Create(config, {.dtype = DType::kFloat32, .max_batch = 4, .length = 16});
     EXPECT_TRUE(made.ok()) << made.status();
     EXPECT_TRUE((*made)->Allocate().ok());
-    auto weights = ReadInitialWeights(config, data->tokenizer(), **made);
+    ASSIGN_OR_RETURN(const std::string found, FindInitialWeights(config.training.initial_weights));
+    auto weights = ReadInitialWeights(found, config, data->tokenizer(), **made);
     if (engine != nullptr) *engine = *std::move(made);
     return weights;
   }
@@ -325,7 +327,9 @@ TEST_F(InitialWeightsTest, RefusesAnotherVocabulary) {
     const auto engine =
         Engine::Create(config, {.dtype = DType::kFloat32, .max_batch = 4, .length = 16}).value();
     ASSERT_TRUE(engine->Allocate().ok());
-    const absl::Status status = ReadInitialWeights(config, data->tokenizer(), *engine).status();
+    const std::string found = FindInitialWeights(Run(from)).value();
+    const absl::Status status =
+        ReadInitialWeights(found, config, data->tokenizer(), *engine).status();
     EXPECT_EQ(ExitCodeOf(status), ExitCode::kCheckpoint) << status;
     EXPECT_THAT(std::string(status.message()), HasSubstr("another vocabulary"));
   }

@@ -39,6 +39,14 @@ TEST(StepReportTest, OneLineForPeople) {
             "data  eta 3m12s");
 }
 
+TEST(StepReportTest, AnUpdateWithoutTargetsHasNoLoss) {
+  StepReport report = Sample();
+  report.targets = 0;
+  report.loss = -std::nan("");
+  EXPECT_EQ(StepLine(report).substr(0, 40), "step   12/1000  loss none (no targets)  ");
+  EXPECT_NE(ProgressBar(report).find("loss none (no targets)  eta"), std::string::npos);
+}
+
 TEST(StepReportTest, TheLossScaleOfHalfPrecision) {
   StepReport half = Sample();
   half.loss_scale = 0x1p24;

@@ -137,6 +137,30 @@ TEST_F(TrainerTest, LearnsAndKeepsWhatItWasTold) {
   }
 }
 
+// A small batch may have none. The update still counts, and what is recorded is the text "nan".
+TEST_F(TrainerTest, AnUpdateWithoutTargetsSaysSo) {
+  RunConfig config = Config(40);
+  config.training.global_batch_size = 2;
+  config.training.log_every = 1;
+  config.data.mlm_probability = 0.02;
+  RunRanks(2, [&](Communicator& communicator) {
+    auto trainer = Trainer::Create({.config = config, .run_folder = Run("few")}, communicator);
+    ASSERT_TRUE(trainer.ok()) << trainer.status();
+    ASSERT_TRUE((*trainer)->Prepare().ok());
+    int without = 0, with = 0;
+    for (int i = 0; i < 40; ++i) {
+      ASSERT_TRUE((*trainer)->Step().ok());
+      const StepReport& report = (*trainer)->last_report();
+      EXPECT_EQ(report.step, i + 1);
+      EXPECT_EQ(std::isfinite(report.loss), report.targets > 0);
+      EXPECT_EQ(StepLine(report).find("nan"), std::string::npos) << StepLine(report);
+      ++(report.targets > 0 ? with : without);
+    }
+    EXPECT_GT(without, 0);
+    EXPECT_GT(with, 0);
+  });
+}
+
 TEST_F(TrainerTest, ADryRunLeavesNothingBehind) {
   RunRanks(2, [&](Communicator& communicator) {
     auto trainer = Trainer::Create({.config = Config(4), .run_folder = Run("dry")}, communicator);
