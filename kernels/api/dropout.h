@@ -25,6 +25,7 @@ namespace sluice {
 struct Dropout {
   float probability = 0;  // of dropping; in [0, 1)
   PhiloxKey key;  // MakePhiloxKey(seed, kDropout, instance): each use in a model its own instance
+  uint32_t padding = 0;  // nothing reads it; so the bytes of two equal launches are equal
   const int64_t* sample_index = nullptr;  // (B): global, over all epochs and ranks
   int64_t rows_per_sample = 0;            // hidden states: T
 

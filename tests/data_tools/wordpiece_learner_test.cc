@@ -182,9 +182,12 @@ TEST(LearnVocabularyTest, WritesAFolderThatLoads) {
   EXPECT_EQ(ExitCodeOf(refused), ExitCode::kUsage) << refused;
   EXPECT_THAT(std::string(refused.message()), StartsWith("folder holds another vocabulary"));
   other.folder = "/proc/none";
-  EXPECT_EQ(ExitCodeOf(LearnVocabulary(other).status()), ExitCode::kUsage);
+  EXPECT_EQ(ExitCodeOf(LearnVocabulary(other).status()), ExitCode::kDevice);
+  // A folder that was made for nothing is not left.
+  other.folder = folder.path() + "/for_nothing";
   other.texts = {folder.path() + "/none"};
   EXPECT_EQ(ExitCodeOf(LearnVocabulary(other).status()), ExitCode::kData);
+  EXPECT_FALSE(std::filesystem::exists(other.folder));
 }
 
 }  // namespace

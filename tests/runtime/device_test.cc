@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -128,10 +129,27 @@ INSTANTIATE_TEST_SUITE_P(Devices, DeviceTest, ::testing::ValuesIn(DevicesOfThisB
 
 TEST(DeviceOpenTest, SaysWhyThereIsNone) {
   EXPECT_EQ(ExitCodeOf(Device::Open("tpu", 0).status()), ExitCode::kUsage);
-  const absl::Status status = Device::Open("cuda", 1000).status();
-  EXPECT_EQ(ExitCodeOf(status), ExitCode::kDevice);
-  EXPECT_THAT(std::string(status.message()),
-              BuiltWithCuda() ? HasSubstr("GPU") : HasSubstr("this sluice was built without CUDA"));
+  const auto refused = [](int local_rank, const std::string& complaint) {
+    const absl::Status status = Device::Open("cuda", local_rank).status();
+    EXPECT_EQ(ExitCodeOf(status), ExitCode::kDevice);
+    EXPECT_THAT(std::string(status.message()), HasSubstr(complaint));
+  };
+  if (!BuiltWithCuda()) return refused(0, "this sluice was built without CUDA");
+  const auto first = Device::Open("cuda", 0);
+  ASSERT_TRUE(first.ok()) << first.status();
+  if ((*first)->Description().find("emulator") == std::string::npos) {
+    GTEST_SKIP() << "how many GPUs a process sees cannot be changed while it runs";
+  }
+  // One GPU is this rank's, whatever its number.
+  EXPECT_TRUE(Device::Open("cuda", 1000).ok());
+  setenv("SLUICE_EMULATOR_DEVICES", "2", 1);
+  EXPECT_TRUE(Device::Open("cuda", 1).ok());
+  refused(2,
+          "more ranks on this machine than GPUs: runtime.device cuda: rank 2 of this machine, 2");
+  unsetenv("SLUICE_EMULATOR_DEVICES");
+  setenv("CUDA_VISIBLE_DEVICES", "", 1);
+  refused(0, "there is no GPU");
+  unsetenv("CUDA_VISIBLE_DEVICES");
 }
 
 }  // namespace
