@@ -124,7 +124,7 @@ constexpr Curve kCurves[] = {
 LineChart ChartOf(const Curve& curve, const std::vector<SinkRun>& runs) {
   LineChart chart = {.title = curve.title, .logarithmic = curve.logarithmic, .lines = {}};
   for (const SinkRun& run : runs) {
-    ChartLine line = {.label = run.arm, .points = {}};
+    ChartLine line = {.label = absl::StrCat(run.arm, ", ", run.seed), .points = {}};
     for (const SinkRecord& record : run.records) {
       const auto found = record.values.find(curve.field);
       if (found == record.values.end()) continue;
