@@ -47,7 +47,7 @@ struct Verdict {
   std::string check;  // T1 … T12
   std::string arm;
   std::string what;   // with the threshold
-  uint64_t seed = 0;  // meaningless where it is
+  uint64_t seed = 0;  // unless of_all_seeds
   bool of_all_seeds = false;
   int64_t step = 0;   // at which the figure was taken
   double figure = 0;  // NaN: the run does not say
