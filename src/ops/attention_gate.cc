@@ -1,5 +1,6 @@
 #include "ops/attention_gate.h"
 
+#include "core/integer_math.h"
 #include "core/status.h"
 #include "ops/dispatch.h"
 
@@ -155,7 +156,9 @@ void ChannelGate::Plan(ExecutionContext& context, Arena& arena, absl::string_vie
   dims_ = dims;
   const int64_t C = dims.H * dims.D, block = dims.per_head_slice ? dims.D : C;
   projection_.Plan(context, arena, name, dtype, {dims.rows, C / block, block, block}, train);
-  if (train) context.NeedWorkspace(dims.rows * C * SizeOf(dtype));  // gradients of the logits
+  // The gradients of the logits lie behind what the projection's backward uses meanwhile.
+  logits_offset_ = RoundUp(projection_.backward_workspace_bytes(), int64_t{256});
+  if (train) context.NeedWorkspace(logits_offset_ + dims.rows * C * SizeOf(dtype));
 }
 
 void ChannelGate::Bind(const Linear::Parameters& parameters) { projection_.Bind(parameters); }
@@ -176,7 +179,9 @@ absl::Status ChannelGate::Backward(ExecutionContext& context, const Gradients& c
   CHECK_EQ(call.gate.elements(), N * C);
   CHECK_EQ(call.dgate.elements(), N * C);
   const DType dtype = call.source.dtype();
-  const TensorView dlogits(context.workspace(N * C * SizeOf(dtype)), dtype, {N, C});
+  auto* const workspace =
+      static_cast<char*>(context.workspace(logits_offset_ + N * C * SizeOf(dtype)));
+  const TensorView dlogits(workspace + logits_offset_, dtype, {N, C});
   RETURN_IF_ERROR(SigmoidBackward(context, call, dims_.curve, dlogits));
   return projection_.Backward(context, call.source, dlogits, call.dsource);
 }

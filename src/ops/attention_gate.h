@@ -80,7 +80,8 @@ class ChannelGate {
 
  private:
   Dims dims_ = {};
-  BlockLinear projection_;  // one block, or one a head with per_head_slice
+  int64_t logits_offset_ = 0;  // bytes, in the workspace
+  BlockLinear projection_;     // one block, or one a head with per_head_slice
 };
 
 }  // namespace sluice::ops

@@ -35,6 +35,9 @@ class BlockLinear {
   absl::Status Backward(ExecutionContext& context, const TensorView& x, const TensorView& dy,
                         const TensorView& dx);
 
+  // Of the context's workspace, that Backward uses.
+  int64_t backward_workspace_bytes() const { return blocks_.front().backward_workspace_bytes(); }
+
  private:
   int64_t in_features_ = 0, out_features_ = 0;  // of a block
   std::vector<Linear> blocks_;

@@ -67,7 +67,8 @@ class ExecutionContext {
   void ReserveWorkspace(Arena& arena);
 
   int64_t workspace_bytes() const { return workspace_bytes_; }
-  // The region, 256-byte aligned; CHECKs that it is at least `bytes` long.
+  // The region, always from its beginning, 256-byte aligned; CHECKs that it is at least `bytes`
+  // long. Who calls an op while it uses the region puts its own behind what that op uses.
   void* workspace(int64_t bytes) const;
 
   cpu::LinearCache& linear_cache() { return linear_cache_; }

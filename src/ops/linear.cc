@@ -49,9 +49,10 @@ void Linear::Plan(ExecutionContext& context, Arena& arena, absl::string_view nam
     backward_bytes = cpu::PackedBackwardInputBytes<bf16>(cache, rows, in_features, out_features);
   }
   if (train) {
-    context.NeedWorkspace(dtype == DType::kFloat32
-                              ? WorkspaceBytes<float>(context, in_features, out_features)
-                              : WorkspaceBytes<bf16>(context, in_features, out_features));
+    backward_workspace_bytes_ = dtype == DType::kFloat32
+                                    ? WorkspaceBytes<float>(context, in_features, out_features)
+                                    : WorkspaceBytes<bf16>(context, in_features, out_features);
+    context.NeedWorkspace(backward_workspace_bytes_);
   }
   auto reserve = [&](absl::string_view what, int64_t bytes) {
     return arena.Reserve(absl::StrCat(name, what), MemoryPurpose::kPackedWeights, DType::kInt32,

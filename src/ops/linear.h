@@ -50,9 +50,12 @@ class Linear {
   LinearBackwardInputArgs<T> BackwardInputArgs(const TensorView& dy, const TensorView& dx,
                                                bool accumulate);
   const Parameters& parameters() const { return parameters_; }
+  // Of the context's workspace, that BackwardWeight uses.
+  int64_t backward_workspace_bytes() const { return backward_workspace_bytes_; }
 
  private:
   int64_t in_features_ = 0, out_features_ = 0;
+  int64_t backward_workspace_bytes_ = 0;
   Parameters parameters_;
   PackedWeight packed_;
   const TensorView* packed_forward_ = nullptr;

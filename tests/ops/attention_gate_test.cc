@@ -176,5 +176,19 @@ TEST(ChannelGateTest, FloatAndBf16AreCloseToDouble) {
   }
 }
 
+// From 64 features on, products for the weight's gradient pack what they read into the workspace,
+// in which the gradients of the logits lie as well.
+TEST(ChannelGateTest, LargeOnesAreCloseToDoubleToo) {
+  uint64_t seed = 300;
+  for (const bool per_head_slice : {false, true}) {
+    for (const int64_t N : {1, 70}) {
+      const ChannelGateProblem p = {
+          .N = N, .H = 3, .D = 72, .per_head_slice = per_head_slice, .bias = true};
+      ExpectCloseToDouble<float>(p, seed += 10);
+      ExpectCloseToDouble<bf16>(p, seed += 10);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace sluice
