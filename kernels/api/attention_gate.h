@@ -61,6 +61,7 @@ struct AttentionGateBackwardArgs {
   GateCurve<Accumulator<T>> curve = {};
 };
 
+// Enough for fewer rows, too.
 int64_t AttentionGateBackwardWorkspaceBytes(int64_t N, int64_t C, int64_t H);
 
 // gate = scale · σ(steepness · gate), in place: logits become gates.
@@ -105,6 +106,7 @@ template <typename T>  // float, bf16, fp16
 absl::Status AttentionGateForward(const AttentionGateForwardArgs<T>& args, Stream stream);
 template <typename T>
 absl::Status AttentionGateBackward(const AttentionGateBackwardArgs<T>& args, Stream stream);
+// Enough for fewer rows, too.
 int64_t AttentionGateBackwardWorkspaceBytes(int64_t N, int64_t C, int64_t H);
 template <typename T>
 absl::Status GateSigmoidForward(const GateSigmoidForwardArgs<T>& args, Stream stream);

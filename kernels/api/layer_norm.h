@@ -56,6 +56,7 @@ struct LayerNormBackwardArgs {
   Dropout dropout;
 };
 
+// Enough for fewer rows, too.
 int64_t LayerNormBackwardWorkspaceBytes(int64_t N, int64_t C);
 
 namespace reference {
@@ -75,6 +76,7 @@ template <typename T>  // float, bf16, fp16
 absl::Status LayerNormForward(const LayerNormForwardArgs<T>& args, Stream stream);
 template <typename T>
 absl::Status LayerNormBackward(const LayerNormBackwardArgs<T>& args, Stream stream);
+// Enough for fewer rows, too.
 int64_t LayerNormBackwardWorkspaceBytes(int64_t N, int64_t C);
 }  // namespace cuda
 

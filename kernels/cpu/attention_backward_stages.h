@@ -154,6 +154,14 @@ void StoreGatedValueGradient(const AttentionBackwardArgs<T>& args, int64_t at, i
   UnpackRow(dweighted, args.D, args.gate[gate_index], args.dv + at);
 }
 
+// Of padding, whose values and gates may be anything.
+template <typename T>
+void StoreNoValueGradient(const AttentionBackwardArgs<T>& args, int64_t at, int64_t gate_index) {
+  const int64_t gates = args.gate_per_channel ? args.D : 1;
+  std::fill_n(args.dgate + gate_index * gates, gates, 0.0f);
+  std::fill_n(args.dv + at, args.D, T{});
+}
+
 // dV, dK and the key gate's gradient from the sums over all blocks; sink_sums: where this row's
 // part of the gradients of the head's sink goes, or null.
 template <typename T>
@@ -172,10 +180,13 @@ void StoreKeyGradients(const AttentionBackwardArgs<T>& args, const HeadSums& hea
       dvalues += row_stride;
     }
   }
+  const int64_t length = args.mask.lengths == nullptr ? args.T_ : args.mask.lengths[head.b];
   for (int64_t j = 0; j < args.T_; ++j) {
     const int64_t token = head.b * args.T_ + j;
     const int64_t at = token * args.qkv_stride + head.h * args.D;
-    if (args.gate_site == GateSite::kKey) {
+    if (args.gate_site == GateSite::kKey && j >= length) {
+      StoreNoValueGradient(args, at, token * args.H + head.h);
+    } else if (args.gate_site == GateSite::kKey) {
       StoreGatedValueGradient(args, at, token * args.H + head.h, dvalues + j * row_stride);
     } else {
       UnpackRow(dvalues + j * row_stride, args.D, 1, args.dv + at);

@@ -25,8 +25,9 @@
 namespace sluice {
 namespace {
 
-// Rows whose gradients of weight and bias one worker sums: at most 128 blocks.
-int64_t RowsPerBlock(int64_t N) { return std::max<int64_t>(16, CeilDiv(N, 128)); }
+// Rows whose gradients of weight and bias one worker sums.
+constexpr int64_t kFewestRowsPerBlock = 16, kMostBlocks = 128;
+int64_t RowsPerBlock(int64_t N) { return std::max(kFewestRowsPerBlock, CeilDiv(N, kMostBlocks)); }
 
 }  // namespace
 }  // namespace sluice
@@ -238,7 +239,9 @@ HWY_AFTER_NAMESPACE();
 namespace sluice {
 
 int64_t LayerNormBackwardWorkspaceBytes(int64_t N, int64_t C) {
-  return CeilDiv(N, RowsPerBlock(N)) * 2 * C * static_cast<int64_t>(sizeof(float));
+  // Not the blocks of N rows: fewer rows may be dealt out to more blocks.
+  return std::min(kMostBlocks, CeilDiv(N, kFewestRowsPerBlock)) * 2 * C *
+         static_cast<int64_t>(sizeof(float));
 }
 
 namespace {

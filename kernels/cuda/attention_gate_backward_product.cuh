@@ -34,8 +34,10 @@ struct GateBackwardPlan {
     dlogits = floats;
     dweight = dlogits + RoundUp(N * H, 16);
     dbias = dweight + parts * stride;
-    total_bytes =
-        static_cast<int64_t>(sizeof(float)) * (RoundUp(N * H, 16) + parts * stride + parts * H);
+    // Not `parts`: fewer tokens may be dealt out in more parts.
+    const int64_t most_parts = std::min(kMostParts, CeilDiv(N, int64_t{kGateRows}));
+    total_bytes = static_cast<int64_t>(sizeof(float)) *
+                  (RoundUp(N * H, 16) + most_parts * stride + most_parts * H);
   }
   int64_t tokens;  // of a part
   int64_t parts;

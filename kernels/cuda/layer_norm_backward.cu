@@ -176,7 +176,9 @@ __global__ void __launch_bounds__(kBlockWarps* kWarpSize, LeastBlocks(kBlockWarp
 
 int64_t LayerNormBackwardWorkspaceBytes(int64_t N, int64_t C) {
   const Plan plan(N, C);
-  return plan.blocks * plan.floats_per_block * static_cast<int64_t>(sizeof(float));
+  // Not plan.blocks: fewer rows may be dealt out to more blocks.
+  const int64_t most_blocks = std::min<int64_t>(kMostBlocks, CeilDiv(N, plan.groups));
+  return most_blocks * plan.floats_per_block * static_cast<int64_t>(sizeof(float));
 }
 
 template <typename T>

@@ -80,8 +80,8 @@ TEST(AttentionMasksTest, FullyMaskedRows) {
 
 // Rubbish in padding is rubbish nowhere else: masked keys are not looked at, not even times zero.
 template <typename T>
-void ExpectNaNInPaddingStaysThere() {
-  AttentionProblem problem = {.B = 1, .T = 70, .H = 1, .D = 16, .site = GateSite::kQuery};
+void ExpectNaNInPaddingStaysThere(GateSite site) {
+  AttentionProblem problem = {.B = 1, .T = 70, .H = 1, .D = 16, .site = site};
   problem.lengths = {65};
   const AttentionInputs clean = AttentionInputs::Make<T>(problem, 400);
   AttentionInputs dirty = clean;
@@ -94,11 +94,14 @@ void ExpectNaNInPaddingStaysThere() {
   testing::ExpectSameBits<T>("dq", actual.dq, expected.dq);
   testing::ExpectSameBits<T>("dk", actual.dk, expected.dk);
   testing::ExpectSameBits<T>("dv", actual.dv, expected.dv);
+  testing::ExpectSameBits<float>("dgate", actual.dgate, expected.dgate);
 }
 
 TEST(AttentionMasksTest, NaNInPaddingStaysThere) {
-  ExpectNaNInPaddingStaysThere<float>();
-  ExpectNaNInPaddingStaysThere<bf16>();
+  for (const GateSite site : {GateSite::kQuery, GateSite::kKey}) {
+    ExpectNaNInPaddingStaysThere<float>(site);
+    ExpectNaNInPaddingStaysThere<bf16>(site);
+  }
 }
 
 // Causal: what comes later changes nothing that came before.

@@ -56,6 +56,19 @@ int64_t BackwardWorkspaceBytes(int64_t N, int64_t C) {
                  : LayerNormBackwardWorkspaceBytes(N, C);
 }
 
+// A plan for the most rows serves all calls with fewer.
+TEST(LayerNormWorkspaceTest, GrowsWithTheRows) {
+  for (const int64_t C : {64, 768, 1024, 5000}) {
+    int64_t before = 0;
+    for (int64_t N = 1; N < 9000; ++N) {
+      const int64_t bytes = BackwardWorkspaceBytes(N, C);
+      ASSERT_GE(bytes, before) << N << " rows of " << C;
+      before = bytes;
+    }
+    EXPECT_GT(before, 0);
+  }
+}
+
 constexpr float kEps = 1e-12f;
 
 Dropout MakeDropout(float probability, int64_t rows_per_sample) {
