@@ -58,7 +58,7 @@ std::vector<Field> ModelFields() {
       {SLUICE_FIELD(model.layer_norm_eps), RealRange{0, 0.1, true, false},
        "Added to the variance in every LayerNorm"},
       {SLUICE_FIELD(model.hidden_dropout_prob), kDropoutRange,
-       "Dropout of embeddings, attention output and feed-forward output"},
+       "Dropout of attention output and feed-forward output, in BERT of embeddings too"},
       {SLUICE_FIELD(model.attention_probs_dropout_prob), kDropoutRange,
        "Dropout of the attention probabilities"},
       {SLUICE_FIELD(model.next_sentence_head),
@@ -260,7 +260,8 @@ std::vector<Field> TrainingFields() {
   return {
       {SLUICE_FIELD(training.steps), IntegerRange{1, kManySteps}, "Optimizer updates in all"},
       {SLUICE_FIELD(training.global_batch_size), IntegerRange{1, kInt32},
-       "Sequences an update, over all ranks and micro-batches"},
+       "Sequences an update, over all ranks and micro-batches: a multiple of ranks times "
+       "gradient_accumulation_steps"},
       {SLUICE_FIELD(training.gradient_accumulation_steps), IntegerRange{1, 1048576},
        "Micro-batches a rank and update; more need less memory and give the same update"},
       {SLUICE_FIELD(training.precision), Choices{{"fp32", "bf16", "fp16"}},
@@ -324,7 +325,8 @@ std::vector<Field> OperationFields() {
       {SLUICE_FIELD(telemetry.tensorboard), {}, "Event files for TensorBoard beside metrics.jsonl"},
       {SLUICE_FIELD(telemetry.bigram_backcopy_every_early),
        IntegerRange{0, kManySteps},
-       "The same, up to step telemetry.bigram_backcopy_early_steps, without ablations; 0: never",
+       "Steps between two records of sink, drain and risks up to step "
+       "telemetry.bigram_backcopy_early_steps, without ablations; 0: never",
        {kGenerated}},
       {SLUICE_FIELD(telemetry.bigram_backcopy_early_steps),
        IntegerRange{0, kManySteps},
@@ -352,7 +354,8 @@ std::vector<Field> OperationFields() {
        "Whose attention a GPU runs: our fused kernel, or cuDNN's where it can (else an error says "
        "why); auto: ours"},
       {SLUICE_FIELD(runtime.threads), IntegerRange{0, 4096},
-       "Compute threads a rank; 0: the cores of the machine shared among its ranks"},
+       "Compute threads a rank; 0: as OMP_NUM_THREADS says, without it the cores of the machine "
+       "shared among its ranks"},
       {SLUICE_FIELD(runtime.gradient_bucket_bytes), IntegerRange{4, 1073741824},
        "Gradient bytes that are reduced at a time while backward still runs"},
   };

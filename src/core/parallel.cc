@@ -29,7 +29,9 @@ void RunTeam(int threads, const Body& body) {
 #pragma omp parallel num_threads(threads)
   {
     (void)order.forked.load(std::memory_order_acquire);
-    body(omp_get_thread_num());
+    // The team may be smaller than asked for (OMP_THREAD_LIMIT, OMP_DYNAMIC).
+    const int team = omp_get_num_threads();
+    for (int worker = omp_get_thread_num(); worker < threads; worker += team) body(worker);
     order.joined.fetch_add(1, std::memory_order_acq_rel);
   }
   (void)order.joined.load(std::memory_order_acquire);

@@ -3,12 +3,30 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
 #include <vector>
 
 #include "core/integer_math.h"
 #include "core/status.h"
 
 namespace sluice {
+namespace {
+
+// 0: the environment does not say, or nothing that is a number.
+int ThreadsOfEnvironment() {
+  const char* text = std::getenv("OMP_NUM_THREADS");
+  if (text == nullptr) return 0;
+  while (*text == ' ') ++text;
+  int threads = 0;
+  const char* const end = text + std::strlen(text);
+  const auto [rest, error] = std::from_chars(text, end, threads);
+  const bool whole = rest == end || *rest == ',' || *rest == ' ';
+  return error == std::errc() && whole ? std::max(0, threads) : 0;
+}
+
+}  // namespace
 
 absl::StatusOr<int> ChooseComputeThreads(Communicator& communicator, int64_t configured) {
   cpu_set_t mine;
@@ -19,6 +37,7 @@ absl::StatusOr<int> ChooseComputeThreads(Communicator& communicator, int64_t con
     ranks_on_core[core] = CPU_ISSET(core, &mine) ? 1 : 0;
   RETURN_IF_ERROR(communicator.AllReduceSum(std::span<int64_t>(ranks_on_core)));
   if (configured > 0) return static_cast<int>(configured);
+  if (const int threads = ThreadsOfEnvironment(); threads > 0) return threads;
   // The sum is over all machines, which are taken to be alike.
   const int64_t machines =
       std::max<int64_t>(1, communicator.world_size() / communicator.local_size());

@@ -1,6 +1,9 @@
 #include "core/parallel.h"
 
+#include <omp.h>
+
 #include <atomic>
+#include <set>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -26,6 +29,24 @@ TEST(ParallelTest, EveryIndexExactlyOnceForAllSizesAndThreads) {
       }
     }
   }
+  SetComputeThreads(threads_before);
+}
+
+// As with OMP_THREAD_LIMIT: fewer threads come than were asked for.
+TEST(ParallelTest, ASmallerTeamDoesAllTheWork) {
+  const int threads_before = ComputeThreads(), levels_before = omp_get_max_active_levels();
+  SetComputeThreads(5);
+  omp_set_max_active_levels(0);  // teams of one
+  std::vector<int> seen(40, 0);
+  std::set<int> workers;
+  ParallelForWorkers(40, 1, [&](int worker, int64_t begin, int64_t end) {
+    workers.insert(worker);
+    for (int64_t i = begin; i < end; ++i) ++seen[i];
+  });
+  ParallelForDynamic(40, [&](int, int64_t item) { ++seen[item]; });
+  EXPECT_EQ(seen, std::vector<int>(40, 2));
+  EXPECT_EQ(workers.size(), 5u);  // the ranges of five threads
+  omp_set_max_active_levels(levels_before);
   SetComputeThreads(threads_before);
 }
 
