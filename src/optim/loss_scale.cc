@@ -1,8 +1,18 @@
 #include "optim/loss_scale.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace sluice {
+
+LossScale::LossScale(const LossScaleConfig& config, double weight) : config_(config) {
+  if (weight <= 1) {
+    state_.scale = config.initial;
+    return;
+  }
+  largest_grown_ = kLargestGrownLossScale / std::exp2(std::ceil(std::log2(weight)));
+  state_.scale = std::max(std::min(config.initial, largest_grown_), config.minimum);
+}
 
 void LossScale::Restore(const State& state) {
   state_.skipped_updates = state.skipped_updates;
@@ -15,7 +25,7 @@ void LossScale::Restore(const State& state) {
 void LossScale::Applied() {
   if (!dynamic() || ++state_.clean_updates < config_->growth_interval) return;
   state_.clean_updates = 0;
-  if (2 * state_.scale <= kLargestGrownLossScale) state_.scale *= 2;
+  if (2 * state_.scale <= largest_grown_) state_.scale *= 2;
 }
 
 bool LossScale::Overflowed() {

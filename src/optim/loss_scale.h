@@ -31,8 +31,9 @@ class LossScale {
   };
 
   LossScale() = default;  // 1 for ever: fp32 and bf16, which have the exponents of fp32
-  explicit LossScale(const LossScaleConfig& config)
-      : config_(config), state_({.scale = config.initial}) {}
+  // `weight`: that a loss of the sum has at most, which its logits' gradients are multiplied by;
+  // the scale begins and grows so much lower (by its next power of two).
+  explicit LossScale(const LossScaleConfig& config, double weight = 1);
 
   bool dynamic() const { return config_.has_value(); }
   double value() const { return state_.scale; }
@@ -47,6 +48,7 @@ class LossScale {
 
  private:
   std::optional<LossScaleConfig> config_;
+  double largest_grown_ = kLargestGrownLossScale;
   State state_;
 };
 

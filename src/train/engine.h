@@ -41,6 +41,13 @@ struct UpdateOutcome {
   std::vector<std::string> not_finite;
 };
 
+// What the next-sentence head's loss weighs. A row has mlm_probability * T targets on average, so
+// both losses' means weigh alike; a constant, so that gradients do not depend on how the batch is
+// split (docs/decisions/0008).
+inline double NextSentenceWeight(const RunConfig& config) {
+  return config.data.mlm_probability * static_cast<double>(config.data.sequence_length);
+}
+
 // The dtype that training.precision names; UsageError otherwise.
 absl::StatusOr<DType> ParsePrecision(const std::string& precision);
 
@@ -108,7 +115,9 @@ class Engine {
   absl::Status PlanCudnn();
   Engine(const RunConfig& config, const EngineOptions& options, std::unique_ptr<Device> device)
       : config_(config), options_(options), device_(std::move(device)), context_(*device_) {
-    if (options.dtype == DType::kFloat16) loss_scale_ = LossScale(config.training.loss_scale);
+    if (options.dtype != DType::kFloat16) return;
+    loss_scale_ = LossScale(config.training.loss_scale,
+                            config.model.next_sentence_head ? NextSentenceWeight(config) : 1);
   }
   // Of a step, in memory of the device, side by side so that they are read together.
   struct StepResults {

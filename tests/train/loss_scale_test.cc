@@ -44,6 +44,20 @@ TEST(LossScaleTest, DoesNotGrowToWhatALogitsGradientCannotHold) {
   EXPECT_EQ(large.value(), 0x1p24);
 }
 
+TEST(LossScaleTest, StaysLowerByTheWeightOfALoss) {
+  const LossScaleConfig config = {.initial = 4096, .growth_interval = 1, .minimum = 1};
+  LossScale scale(config, 19.2);  // the next-sentence head's, at 128 tokens
+  EXPECT_EQ(scale.value(), 1024);
+  scale.Applied();
+  EXPECT_EQ(scale.value(), 1024);
+  EXPECT_TRUE(scale.Overflowed());
+  scale.Applied();
+  EXPECT_EQ(scale.value(), 1024);
+  EXPECT_EQ(LossScale(config, 0.5).value(), 4096);
+  EXPECT_EQ(LossScale({.initial = 64, .growth_interval = 1, .minimum = 1}, 76.8).value(), 64);
+  EXPECT_EQ(LossScale({.initial = 4096, .growth_interval = 1, .minimum = 512}, 76.8).value(), 512);
+}
+
 TEST(LossScaleTest, IsOneForEverWhereNothingOverflows) {
   LossScale scale;
   EXPECT_FALSE(scale.dynamic());
