@@ -131,6 +131,10 @@ absl::Status RemoveLaterEvents(const std::string& path, int64_t last_step) {
     if (StepOfEvent(event) <= last_step) kept += EncodeEventRecord(event);
   }
   std::error_code error;
+  if (kept.empty()) {
+    std::filesystem::remove(path, error);
+    return error ? DeviceError("cannot remove events", path, error.message()) : absl::OkStatus();
+  }
   const auto size = std::filesystem::file_size(path, error);
   if (!error && size == kept.size()) return absl::OkStatus();
   const std::string part = path + ".part";

@@ -4,21 +4,25 @@
 #include <filesystem>
 
 #include "core/error.h"
+#include "core/status.h"
 #include "nlohmann/json.hpp"
 
 namespace sluice {
 namespace {
 
 // Lines of `path` up to and including `last_step`; a torn last line is dropped.
-std::string KeptLines(const std::string& path, int64_t last_step) {
+absl::StatusOr<std::string> KeptLines(const std::string& path, int64_t last_step) {
   std::ifstream old(path);
   std::string kept;
   for (std::string line; std::getline(old, line);) {
     const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
     if (json.is_discarded() || !json.is_object()) continue;
-    if (json.value("step", int64_t{0}) > last_step) continue;
+    const auto step = json.find("step");
+    if (step == json.end() || !step->is_number() || step->get<double>() > last_step) continue;
     kept += line + "\n";
   }
+  // What could not be read must not be replaced by what could.
+  if (!old.is_open() || old.bad()) return DeviceError("cannot read metrics", path);
   return kept;
 }
 
@@ -41,7 +45,7 @@ absl::Status MetricWriter::Open(const std::string& path, int64_t resumed_step) {
   path_ = path;
   std::error_code error;
   if (std::filesystem::exists(path, error)) {
-    const std::string kept = KeptLines(path, resumed_step);
+    ASSIGN_OR_RETURN(const std::string kept, KeptLines(path, resumed_step));
     const std::string part = path + ".part";
     std::ofstream rewritten(part, std::ios::trunc);
     rewritten << kept;
@@ -61,7 +65,7 @@ absl::Status MetricWriter::Write(absl::string_view event, const MetricFields& fi
   for (const auto& [name, value] : fields) {
     json[name] = std::visit([](const auto& held) { return ToJson(held); }, value);
   }
-  stream_ << json.dump() << std::endl;
+  stream_ << json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << std::endl;
   if (!stream_) return DeviceError("cannot write metrics (is the disk full?)", path_);
   return absl::OkStatus();
 }

@@ -25,8 +25,8 @@ using MetricFields = std::vector<std::pair<std::string, MetricValue>>;
 
 class MetricWriter {
  public:
-  // Appends to `path`. When a run resumes at `resumed_step`, lines of later steps that a killed run
-  // left are removed first.
+  // Appends to `path`. When a run resumes at `resumed_step` (-1: a new one), lines of later steps
+  // that an earlier run left are removed first, as are lines that are no records.
   absl::Status Open(const std::string& path, int64_t resumed_step);
   bool open() const { return stream_.is_open(); }
 

@@ -111,7 +111,9 @@ absl::StatusOr<std::string> Trainer::ReadStart(const Start& start) {
 }
 
 absl::Status Trainer::OpenFolder() {
-  RETURN_IF_ERROR(folder_.Open(DumpRunConfig(config_), state_.step, config_.telemetry.tensorboard));
+  // A new run measures step 0 itself.
+  const int64_t kept_step = resumed_from_.empty() ? -1 : state_.step;
+  RETURN_IF_ERROR(folder_.Open(DumpRunConfig(config_), kept_step, config_.telemetry.tensorboard));
   Alarms alarms(config_.telemetry.alarms);
   alarms.Restore(state_.active_alarms);
   folder_.record().SetAlarms(std::move(alarms));

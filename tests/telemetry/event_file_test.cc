@@ -102,6 +102,10 @@ TEST(EventFileTest, AResumeRemovesLaterStepsAndATornEnd) {
   EventFile anew;
   ASSERT_TRUE(anew.Open(folder, 0).ok());
   EXPECT_EQ(Steps(first), (std::vector<int64_t>{0}));
+  EventFile new_run;  // of which nothing was kept, not even step 0
+  ASSERT_TRUE(new_run.Open(folder, -1).ok());
+  EXPECT_FALSE(fs::exists(first));
+  EXPECT_EQ(Steps(new_run.path()), (std::vector<int64_t>{0}));
 }
 
 TEST(EventFileTest, DamageEndsTheReading) {

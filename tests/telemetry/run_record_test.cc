@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "telemetry/gate_statistics.h"
+#include "telemetry/metric_writer.h"
 
 namespace sluice {
 namespace {
@@ -94,6 +95,33 @@ TEST(RunRecordTest, BothFilesOrOne) {
     ASSERT_TRUE(records.ok());
     EXPECT_EQ(records->events.size(), 2u);  // no gates: no event
   }
+}
+
+TEST(RunRecordTest, ANewRunKeepsNoRecordAndAResumedOneItsOwn) {
+  const std::string folder = absl::StrCat(::testing::TempDir(), "/run_record_kept");
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  const std::string path = folder + "/metrics.jsonl";
+  const auto reopen = [&](int64_t step) {
+    std::ofstream(path, std::ios::trunc) << "{\"event\":\"a\",\"step\":0}\n"
+                                            "{\"event\":\"a\",\"step\":4}\n"
+                                            "{\"event\":\"a\",\"step\":\"4\"}\n[4]\n"
+                                            "{\"event\":\"a\",\"step\":5}\n{\"event\":\"a";
+    MetricWriter writer;
+    EXPECT_TRUE(writer.Open(path, step).ok());
+    std::ifstream in(path);
+    return std::string(std::istreambuf_iterator<char>(in), {});
+  };
+  EXPECT_EQ(reopen(4), "{\"event\":\"a\",\"step\":0}\n{\"event\":\"a\",\"step\":4}\n");
+  EXPECT_EQ(reopen(0), "{\"event\":\"a\",\"step\":0}\n");
+  EXPECT_EQ(reopen(-1), "");
+  // What cannot be read is not replaced.
+  std::filesystem::remove(path);
+  std::filesystem::create_directory(path);
+  MetricWriter writer;
+  const absl::Status status = writer.Open(path, 4);
+  EXPECT_NE(status.message().find("cannot read metrics"), std::string::npos) << status;
+  EXPECT_TRUE(std::filesystem::is_directory(path));
 }
 
 std::string EmptyFolder(const std::string& name) {
