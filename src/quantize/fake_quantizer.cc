@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
+#include "absl/strings/str_cat.h"
 #include "core/check.h"
+#include "core/error.h"
 
 namespace sluice {
 namespace {
@@ -103,12 +106,18 @@ absl::Status FakeQuantizer::ObserveAttention(int layer, const ObservedAttention&
   return absl::OkStatus();
 }
 
-void FakeQuantizer::Freeze() {
+absl::Status FakeQuantizer::Freeze() {
   calibrating_ = false;
   for (auto& [key, quantizer] : quantizers_) {
     quantizer.error.signal = 0;
     quantizer.error.noise = 0;
+    const auto [low, high] = quantizer.range.range();
+    if (std::isfinite(low) && std::isfinite(high)) continue;
+    return DivergedError("the model's values on the calibration data are not finite",
+                         absl::StrCat("layer ", key.first, ", ", key.second),
+                         absl::StrCat("from ", low, " to ", high));
   }
+  return absl::OkStatus();
 }
 
 const UniformQuantizer* FakeQuantizer::Find(int layer, const std::string& tensor) const {

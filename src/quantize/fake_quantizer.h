@@ -53,8 +53,9 @@ class FakeQuantizer : public Observer {
   }
   absl::Status ObserveAttention(int layer, const ObservedAttention& attention) override;
 
-  // Ends calibration: ranges stay as they are from here on, and errors are counted.
-  void Freeze();
+  // Ends calibration: ranges stay as they are from here on, and errors are counted. DivergedError
+  // where the model's values on the calibration data were not finite.
+  absl::Status Freeze();
 
   // After Freeze: errors are not counted any more, which is faster.
   void StopCounting() { counting_ = false; }

@@ -24,7 +24,9 @@ UniformQuantizer UniformQuantizer::Asymmetric(const ValueRange& range, int bits)
   const float step = (high - low) / largest_code;
   UniformQuantizer quantizer;
   quantizer.scale_ = std::max(step, kSmallest);
-  const float zero = std::clamp(std::nearbyint(-low / step), 0.0f, largest_code);
+  // Of a range that is not finite, 0: whatever such a model's values are, codes are numbers.
+  const float rounded = std::nearbyint(-low / step);
+  const float zero = std::isnan(rounded) ? 0.0f : std::clamp(rounded, 0.0f, largest_code);
   quantizer.zero_point_ = static_cast<int>(zero);
   quantizer.lowest_ = -zero;
   quantizer.highest_ = largest_code - zero;

@@ -147,7 +147,7 @@ absl::StatusOr<std::unique_ptr<PostTrainingQuantization>> PostTrainingQuantizati
   quantized->activations_ =
       std::make_unique<FakeQuantizer>(activations, quantized->weights_.token_table());
   RETURN_IF_ERROR(RunThrough(engine, calibration, *quantized->activations_));
-  quantized->activations_->Freeze();
+  RETURN_IF_ERROR(quantized->activations_->Freeze());
   return quantized;
 }
 

@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "core/error.h"
 #include "gmock/gmock.h"
 #include "model/small_model.h"
 #include "quantize/quantized_model.h"
@@ -98,12 +99,21 @@ TEST(FakeQuantizerTest, CalibrationQuantizesAsItGoes) {
   const Batch batch = RandomBatch({.causal = true}, 5);
   FakeQuantizer quantizer({.bits = 6, .quantize_weights = false, .context_before_gate = true}, {});
   const double calibrating = Loss(*engine, batch, &quantizer);
-  quantizer.Freeze();
+  ASSERT_TRUE(quantizer.Freeze().ok());
   EXPECT_EQ(Loss(*engine, batch, &quantizer), calibrating);
   // Another batch moves the ranges only before that.
   const Batch other = RandomBatch({.causal = true}, 6);
   Loss(*engine, other, &quantizer);
   EXPECT_EQ(Loss(*engine, batch, &quantizer), calibrating);
+}
+
+TEST(FakeQuantizerTest, CalibrationThatIsNotFiniteIsDivergence) {
+  const auto engine = MakeEngine(SmallDecoderConfig("opt", "gated"), DType::kFloat32, 3, 7);
+  engine->parameters().flat_master().as<float>()[0] = std::nan("");
+  FakeQuantizer quantizer({.bits = 6, .quantize_weights = false, .context_before_gate = true}, {});
+  (void)engine->WeightsLoaded();
+  Loss(*engine, RandomBatch({.causal = true}, 5), &quantizer);
+  EXPECT_EQ(ExitCodeOf(quantizer.Freeze()), ExitCode::kDiverged);
 }
 
 // What a pass goes on with.

@@ -25,6 +25,14 @@ TEST(UniformQuantizerTest, GoldenAsymmetric) {
   EXPECT_FLOAT_EQ(quantizer.Quantize(1.5f), 96 * quantizer.scale());
 }
 
+// A model that has diverged: what comes out says so, and is defined.
+TEST(UniformQuantizerTest, RangesThatAreNotFiniteHaveCodes) {
+  const float nan = std::nanf(""), infinity = INFINITY;
+  for (const ValueRange& range : {ValueRange{nan, nan}, ValueRange{-infinity, infinity}}) {
+    EXPECT_EQ(UniformQuantizer::Asymmetric(range, 8).zero_point(), 0);
+  }
+}
+
 TEST(UniformQuantizerTest, GoldenSymmetric) {
   const UniformQuantizer quantizer = UniformQuantizer::Symmetric({-0.5f, 0.51f}, 8);
   EXPECT_NEAR(quantizer.scale(), 0.0040157480, 1e-9);
