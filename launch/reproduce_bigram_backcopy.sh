@@ -8,8 +8,8 @@
 #   --quick            a width of 64 and 64 tokens, 1,000 updates: about ten minutes on two cores. No
 #                      threshold is calibrated for this size: it shows directions only
 #   --full             batch 512, vanilla and VGA with one seed: days on two cores, for a GPU
-#   --optional         also, with one seed and last, attention without a softmax (relu) and, but for --quick, three
-#                      layers by SGD: what Guo et al. show beside
+#   --optional         also, with one seed and last, attention without a softmax (relu), three layers and,
+#                      but for --quick, three layers by SGD: what Guo et al. show beside
 #   --steps N          updates of every run instead
 #   --device NAME      cpu (default) or cuda
 #   --out DIR          where runs and the report go (default runs/bigram_backcopy/TIER)
@@ -84,6 +84,7 @@ runs() {
   for arm in vanilla vga; do echo "$arm 42 $long"; done
   [ "$optional" = yes ] || return 0
   echo "relu 42 $short"
+  echo "three_layers 42 $short"
   # The quick tier's learning rate is AdamW's.
   [ "$tier" = quick ] || echo "three_layers_sgd 42 $short"
 }
@@ -101,4 +102,4 @@ done < <(runs | awk -v out="$out" '{ run = out "/" $1 "_seed_" $2 } !seen[run]++
 [ "$tier" != quick ] ||
   say "the quick tier shows directions only: thresholds are of the headline model, width 256 and 256 tokens"
 "$sluice" check bigram-backcopy "${finished[@]}" --out "$out/report"
-say "report: $out/report (verdicts.md, verdicts.json, curves as .svg)"
+say "report: $out/report (verdicts.md, verdicts.json, records.csv, curves as .svg)"

@@ -70,7 +70,8 @@ bool IsFailure(const Verdict& verdict);
 std::string VerdictsAsMarkdown(const std::vector<Verdict>& verdicts);
 std::string VerdictsAsJson(const std::vector<Verdict>& verdicts);
 
-// Writes verdicts.json, verdicts.md and a chart for each curve (.svg) to `folder`, which it makes.
+// Writes verdicts.json, verdicts.md, records.csv (every figure of every record) and a chart for
+// each curve (.svg) to `folder`, which it makes.
 absl::Status WriteSinkReport(const std::vector<SinkRun>& runs, const std::vector<Verdict>& verdicts,
                              const std::string& folder);
 

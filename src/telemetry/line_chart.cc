@@ -19,7 +19,9 @@ constexpr ChartFrame kFileFrame = {640, 360, 64, 16, 36, 64};
 constexpr ChartFrame kPageFrame = {420, 240, 52, 18, 10, 24};
 constexpr const char* kColours[] = {"#d1495b", "#1f77b4", "#2a9d4a", "#e09f3e",
                                     "#8457a8", "#6c757d", "#00a6a6", "#b56576"};
-constexpr double kColumn = 2;             // pixels
+constexpr const char* kDashes[] = {"", "6 4", "1 4", "8 4 1 4"};  // of every eight lines' colours
+constexpr double kLegendLine = 18;                                // pixels
+constexpr double kColumn = 2;                                     // pixels
 constexpr size_t kMostMarkedPoints = 24;  // longer lines have no markers but the last
 constexpr size_t kMostDescribedLines = 40;
 
@@ -124,11 +126,64 @@ std::string PathOf(const std::vector<ChartPoints>& pieces) {
   return path;
 }
 
-void AddLine(const Axes& axes, const ChartLine& line, const char* colour, std::string* svg) {
-  const std::string path = PathOf(PixelsOf(axes, line));
-  if (path.empty()) return;
-  absl::StrAppend(svg, "<path class=\"line\" stroke=\"", colour, "\" d=\"", path, "\"/>\n");
+// Colour and dash of the line with the n-th label.
+std::string StrokeOf(size_t n) {
+  const char* dash = kDashes[n / std::size(kColours) % std::size(kDashes)];
+  return absl::StrCat("stroke=\"", kColours[n % std::size(kColours)], "\"",
+                      *dash == 0 ? "" : absl::StrCat(" stroke-dasharray=\"", dash, "\""));
 }
+
+void AddLine(const Axes& axes, const ChartLine& line, const std::string& stroke, std::string* svg) {
+  const std::vector<ChartPoints> pieces = PixelsOf(axes, line);
+  std::string path = PathOf(pieces);
+  if (path.empty()) return;
+  for (const ChartPoints& piece : pieces) {  // round ends make a dot of a line without length
+    if (piece.size() == 1) {
+      absl::StrAppendFormat(&path, "M%.1f %.1fh0", piece[0].first, piece[0].second);
+    }
+  }
+  absl::StrAppend(svg, "<path class=\"line\" ", stroke, " d=\"", path, "\"/>\n");
+}
+
+// Labels below a chart: as many in a row as have room, which takes height from nothing else.
+class Legend {
+ public:
+  explicit Legend(const LineChart& chart) {
+    size_t longest = 0;
+    for (const ChartLine& line : chart.lines) {
+      if (std::find(labels_.begin(), labels_.end(), line.label) != labels_.end()) continue;
+      labels_.push_back(line.label);
+      longest = std::max(longest, line.label.size());
+    }
+    const double room = kFileFrame.width - kFileFrame.left - kFileFrame.right;
+    const double wanted = std::max(110.0, 30 + 7 * static_cast<double>(longest));
+    columns_ = std::max<size_t>(1, static_cast<size_t>(room / wanted));
+    width_ = room / static_cast<double>(columns_);
+  }
+  // What its rows behind the first add to a chart's height.
+  double further_height() const {
+    return labels_.empty() ? 0 : kLegendLine * static_cast<double>((labels_.size() - 1) / columns_);
+  }
+  std::string StrokeOfLabel(const std::string& label) const {
+    return StrokeOf(std::find(labels_.begin(), labels_.end(), label) - labels_.begin());
+  }
+  // From (left, top) on, the baseline of the first row.
+  void Draw(double left, double top, std::string* svg) const {
+    for (size_t i = 0; i < labels_.size(); ++i) {
+      const double x = left + width_ * static_cast<double>(i % columns_);
+      const double y = top + kLegendLine * static_cast<double>(i / columns_);
+      absl::StrAppend(
+          svg, "<path class=\"line\" ", StrokeOf(i),
+          absl::StrFormat(" d=\"M%.0f %.0fh16\"/><text x=\"%.0f\" y=\"%.0f\">%s</text>\n", x, y - 4,
+                          x + 20, y, EscapeMarkup(labels_[i])));
+    }
+  }
+
+ private:
+  std::vector<std::string> labels_;  // each once
+  size_t columns_ = 1;
+  double width_ = 0;
+};
 
 void AddEmbeddedLine(const Axes& axes, const ChartLine& line, std::string* svg) {
   const std::vector<ChartPoints> pieces = PixelsOf(axes, line);
@@ -139,8 +194,9 @@ void AddEmbeddedLine(const Axes& axes, const ChartLine& line, std::string* svg) 
   std::string markers;
   for (const ChartPoints& piece : pieces) {
     for (size_t i = 0; i < piece.size(); ++i) {
-      if (points > kMostMarkedPoints && (&piece != &pieces.back() || i + 1 < piece.size()))
-        continue;
+      const bool last = &piece == &pieces.back() && i + 1 == piece.size();
+      const bool alone = piece.size() == 1;  // a line without length is not seen
+      if (points > kMostMarkedPoints && !last && !alone) continue;
       absl::StrAppend(&markers, ChartMarkerPath(line.style, piece[i].first, piece[i].second));
     }
   }
@@ -228,30 +284,25 @@ std::string ChartMarkerPath(int style, double x, double y) {
 }
 
 std::string DrawLineChart(const LineChart& chart) {
-  const Axes axes = FitAxes(chart, kFileFrame);
+  const Legend legend(chart);
+  ChartFrame frame = kFileFrame;
+  frame.height += legend.further_height();
+  frame.bottom += legend.further_height();
+  const Axes axes = FitAxes(chart, frame);
   std::string svg = absl::StrFormat(
       "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %.0f %.0f\" font-size=\"12\" "
       "font-family=\"sans-serif\">\n"
       "<style>text{fill:#222}.page{fill:#fff}.grid{stroke:#8884;fill:none}.line{fill:none;"
-      "stroke-width:1.5}@media(prefers-color-scheme:dark){text{fill:#ddd}.page{fill:#181818}}"
+      "stroke-width:1.5;stroke-linecap:round}@media(prefers-color-scheme:dark){text{fill:#ddd}."
+      "page{fill:#181818}}"
       "</style>\n<rect class=\"page\" width=\"100%%\" height=\"100%%\"/>\n"
       "<text x=\"%.0f\" y=\"20\" font-size=\"14\">%s</text>\n",
       axes.frame.width, axes.frame.height, axes.frame.left, EscapeMarkup(chart.title));
   AddGrid(axes, &svg);
-  std::vector<std::string> labels;
   for (const ChartLine& line : chart.lines) {
-    auto found = std::find(labels.begin(), labels.end(), line.label);
-    if (found == labels.end()) found = labels.insert(found, line.label);
-    const auto index = static_cast<size_t>(found - labels.begin());
-    AddLine(axes, line, kColours[index % std::size(kColours)], &svg);
+    AddLine(axes, line, legend.StrokeOfLabel(line.label), &svg);
   }
-  for (size_t i = 0; i < labels.size(); ++i) {
-    const double x = axes.frame.left + static_cast<double>(i) * 110, y = axes.frame.height - 16;
-    absl::StrAppend(
-        &svg, "<path class=\"line\" stroke=\"", kColours[i % std::size(kColours)],
-        absl::StrFormat("\" d=\"M%.0f %.0fh16\"/><text x=\"%.0f\" y=\"%.0f\">%s</text>\n", x, y - 4,
-                        x + 20, y, EscapeMarkup(labels[i])));
-  }
+  legend.Draw(axes.frame.left, kFileFrame.height - 16, &svg);
   absl::StrAppend(&svg, "</svg>\n");
   return svg;
 }

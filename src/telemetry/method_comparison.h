@@ -7,48 +7,13 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <string>
 #include <vector>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "config/run_config.h"
+#include "telemetry/measured_run.h"
 
 namespace sluice {
-
-// What is known of a model before or after its quantization.
-struct Measurement {
-  double perplexity = 0;
-  std::map<std::string, double> outliers;  // by the names of telemetry/outlier_metrics.h
-};
-
-// NaN: it was not measured.
-double OutlierOf(const Measurement& measurement, const std::string& name);
-
-// Which outlier metric is which column; docs/metrics.md says why the norm of OPT changes with the
-// table.
-struct ComparedMetrics {
-  std::string norm, int8_norm, kurtosis;
-  std::string largest_kurtosis;  // in no table of the paper
-};
-const ComparedMetrics& ComparedMetricsOf(const std::string& architecture);
-
-// A run folder with evaluate.json and quantize.json: what `sluice evaluate FOLDER --precision fp32
-// --json` and `sluice quantize FOLDER --json` print.
-struct MeasuredRun {
-  std::string folder;
-  RunConfig config;
-  int64_t step = 0;          // updates of the checkpoint that was measured
-  std::string data;          // that it was measured on
-  std::string quantization;  // how INT8 came to be: "weights by mse, one range a tensor; …"
-  Measurement fp32, int8;
-};
-
-// DataError for a file that is missing or is not what it should be, for a report of several data
-// sets' first without W8A8, for an evaluation that is not of fp32, and for two reports of different
-// checkpoints, data, or sequences.
-absl::StatusOr<std::vector<MeasuredRun>> ReadMeasuredRuns(const std::vector<std::string>& folders);
 
 // Over the seeds of a method: the sample's standard deviation (divisor n - 1); NaN for one seed.
 struct Spread {
@@ -70,7 +35,8 @@ struct MethodRow {
 };
 
 // Runs of one name (config.name) and architecture become a row; rows in the order of the paper.
-// UsageError when two runs have the same name and seed.
+// UsageError when two runs have the same name and seed, or the same name and differ in what was
+// trained, on what, for how many updates, or in how it was measured.
 absl::StatusOr<std::vector<MethodRow>> CompareMethods(const std::vector<MeasuredRun>& runs);
 
 // Both tables of each architecture, what the runs are, and every seed's own numbers.

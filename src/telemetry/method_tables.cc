@@ -88,7 +88,7 @@ std::string EachRun(const std::vector<MethodRow>& rows) {
   const ComparedMetrics& metrics = ComparedMetricsOf(rows.front().architecture);
   std::string text =
       "\nEach run: perplexity, and outliers before quantization\n\n"
-      "| Method | Seed | Updates | FP32 | INT8 | Δ | Max norm of Table 2 | Max kurtosis |\n"
+      "| Method | Seed | Updates | FP32 | INT8 | Δ | Norm of Table 2, FP32 | Max kurtosis, FP32 |\n"
       "| --- | --- | --- | --- | --- | --- | --- | --- |\n";
   for (const MethodRow& row : rows) {
     for (const MeasuredRun& run : row.runs) {
@@ -182,7 +182,7 @@ std::string TablesAsJson(const std::vector<MethodRow>& rows) {
                     {"paper_int8", row.paper_int8},
                     {"runs", runs}});
   }
-  return list.dump(1) + "\n";
+  return list.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
 std::string RunsAsCsv(const std::vector<MethodRow>& rows) {

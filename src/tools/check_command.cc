@@ -53,12 +53,14 @@ void AddCheckCommand(CLI::App& program, ChosenCommand& chosen) {
       ->required()
       ->check(CLI::IsMember({"bigram-backcopy"}));
   command->add_option("runs", arguments->runs, "Run folders")->required();
-  command->add_option("--out", arguments->out,
-                      "Also write verdicts.json, verdicts.md and charts (.svg) to this folder");
+  command->add_option(
+      "--out", arguments->out,
+      "Also write verdicts.json, verdicts.md, records.csv and charts (.svg) to this folder");
   command->add_flag("--strict", arguments->strict,
                     "Exit with code 1 where a threshold is missed or cannot be measured; not for "
                     "what the runs are too short for");
-  command->footer("Example: sluice check bigram-backcopy runs/bigram_backcopy/* --out report");
+  command->footer(
+      "Example: sluice check bigram-backcopy runs/bigram_backcopy/reduced/*_seed_* --out report");
   command->callback([arguments, &chosen] {
     chosen.run = [arguments](Communicator& communicator) {
       return RunCheck(*arguments, communicator);

@@ -2,10 +2,13 @@
 #include "telemetry/bigram_backcopy_check.h"
 
 #include <cmath>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <set>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "nlohmann/json.hpp"
 #include "support/compare.h"
@@ -280,7 +283,8 @@ TEST(BigramBackcopyCheckTest, ReportsAreReadFromRunFoldersAndWritten) {
   std::ofstream(run + "/metrics.jsonl")
       << "{\"event\":\"train\",\"step\":1}\n"
          "{\"event\":\"bigram_backcopy\",\"step\":0,\"backcopy_risk\":4.5,"
-         "\"layer_1.gate_start\":0.5,\"layer_6.gate_start\":0.25}\n";
+         "\"layer_1.gate_start\":0.5,\"layer_6.gate_start\":0.25}\n"
+         "{\"event\":\"bigram_backcopy\",\"step\":20,\"bigram_risk\":0.125}\n";
   const auto runs = ReadSinkRuns({run});
   ASSERT_TRUE(runs.ok()) << runs.status();
   EXPECT_EQ(runs->at(0).arm, "vga_key_12_layers");
@@ -294,6 +298,17 @@ TEST(BigramBackcopyCheckTest, ReportsAreReadFromRunFoldersAndWritten) {
     EXPECT_GT(std::filesystem::file_size(folder.path() + "/report/" + name), 50u) << name;
   }
   EXPECT_FALSE(std::filesystem::exists(folder.path() + "/report/value_ratio.svg"));
+  std::ifstream csv(folder.path() + "/report/records.csv");
+  std::string head, line, end;
+  std::getline(csv, head);
+  std::getline(csv, line);
+  EXPECT_EQ(head,
+            "arm,seed,batch_size,hidden_size,sequence_length,step,backcopy_risk,bigram_risk,"
+            "gate_start");
+  EXPECT_EQ(line, "vga_key_12_layers,9,256,768,128,0,4.5,,0.25");
+  std::getline(csv, line);
+  EXPECT_EQ(line, "vga_key_12_layers,9,256,768,128,20,,0.125,");
+  EXPECT_FALSE(std::getline(csv, end));
 }
 
 TEST(BigramBackcopyCheckTest, OnlyThresholdsThatCountAreFailures) {
@@ -323,9 +338,37 @@ TEST(LineChartTest, PointsLieWhereTheAxesSay) {
   // x: log10 of 20, 100, 1000 over 64 … 624; y: 0 … 3 over 296 … 36.
   EXPECT_THAT(svg, HasSubstr("d=\"M64.0 209.3L294.4 36.0L624.0 122.7\""));
   EXPECT_THAT(svg, HasSubstr(">two</text>"));
+  EXPECT_THAT(svg, HasSubstr("M64.0 296.0h0\""));  // one point alone is a dot
   const std::string logarithmic = DrawLineChart(
       {.title = "", .logarithmic = true, .lines = {{"", {{0, 1}, {80, 0}, {980, 100}}}}});
   EXPECT_THAT(logarithmic, HasSubstr("d=\"M64.0 296.0L624.0 36.0\""));
+}
+
+TEST(LineChartTest, EveryLabelIsInThePictureAndNoTwoLinesLookAlike) {
+  LineChart chart = {.title = "many", .lines = {}};
+  for (int i = 0; i < 20; ++i) {
+    chart.lines.push_back({absl::StrCat("vanilla_3_layers_sgd, ", i), {{0, i}, {980, i + 1}}});
+  }
+  const std::string svg = DrawLineChart(chart);
+  EXPECT_THAT(svg, HasSubstr("viewBox=\"0 0 640 522\""));  // two in a row: nine rows more
+  std::set<std::string> strokes;
+  std::set<std::pair<double, double>> places;
+  for (absl::string_view line : absl::StrSplit(svg, '\n')) {
+    double x = 0, y = 0;
+    const size_t stroke = line.find("stroke="), path = line.find(" d=\"");
+    if (stroke == absl::string_view::npos) continue;
+    strokes.emplace(line.substr(stroke, path - stroke));
+    const size_t text = line.find("<text x=");
+    if (text == absl::string_view::npos) continue;
+    ASSERT_EQ(std::sscanf(line.data() + text, "<text x=\"%lf\" y=\"%lf\"", &x, &y), 2);
+    EXPECT_LE(x + 7 * 24, 640 + 8);
+    EXPECT_LE(y, 522 - 16);
+    places.emplace(x, y);
+  }
+  EXPECT_EQ(strokes.size(), 20u);
+  EXPECT_EQ(places.size(), 20u);
+  // What the chart shows is as high as with few lines.
+  EXPECT_THAT(svg, HasSubstr("d=\"M64.0 296.0L624.0 283.0\""));
 }
 
 }  // namespace

@@ -100,6 +100,8 @@ TEST(EmbeddedLineChartTest, FewPointsHaveMarkersAndManyTheLastOnly) {
   EXPECT_EQ(count(DrawEmbeddedLineChart(Chart(points), "x")), 20);
   for (int i = 20; i < 200; ++i) points.emplace_back(i, i);
   EXPECT_EQ(count(DrawEmbeddedLineChart(Chart(points), "x")), 1);
+  for (size_t i = 1; i < points.size(); i += 2) points[i].second = std::nan("");
+  EXPECT_EQ(count(DrawEmbeddedLineChart(Chart(points), "x")), 100);  // each stands alone
 }
 
 }  // namespace

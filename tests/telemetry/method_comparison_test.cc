@@ -76,12 +76,12 @@ class MethodComparisonTest : public ::testing::Test {
                             {"fp32", Report(perplexity, 0)},
                             {"calibration", {{"data", "train"}, {"sequences", 32}}},
                             {"weight_ranges", "mse"},
-                            {"per_channel", config.training.seed == 2},
+                            {"per_channel", config.name == "registers"},
                             {"activation_ranges", "running"},
                             {"activation_method", "asymmetric"},
                             {"percentile", 99.999},
                             {"gate_value", "quantized"},
-                            {"smooth", config.training.seed == 2 ? 0.5 : 0.0},
+                            {"smooth", config.name == "registers" ? 0.5 : 0.0},
                             {"quantized", {narrow, int8}}};
     WriteFile(run + "/quantize.json", quantized.dump() + "\n");
     return Path(run);
@@ -240,7 +240,7 @@ Table 2: OPT after INT8 quantization (W8A8, simulated)
 
 Each run: perplexity, and outliers before quantization
 
-| Method | Seed | Updates | FP32 | INT8 | Δ | Max norm of Table 2 | Max kurtosis |
+| Method | Seed | Updates | FP32 | INT8 | Δ | Norm of Table 2, FP32 | Max kurtosis, FP32 |
 | --- | --- | --- | --- | --- | --- | --- | --- |
 | Vanilla | 1 | 2000 | 20.000 | 23.500 | +3.500 | 2.00 | 6.00 |
 | Vanilla | 2 | 2000 | 21.000 | 1256.000 | +1235.000 | 2.00 | 6.00 |
@@ -258,6 +258,38 @@ Each run: perplexity, and outliers before quantization
   EXPECT_EQ(json[0]["int8_difference"]["mean"], 619.25);
   EXPECT_EQ(json[0]["runs"][1]["int8"]["outliers"]["max_inf_norm_all_tensors_mixed_rows"], 102);
   EXPECT_TRUE(json[1]["perplexity"]["deviation"].is_null());
+}
+
+TEST_F(MethodComparisonTest, SeedsOfARowDifferInTheirSeedAlone) {
+  const auto compare = [&](const std::vector<std::string>& folders) {
+    const auto runs = ReadMeasuredRuns(folders);
+    EXPECT_TRUE(runs.ok()) << runs.status();
+    return CompareMethods(*runs).status();
+  };
+  const std::string first = Write(Config("a", 1), 10, 1);
+  RunConfig other = Config("a", 2);
+  other.runtime.threads = 2;
+  other.data.train = "elsewhere/t";
+  other.training.log_every = 7;
+  EXPECT_TRUE(compare({first, Write(other, 11, 1)}).ok());
+  other.model.hidden_size = 384;
+  other.training.global_batch_size = 64;
+  ExpectError(compare({first, Write(other, 11, 1)}), ExitCode::kUsage,
+              absl::StrCat("two runs of the name a differ in more than their seed: ", Path("a_2")));
+  const absl::Status both = compare({first, Write(other, 11, 1)});
+  EXPECT_THAT(std::string(both.message()), HasSubstr("; model.hidden_size 768 and 384"));
+  EXPECT_THAT(std::string(both.message()), HasSubstr("; training.global_batch_size 256 and 64"));
+  ExpectError(compare({first, Write(Config("a", 2), 11, 1, /*step=*/1000)}), ExitCode::kUsage,
+              "; updates 2000 and 1000");
+  // How INT8 came to be counts as well: the mean is of one way.
+  auto runs = ReadMeasuredRuns({first, Write(Config("a", 2), 11, 1)});
+  ASSERT_TRUE(runs.ok());
+  runs->back().quantization = "another way";
+  ExpectError(CompareMethods(*runs).status(), ExitCode::kUsage, " and another way");
+  runs->back().quantization = runs->front().quantization;
+  runs->back().data = "other text";
+  ExpectError(CompareMethods(*runs).status(), ExitCode::kUsage,
+              "; measured on validation and other text");
 }
 
 TEST_F(MethodComparisonTest, WhatIsNotMeasuredOrDoesNotFitIsAnError) {
