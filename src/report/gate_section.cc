@@ -190,23 +190,24 @@ std::string HeadTable(const std::vector<ReportRun>& runs) {
                      .header = {{"layer.head", {}, ""}},
                      .rows = {}};
   int64_t layers = 0, heads = 0;
-  std::vector<const GateStatistics*> columns;
-  for (const ReportRun& run : runs) {
-    if (run.gates.empty()) continue;
-    columns.push_back(&run.gates.back().gates);
-    table.header.push_back({run.name, {}, ""});
-    layers = std::max(layers, columns.back()->layers);
-    heads = std::max(heads, columns.back()->heads);
+  std::vector<std::pair<int, const GateStatistics*>> columns;  // run
+  for (size_t i = 0; i < runs.size(); ++i) {
+    if (runs[i].gates.empty()) continue;
+    const GateStatistics& gates = runs[i].gates.back().gates;
+    columns.emplace_back(static_cast<int>(i), &gates);
+    table.header.push_back(OfRun({runs[i].name, {}, ""}, columns.back().first));
+    layers = std::max(layers, gates.layers);
+    heads = std::max(heads, gates.heads);
   }
   for (int64_t i = 0; i < layers * heads; ++i) {
     const int64_t layer = i / heads, head = i % heads;
     TableRow& row = table.rows.emplace_back();
     row.cells.push_back({absl::StrCat(layer, ".", head), {}, ""});
-    for (const GateStatistics* gates : columns) {
+    for (const auto& [run, gates] : columns) {
       const bool has = layer < gates->layers && head < gates->heads &&
                        gates->cell(layer, head).count > 0;  // a layer may be without gates
-      row.cells.push_back(
-          NumberCell(has ? std::optional(gates->cell(layer, head).mean) : std::nullopt));
+      row.cells.push_back(OfRun(
+          NumberCell(has ? std::optional(gates->cell(layer, head).mean) : std::nullopt), run));
     }
   }
   if (table.rows.empty()) return "";

@@ -13,6 +13,9 @@ std::string CellMarkup(const char* tag, const TableCell& cell, const std::string
   std::string attributes;
   if (cell.number.has_value())
     absl::StrAppendFormat(&attributes, " data-v=\"%.12g\"", *cell.number);
+  if (cell.copied.has_value())
+    absl::StrAppend(&attributes, " data-v=\"", EscapeMarkup(*cell.copied), "\"");
+  if (cell.style >= 0) absl::StrAppend(&attributes, " class=\"r", cell.style, "\"");
   if (!cell.title.empty())
     absl::StrAppend(&attributes, " title=\"", EscapeMarkup(cell.title), "\"");
   const bool header = tag[0] == 't' && tag[1] == 'h';
@@ -26,23 +29,29 @@ std::string NumberText(double value) {
   const double size = std::abs(value);
   if (std::isnan(value)) return "nan";
   if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
-  return size >= 1e4 && size < 1e9 ? absl::StrFormat("%.0f", value)
-                                   : absl::StrFormat("%.4g", value);
+  return size >= 9999.5 && size < 1e9 ? absl::StrFormat("%.0f", value)
+                                      : absl::StrFormat("%.4g", value);
 }
 
 TableCell NumberCell(std::optional<double> value) {
-  if (!value.has_value()) return {"–", {}, ""};
+  if (!value.has_value()) return {"–", {}, "", ""};
   return {NumberText(*value), *value, ""};
 }
 
 TableCell SpreadCell(std::optional<double> mean, std::optional<double> deviation) {
-  if (!mean.has_value()) return {"–", {}, ""};
+  if (!mean.has_value()) return {"–", {}, "", ""};
   if (!deviation.has_value()) return {NumberText(*mean), *mean, ""};
   return {absl::StrCat(NumberText(*mean), " ± ",
-                       *deviation >= 100 ? absl::StrFormat("%.0f", *deviation)
-                                         : absl::StrFormat("%.2g", *deviation)),
+                       *deviation >= 99.5 ? absl::StrFormat("%.0f", *deviation)
+                                          : absl::StrFormat("%.2g", *deviation)),
           {},
-          ""};
+          "",
+          absl::StrFormat("%.12g ± %.12g", *mean, *deviation)};
+}
+
+TableCell OfRun(TableCell cell, int style) {
+  cell.style = style;
+  return cell;
 }
 
 std::string RunSample(int style) {

@@ -154,12 +154,17 @@ function leave(chart) {
   if (cursor) cursor.remove();
   hide();
 }
+// A finger that is lifted leaves, too; what it has shown stays until the next tap.
+function point(element, at, away) {
+  for (const name of ['pointerdown', 'pointermove']) element.addEventListener(name, at);
+  element.addEventListener('pointerleave', event => { if (event.pointerType !== 'touch') away(); });
+  document.addEventListener('pointerdown', event => { if (!element.contains(event.target)) away(); }, true);
+}
 for (const chart of document.querySelectorAll('svg.chart')) {
-  chart.addEventListener('pointermove', event => {
+  point(chart, event => {
     const box = chart.getBoundingClientRect();
     inspect(chart, (event.clientX - box.left) / box.width * chart.viewBox.baseVal.width, event.clientX, event.clientY);
-  });
-  chart.addEventListener('pointerleave', () => leave(chart));
+  }, () => leave(chart));
   chart.addEventListener('blur', () => leave(chart));
   chart.addEventListener('keydown', event => {
     const move = {ArrowLeft: -1, ArrowRight: 1}[event.key];
@@ -193,7 +198,7 @@ async function cellOf(address, column, row) {
 }
 function valueText(value) { return Number.isNaN(value) ? 'not recorded' : value.toFixed(3); }
 for (const map of document.querySelectorAll('svg.map')) {
-  map.addEventListener('pointermove', async event => {
+  point(map, async event => {
     const box = map.getBoundingClientRect(), view = map.viewBox.baseVal;
     const [left, top, width, height] = map.dataset.map.split(' ').map(Number);
     const x = ((event.clientX - box.left) / box.width * view.width - left) / width;
@@ -203,11 +208,10 @@ for (const map of document.querySelectorAll('svg.map')) {
     const column = Math.floor(x * columns.length), row = Math.floor(y * rows.length);
     const value = await cellOf(map.querySelector('image').getAttribute('href'), column, row);
     show([[`head ${rows[row]}, step ${columns[column]}: ${valueText(value)}`]], event.clientX, event.clientY);
-  });
-  map.addEventListener('pointerleave', hide);
+  }, hide);
 }
 for (const picture of document.querySelectorAll('.pixels')) {
-  picture.addEventListener('pointermove', async event => {
+  point(picture, async event => {
     const box = picture.getBoundingClientRect();
     const column = Math.floor((event.clientX - box.left) / box.width * picture.naturalWidth);
     const row = Math.floor((event.clientY - box.top) / box.height * picture.naturalHeight);
@@ -216,14 +220,13 @@ for (const picture of document.querySelectorAll('.pixels')) {
     const name = i => i + ' ' + (tokens[i] === undefined ? '' : tokens[i]);
     show([[`head ${picture.dataset.head}`], [`query ${name(row)}`], [`key ${name(column)}`],
       [valueText(opacity * opacity)]], event.clientX, event.clientY);
-  });
-  picture.addEventListener('pointerleave', hide);
+  }, hide);
 }
 
 // Tables as CSV (RFC 4180): what is visible, numbers with all digits.
 function csvOf(table) {
   const quoted = text => /[",\n\r]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text;
-  return [...table.rows].filter(visible).map(row => [...row.cells].map(cell =>
+  return [...table.rows].filter(visible).map(row => [...row.cells].filter(visible).map(cell =>
     quoted(cell.dataset.v === undefined ? cell.textContent.trim() : cell.dataset.v)).join(',')).join('\r\n') + '\r\n';
 }
 async function copy(text) {

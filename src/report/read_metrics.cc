@@ -63,6 +63,7 @@ class Record {
 
   void Add() {
     if (event_ == "alarm") return AddAlarm();
+    if (event_ == "alarm_over") return EndAlarm();
     if (event_ == "activations") return AddActivations();
     if (event_ == "norms") return AddNorms();
     for (const auto& [name, value] : json_.items()) {
@@ -142,20 +143,34 @@ class Record {
     return found == json_.end() ? kNan : NumberOf(*found).value_or(kNan);
   }
 
-  void AddAlarm() {
+  std::vector<ReportAlarm>::iterator FindAlarm() {
     const std::string name = TextOf("name"), where = TextOf("where");
-    auto found = std::find_if(
-        run_.alarms.begin(), run_.alarms.end(),
-        [&](const ReportAlarm& alarm) { return alarm.name == name && alarm.where == where; });
+    return std::find_if(run_.alarms.begin(), run_.alarms.end(), [&](const ReportAlarm& alarm) {
+      return alarm.name == name && alarm.where == where;
+    });
+  }
+
+  void AddAlarm() {
+    auto found = FindAlarm();
     const auto step = static_cast<int64_t>(step_);
+    const double value = FieldOf("value");
     if (found == run_.alarms.end()) {
-      found = run_.alarms.insert(
-          found, {.name = name, .where = where, .first_step = step, .largest = FieldOf("value")});
+      found = run_.alarms.insert(found, {.name = TextOf("name"),
+                                         .where = TextOf("where"),
+                                         .first_step = step,
+                                         .over_step = {},
+                                         .largest = value});
     }
     ++found->count;
     found->last_step = step;
-    if (!(FieldOf("value") <= found->largest)) found->largest = FieldOf("value");
+    found->over_step.reset();
+    if (std::isnan(value) || value > found->largest) found->largest = value;
     found->threshold = FieldOf("threshold");
+  }
+
+  void EndAlarm() {
+    const auto found = FindAlarm();
+    if (found != run_.alarms.end()) found->over_step = static_cast<int64_t>(step_);
   }
 
   const Json& json_;

@@ -23,8 +23,10 @@ struct HeadRecord {
 // An alarm that fired, once or often.
 struct ReportAlarm {
   std::string name, where;
-  int64_t count = 0, first_step = 0, last_step = 0;
-  double largest = 0, threshold = 0;
+  int64_t count = 0, first_step = 0, last_step = 0;  // when it began
+  std::optional<int64_t> over_step;                  // when it was over after last_step
+  double largest = 0;                                // of the values that it began with
+  double threshold = 0;
 };
 
 struct CheckpointGates {

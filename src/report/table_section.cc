@@ -45,15 +45,16 @@ HtmlTable FieldTable(const std::vector<ReportRun>& runs,
                      const std::string& beginning) {
   HtmlTable table;
   std::set<std::string> names;
-  std::vector<const ReportRun*> columns;
+  std::vector<int> columns;  // runs that have them
   table.header.push_back(Text("tensor"));
   const auto matches = [&](const std::string& name) {
     return absl::StartsWith(name, beginning) && absl::EndsWith(name, ending);
   };
-  for (const ReportRun& run : runs) {
+  for (size_t i = 0; i < runs.size(); ++i) {
+    const ReportRun& run = runs[i];
     if ((run.*fields).empty()) continue;
-    columns.push_back(&run);
-    table.header.push_back(Text(run.name));
+    columns.push_back(static_cast<int>(i));
+    table.header.push_back(OfRun(Text(run.name), columns.back()));
     for (const auto& [name, value] : run.*fields) {
       if (matches(name)) names.insert(name);
     }
@@ -62,10 +63,11 @@ HtmlTable FieldTable(const std::vector<ReportRun>& runs,
     TableRow& row = table.rows.emplace_back();
     row.cells.push_back(
         Text(name.substr(beginning.size(), name.size() - beginning.size() - ending.size())));
-    for (const ReportRun* run : columns) {
-      const auto found = (run->*fields).find(name);
-      row.cells.push_back(found == (run->*fields).end() ? NumberCell({})
-                                                        : NumberCell(found->second));
+    for (const int i : columns) {
+      const std::map<std::string, double>& values = runs[i].*fields;
+      const auto found = values.find(name);
+      row.cells.push_back(
+          OfRun(found == values.end() ? NumberCell({}) : NumberCell(found->second), i));
     }
   }
   return table;
@@ -147,16 +149,25 @@ PageSection AlarmSection(const std::vector<ReportRun>& runs) {
   HtmlTable table = {
       .id = "alarm-table",
       .caption = "Alarms, those of one name and place together",
-      .header = {Text("run"), Text("alarm"), Text("where"), Text("times"), Text("first step"),
-                 Text("last step"), Text("largest value"), Text("threshold")},
+      .header = {Text("run"),
+                 Text("alarm"),
+                 Text("where"),
+                 Text("times"),
+                 Text("began first at"),
+                 Text("began last at"),
+                 Text("over at"),
+                 {"largest first value", {}, "when it began: what it grew to is in the charts"},
+                 Text("threshold")},
       .rows = {}};
   for (size_t i = 0; i < runs.size(); ++i) {
     for (const ReportAlarm& alarm : runs[i].alarms) {
+      const std::optional<double> over =
+          alarm.over_step.has_value() ? std::optional<double>(*alarm.over_step) : std::nullopt;
       table.rows.push_back({static_cast<int>(i),
                             {Text(runs[i].name), Text(alarm.name), Text(alarm.where),
                              NumberCell(static_cast<double>(alarm.count)),
                              NumberCell(static_cast<double>(alarm.first_step)),
-                             NumberCell(static_cast<double>(alarm.last_step)),
+                             NumberCell(static_cast<double>(alarm.last_step)), NumberCell(over),
                              NumberCell(alarm.largest), NumberCell(alarm.threshold)}});
     }
   }
@@ -171,14 +182,16 @@ PageSection ConfigSection(const std::vector<ReportRun>& runs) {
                      .header = {Text("key")},
                      .rows = {}};
   for (const ReportRun& run : runs) {
+    table.header.push_back(OfRun(Text(run.name), static_cast<int>(configs.size())));
     configs.push_back(&run.config);
-    table.header.push_back(Text(run.name));
   }
   for (const ConfigRow& row : DifferingKeys(configs)) {
     TableRow& cells = table.rows.emplace_back();
     cells.cells.push_back(Text(row.key));
-    for (const std::string& value : row.values)
-      cells.cells.push_back(Text(value.empty() ? "–" : value));
+    for (size_t i = 0; i < row.values.size(); ++i) {
+      const std::string& value = row.values[i];
+      cells.cells.push_back(OfRun(Text(value.empty() ? "–" : value), static_cast<int>(i)));
+    }
   }
   if (!table.rows.empty()) {
     section.markup = TableMarkup(table) + "<p>–: the run does not have the key.</p>\n";

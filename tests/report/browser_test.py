@@ -64,10 +64,20 @@ const chart = document.getElementById('training-0');
 chart.scrollIntoView();
 const box = chart.getBoundingClientRect();
 const point = (target, x, y) => target.dispatchEvent(new PointerEvent('pointermove', {clientX: x, clientY: y, bubbles: true}));
+const tap = (target, x, y) => {
+  for (const name of ['pointerdown', 'pointerup', 'pointerleave']) {
+    target.dispatchEvent(new PointerEvent(name, {clientX: x, clientY: y, bubbles: name !== 'pointerleave', pointerType: 'touch'}));
+  }
+};
 point(chart, box.left + box.width * 400 / 420, box.top + box.height / 2);
 found.tip = [...tip.children].map(text);
 chart.dispatchEvent(new PointerEvent('pointerleave'));
 found.tipHidden = tip.hidden;
+tap(chart, box.left + box.width * 400 / 420, box.top + box.height / 2);
+found.tapTip = [...tip.children].map(text);
+found.tapShown = !tip.hidden;
+tap(document.querySelector('h1'), 1, 1);
+found.tapElsewhere = tip.hidden && !chart.querySelector('.cursor');
 chart.focus();
 found.focused = document.activeElement === chart;
 for (let i = 0; i < 30; ++i) chart.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowLeft', bubbles: true}));
@@ -92,12 +102,18 @@ found.copyShown = shown(copy);
 copy.click();
 await until(() => text(copy) !== 'Copy as CSV');
 found.copySays = text(copy);
+const columns = id => sluiceReport.csvOf(document.getElementById(id)).split('\r\n')[0].split(',').length;
+found.columns = ['configuration-table', 'tensors-max_abs'].map(columns);
 document.getElementById('run0').click();
 found.hidden = [...document.querySelectorAll('.r0')].filter(shown).length;
 found.others = [...document.querySelectorAll('.r1')].filter(shown).length;
 point(chart, box.left + box.width / 2, box.top + box.height / 2);
 found.tipOfThree = tip.children.length;
 found.csvOfThree = sluiceReport.csvOf(document.getElementById('summary-table')).split('\r\n').length;
+found.columnsOfThree = ['configuration-table', 'tensors-max_abs'].map(columns);
+document.getElementById('run3').click();
+found.columnsOfTwo = ['configuration-table', 'tensors-max_abs'].map(columns);
+document.getElementById('run3').click();
 document.querySelector('.none').click();
 found.none = document.querySelectorAll('.runs input:checked').length;
 document.querySelector('.all').click();
@@ -168,6 +184,9 @@ class ReportInABrowser(unittest.TestCase):
         for line in tip[1:]:  # 2.5 + 5 exp(-4 · POINTED / STEPS), to the picture's tenth of a pixel
             self.assertAlmostEqual(float(line.split()[0]), 2.6, delta=0.05)
         self.assertTrue(self.desktop["tipHidden"])
+        self.assertTrue(self.desktop["tapShown"])  # when the finger has left again
+        self.assertEqual(self.desktop["tapTip"], self.desktop["tip"])
+        self.assertTrue(self.desktop["tapElsewhere"])
         self.assertRegex(self.desktop["mapTip"], r"^head 0\.0, step \d+: 0\.\d{3}$")
         self.assertEqual(self.desktop["pictureTip"], ["head 0.0", "query 0 [CLS]", "key 0 [CLS]", "1.000"])
 
@@ -180,6 +199,9 @@ class ReportInABrowser(unittest.TestCase):
         self.assertGreater(self.desktop["others"], 20)
         self.assertEqual(self.desktop["tipOfThree"], 1 + 3)
         self.assertEqual((self.desktop["none"], self.desktop["all"]), (0, 4))
+        configuration, tensors = self.desktop["columns"]
+        self.assertEqual(self.desktop["columnsOfThree"], [configuration - 1, tensors - 1])
+        self.assertEqual(self.desktop["columnsOfTwo"], [configuration - 2, tensors - 2])
 
     def test_tables_copy_as_csv(self):
         rows = self.desktop["csv"].split("\r\n")

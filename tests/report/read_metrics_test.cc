@@ -124,14 +124,23 @@ TEST(ReadMetricsTest, AlarmsOfOnePlaceAreOne) {
       R"({"event":"alarm","step":5,"name":"max_abs","where":"layer_0","value":60,"threshold":50}
 {"event":"alarm","step":9,"name":"max_abs","where":"layer_0","value":55,"threshold":50}
 {"event":"alarm","step":9,"name":"max_abs","where":"layer_1","value":51,"threshold":50}
+{"event":"alarm_over","step":12,"name":"max_abs","where":"layer_1","value":49,"threshold":50}
+{"event":"alarm_over","step":12,"name":"max_abs","where":"layer_7","value":49,"threshold":50}
+{"event":"alarm","step":14,"name":"sink_share","where":"","value":"nan","threshold":1}
+{"event":"alarm_over","step":15,"name":"sink_share","where":"","value":0,"threshold":1}
+{"event":"alarm","step":16,"name":"sink_share","where":"","value":2,"threshold":1}
 )");
-  ASSERT_EQ(run.alarms.size(), 2u);
+  ASSERT_EQ(run.alarms.size(), 3u);
   EXPECT_EQ(run.alarms[0].count, 2);
   EXPECT_EQ(run.alarms[0].first_step, 5);
   EXPECT_EQ(run.alarms[0].last_step, 9);
   EXPECT_EQ(run.alarms[0].largest, 60);
   EXPECT_EQ(run.alarms[0].threshold, 50);
+  EXPECT_FALSE(run.alarms[0].over_step.has_value());
   EXPECT_EQ(run.alarms[1].where, "layer_1");
+  EXPECT_EQ(run.alarms[1].over_step, 12);
+  EXPECT_TRUE(std::isnan(run.alarms[2].largest));     // nothing is larger
+  EXPECT_FALSE(run.alarms[2].over_step.has_value());  // it has begun again
 }
 
 TEST(ReadMetricsTest, AFileThatCannotBeReadIsAnError) {

@@ -50,7 +50,7 @@ TEST(ReportPageTest, NeedsNothingFromOutside) {
 TEST(ReportPageTest, NamesAreTextWhateverTheyHold) {
   ReportRun run = SmallRun("<script>alert(1)</script>&\"'\xff");
   run.notes = {"</main><b>"};
-  run.alarms = {{.name = "<i>", .where = "&amp;", .count = 1}};
+  run.alarms = {{.name = "<i>", .where = "&amp;", .count = 1, .over_step = {}}};
   const std::string page = ReportPage({run, SmallRun("two")});
   EXPECT_THAT(page, Not(HasSubstr("<script>alert")));
   EXPECT_THAT(page, Not(HasSubstr("<b>")));
@@ -66,8 +66,8 @@ TEST(ReportPageTest, AHeadWithoutGatesHasNoMeanGate) {
   gates.cell(1, 0).histogram[16] = 4;
   run.gates = {{.step = 3, .gates = gates}};
   const std::string page = ReportPage({run});
-  EXPECT_THAT(page, HasSubstr("<td>0.0</td><td>–</td>"));
-  EXPECT_THAT(page, HasSubstr("<td>1.0</td><td data-v=\"0.25\">0.25</td>"));
+  EXPECT_THAT(page, HasSubstr("<td>0.0</td><td data-v=\"\" class=\"r0\">–</td>"));
+  EXPECT_THAT(page, HasSubstr("<td>1.0</td><td data-v=\"0.25\" class=\"r0\">0.25</td>"));
 }
 
 TEST(ReportPageTest, TheSameRunsGiveTheSameBytes) {
@@ -122,6 +122,11 @@ TEST(NumberCellTest, PeopleReadFourDigitsAndCsvHasAll) {
                                          .rows = {{.style = 3, .cells = {NumberCell(1. / 3)}}}});
   EXPECT_THAT(table, HasSubstr("<tr class=\"r3\"><td data-v=\"0.333333333333\">"));
   EXPECT_THAT(table, HasSubstr("0.3333</td>"));
+  // Nothing is nothing in CSV, too, and a spread has all digits.
+  EXPECT_EQ(NumberCell({}).copied, "");
+  EXPECT_EQ(SpreadCell(1. / 3, .0625).copied, "0.333333333333 ± 0.0625");
+  EXPECT_EQ(SpreadCell(1, 99.7).text, "1 ± 100");
+  EXPECT_EQ(NumberText(9999.7), "10000");
 }
 
 }  // namespace

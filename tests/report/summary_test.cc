@@ -117,6 +117,13 @@ TEST(SummaryTest, FiguresComeFromWhereTheySay) {
   EXPECT_EQ(value("quantized perplexity"), 21);
   EXPECT_EQ(value("gap"), 1.5);
   EXPECT_EQ(value("max I+O norm"), 80);
+  ReportRun bert = run;
+  bert.evaluations[0].outliers = {
+      {"average_kurtosis_feed_forward_output_and_norm_per_sequence", 300.},
+      {"max_inf_norm_feed_forward_residual_sum_per_sequence", 70.}};
+  const Summary other = Summarize({bert});
+  EXPECT_EQ(*other.rows[0].values[Column(other, "max I+O norm")], 70);
+  EXPECT_EQ(*other.rows[0].values[Column(other, "kurtosis")], 300);
   EXPECT_EQ(value("kurtosis"), 400);
   EXPECT_DOUBLE_EQ(value("sink mass"), .4);
   EXPECT_DOUBLE_EQ(value("value norm ratio"), .6);
