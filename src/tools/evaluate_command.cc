@@ -48,7 +48,8 @@ void PrintJson(const LoadedModel& model, const std::string& data, const OutlierE
     report["outliers"] = OutliersToJson(done.outliers, IsPreNorm(*model.engine));
   }
   for (const auto& [name, value] : sinks) report["bigram_backcopy"][name] = value;
-  std::printf("%s\n", report.dump().c_str());
+  std::printf("%s\n",
+              report.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
 }
 
 void Print(const LoadedModel& model, const std::string& data, const OutlierEvaluation& done,
@@ -112,8 +113,12 @@ absl::Status EvaluateInt8On(BatchSource& source, const EvaluateArguments& argume
                                        .batch_size = arguments.evaluation.batch_size,
                                        .batches = arguments.evaluation.batches}));
   if (communicator.rank() != 0) return absl::OkStatus();
-  std::printf("%s", arguments.json ? (IntegerReportToJson(report).dump() + "\n").c_str()
-                                   : FormatIntegerReport(report).c_str());
+  std::printf("%s", arguments.json
+                        ? (IntegerReportToJson(report).dump(
+                               -1, ' ', false, nlohmann::json::error_handler_t::replace) +
+                           "\n")
+                              .c_str()
+                        : FormatIntegerReport(report).c_str());
   return absl::OkStatus();
 }
 

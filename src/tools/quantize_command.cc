@@ -76,7 +76,9 @@ absl::Status WriteReports(const std::string& path, const std::vector<Quantizatio
   if (!file.is_open()) return absl::OkStatus();
   nlohmann::ordered_json all = nlohmann::ordered_json::array();
   for (const QuantizationReport& report : reports) all.push_back(QuantizationReportToJson(report));
-  file << (all.size() == 1 ? all.front() : all).dump(2) << '\n';
+  file << (all.size() == 1 ? all.front() : all)
+              .dump(2, ' ', false, nlohmann::json::error_handler_t::replace)
+       << '\n';
   file.close();
   return file ? absl::OkStatus() : DeviceError("cannot write the report", path);
 }
@@ -119,7 +121,10 @@ absl::StatusOr<QuantizationReport> QuantizeOn(BatchSource& source,
 }
 
 void Print(const QuantizationReport& report, bool json) {
-  std::printf("%s", json ? (QuantizationReportToJson(report).dump() + "\n").c_str()
+  std::printf("%s", json ? (QuantizationReportToJson(report).dump(
+                                -1, ' ', false, nlohmann::json::error_handler_t::replace) +
+                            "\n")
+                               .c_str()
                          : FormatQuantizationReport(report).c_str());
 }
 

@@ -39,7 +39,8 @@ absl::Status Run(ChosenCommand& chosen, Communicator& communicator) {
 
 int Main(int argc, char** argv) {
   CLI::App program(
-      "Pretrains BERT with value-state gated attention, data-parallel, and looks into what it "
+      "Pretrains BERT and OPT with value-state gated attention, data-parallel, and looks into what "
+      "it "
       "made.",
       "sluice");
   program.set_version_flag("--version", kVersion);
