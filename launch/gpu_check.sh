@@ -172,7 +172,7 @@ train_on_all() {
   if [ -z "$can_train" ]; then row "training on all GPUs" 'not run' "$why_not" && return; fi
   local size=(training.steps=20 training.evaluate_every=20 checkpoint.every=20)
   [ -z "$emulated" ] || size=(training.steps=3 training.evaluate_every=3 checkpoint.every=3 training.global_batch_size=2 training.evaluation_batches=1)
-  run_step "training on all GPUs" train.log env SLUICE="$root/$build/bin/sluice" launch/train_mpi.sh "$((gpus > 0 ? gpus : 2))" \
+  run_step "training on all GPUs" train.log env SLUICE_BIN="$root/$build/bin/sluice" launch/train_mpi.sh "$((gpus > 0 ? gpus : 2))" \
     configs/bigram_backcopy/small.yaml runtime.device=cuda schedule.warmup_steps=1 "${size[@]}" \
     --run-folder "$folder/run" || true
 }

@@ -4,7 +4,7 @@
 #
 #   launch/train_mpi.sh 2 configs/toy/bert_vga.yaml training.steps=100
 #
-# The program is build/release/bin/sluice, or the one that SLUICE names. Works as root and in a
+# The program is build/release/bin/sluice, or the one that SLUICE_BIN names. Works as root and in a
 # container. Cores are divided among the ranks by sluice (runtime.threads); several machines are for a
 # scheduler's own mpirun or srun.
 set -euo pipefail
@@ -18,7 +18,7 @@ esac
 [[ $1 =~ ^[1-9][0-9]*$ ]] || stop "'$1' is no number of ranks"
 ranks=$1
 shift
-sluice=${SLUICE:-$root/build/release/bin/sluice}
+sluice=${SLUICE_BIN:-$root/build/release/bin/sluice}
 [ -x "$sluice" ] || stop "$sluice is not there; run launch/build.sh first"
 command -v mpirun >/dev/null || stop "mpirun is not installed; run launch/install_dependencies.sh"
 
