@@ -13,6 +13,7 @@
 #include "nlohmann/json.hpp"
 #include "ops/processor.h"
 #include "tools/commands.h"
+#include "tools/json_text.h"
 #include "train/all_reduce_benchmark.h"
 #include "train/attention_benchmark.h"
 #include "train/compute_threads.h"
@@ -86,7 +87,7 @@ absl::Status BenchMatmul(const BenchArguments& arguments, const RunConfig& confi
          {"bf16_gflops", cpu::MeasureMatmulGflops(true, N, shape.inner, shape.columns, 8)}});
   }
   if (arguments.json) {
-    std::printf("%s\n", report.dump().c_str());
+    std::printf("%s\n", JsonText(report).c_str());
     return absl::OkStatus();
   }
   std::printf("y = x W^T with %ld rows, %d threads\n%-18s %8s %8s %14s %14s\n",
@@ -124,7 +125,7 @@ void PrintTimings(const BenchArguments& arguments, const char* kernel,
       beside = absl::StrFormat("  ours / cuDNN: forward %.2f, backward %.2f", forward, backward);
     }
     if (arguments.json) {
-      std::printf("%s\n", line.dump().c_str());
+      std::printf("%s\n", JsonText(line).c_str());
     } else {
       std::printf("%-6s %-16s %12.2f %12.0f %12.2f %12.0f %10.3f%s\n", kernel,
                   timing.variant.c_str(), 1e3 * timing.forward_s, timing.forward_gflops,
@@ -236,7 +237,7 @@ absl::Status BenchStep(const BenchArguments& arguments, const RunConfig& config)
                                                               .steps = arguments.steps}));
   const Json report = StepJson(arguments, config, result);
   if (arguments.json) {
-    std::printf("%s\n", report.dump().c_str());
+    std::printf("%s\n", JsonText(report).c_str());
   } else {
     PrintStep(report);
   }
@@ -260,7 +261,7 @@ absl::Status BenchTelemetry(const BenchArguments& arguments, const RunConfig& co
           {"look_s", cost.look_s}, {"every", cost.every}, {"share", cost.share(result.step_s)}};
     }
     report["share"] = result.share();
-    std::printf("%s\n", report.dump().c_str());
+    std::printf("%s\n", JsonText(report).c_str());
     return absl::OkStatus();
   }
   std::printf(

@@ -15,6 +15,7 @@
 #include "tools/commands.h"
 #include "tools/evaluation_data.h"
 #include "tools/integer_report.h"
+#include "tools/json_text.h"
 #include "tools/quantize_arguments.h"
 #include "train/bigram_backcopy_evaluation.h"
 #include "train/compute_threads.h"
@@ -48,8 +49,7 @@ void PrintJson(const LoadedModel& model, const std::string& data, const OutlierE
     report["outliers"] = OutliersToJson(done.outliers, IsPreNorm(*model.engine));
   }
   for (const auto& [name, value] : sinks) report["bigram_backcopy"][name] = value;
-  std::printf("%s\n",
-              report.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+  std::printf("%s\n", JsonText(report).c_str());
 }
 
 void Print(const LoadedModel& model, const std::string& data, const OutlierEvaluation& done,
@@ -113,12 +113,8 @@ absl::Status EvaluateInt8On(BatchSource& source, const EvaluateArguments& argume
                                        .batch_size = arguments.evaluation.batch_size,
                                        .batches = arguments.evaluation.batches}));
   if (communicator.rank() != 0) return absl::OkStatus();
-  std::printf("%s", arguments.json
-                        ? (IntegerReportToJson(report).dump(
-                               -1, ' ', false, nlohmann::json::error_handler_t::replace) +
-                           "\n")
-                              .c_str()
-                        : FormatIntegerReport(report).c_str());
+  std::printf("%s", arguments.json ? (JsonText(IntegerReportToJson(report)) + "\n").c_str()
+                                   : FormatIntegerReport(report).c_str());
   return absl::OkStatus();
 }
 

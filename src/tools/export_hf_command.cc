@@ -7,6 +7,7 @@
 #include "nlohmann/json.hpp"
 #include "tools/checkpoint_tokenizer.h"
 #include "tools/commands.h"
+#include "tools/json_text.h"
 #include "train/huggingface_export.h"
 #include "train/load_model.h"
 
@@ -40,7 +41,7 @@ void Print(const ExportArguments& arguments, const ExportReport& report) {
         {"folder", arguments.folder},      {"tensors", report.tensors},
         {"parameters", report.parameters}, {"own_parameters", report.own_parameters},
         {"attention", report.attention}};
-    std::printf("%s\n", json.dump().c_str());
+    std::printf("%s\n", JsonText(json).c_str());
     return;
   }
   std::printf("%s: step %ld, %ld tensors, %ld parameters\n", arguments.folder.c_str(),

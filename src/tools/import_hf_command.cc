@@ -6,6 +6,7 @@
 #include "core/status.h"
 #include "nlohmann/json.hpp"
 #include "tools/commands.h"
+#include "tools/json_text.h"
 #include "train/huggingface_import.h"
 
 namespace sluice {
@@ -22,7 +23,7 @@ void Print(const ImportArguments& arguments, const ImportReport& report) {
                                          {"checkpoint", arguments.checkpoint},
                                          {"parameters", report.parameters},
                                          {"left_out", report.left_out}};
-    std::printf("%s\n", json.dump().c_str());
+    std::printf("%s\n", JsonText(json).c_str());
     return;
   }
   std::printf("%s: step 0, %ld parameters\n", arguments.checkpoint.c_str(),

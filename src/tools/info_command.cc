@@ -11,6 +11,7 @@
 #include "ops/processor.h"
 #include "runtime/device.h"
 #include "tools/commands.h"
+#include "tools/json_text.h"
 #include "train/compute_threads.h"
 
 namespace sluice {
@@ -80,7 +81,7 @@ absl::Status RunInfo(bool json, Communicator& communicator) {
   const nlohmann::ordered_json info = Describe(threads);
   if (communicator.rank() != 0) return absl::OkStatus();
   if (json) {
-    std::printf("%s\n", info.dump(2).c_str());
+    std::printf("%s\n", JsonText(info, 2).c_str());
   } else {
     PrintText(info);
   }

@@ -16,6 +16,7 @@
 #include "telemetry/attention_report.h"
 #include "telemetry/gate_report.h"
 #include "tools/commands.h"
+#include "tools/json_text.h"
 #include "train/load_model.h"
 
 namespace sluice {
@@ -56,7 +57,7 @@ absl::Status InspectData(const InspectArguments& arguments) {
     return absl::OkStatus();
   }
   ASSIGN_OR_RETURN(const ShardInspection inspection, InspectShards(arguments.path, {}));
-  PrintLine(arguments.json ? InspectionJson(inspection).dump(2) : InspectionText(inspection));
+  PrintLine(arguments.json ? JsonText(InspectionJson(inspection), 2) : InspectionText(inspection));
   return absl::OkStatus();
 }
 
@@ -86,7 +87,7 @@ absl::Status InspectOneCheckpoint(const InspectArguments& arguments) {
   if (arguments.verify) {
     RETURN_IF_ERROR(VerifyCheckpoint(folder));
     PrintLine(arguments.json
-                  ? nlohmann::ordered_json{{"valid", true}, {"checkpoint", folder}}.dump()
+                  ? JsonText(nlohmann::ordered_json{{"valid", true}, {"checkpoint", folder}})
                   : absl::StrCat(folder, ": every byte verified"));
     return absl::OkStatus();
   }

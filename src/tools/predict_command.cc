@@ -11,6 +11,7 @@
 #include "nlohmann/json.hpp"
 #include "tools/checkpoint_tokenizer.h"
 #include "tools/commands.h"
+#include "tools/json_text.h"
 #include "tools/text_prediction.h"
 #include "train/compute_threads.h"
 
@@ -38,7 +39,7 @@ void Print(const Tokenizer& tokenizer, const MaskCandidates& mask, bool json) {
     for (const TokenProbability& candidate : mask.candidates) {
       report["candidates"].push_back(Describe(tokenizer, candidate));
     }
-    std::printf("%s\n", report.dump().c_str());
+    std::printf("%s\n", JsonText(report).c_str());
     return;
   }
   std::printf("[MASK] at token %d:\n", mask.position);
@@ -61,7 +62,7 @@ void Print(const Tokenizer& tokenizer, const std::string& text, const Continuati
   for (const TokenProbability& token : continuation.tokens) {
     report["tokens"].push_back(Describe(tokenizer, token));
   }
-  std::printf("%s\n", report.dump().c_str());
+  std::printf("%s\n", JsonText(report).c_str());
 }
 
 absl::Status RefuseGiven(const std::vector<const CLI::Option*>& options, const std::string& why) {

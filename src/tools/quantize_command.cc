@@ -12,6 +12,7 @@
 #include "tools/calibration.h"
 #include "tools/commands.h"
 #include "tools/evaluation_data.h"
+#include "tools/json_text.h"
 #include "tools/quantization_report.h"
 #include "tools/quantize_arguments.h"
 #include "train/compute_threads.h"
@@ -76,9 +77,7 @@ absl::Status WriteReports(const std::string& path, const std::vector<Quantizatio
   if (!file.is_open()) return absl::OkStatus();
   nlohmann::ordered_json all = nlohmann::ordered_json::array();
   for (const QuantizationReport& report : reports) all.push_back(QuantizationReportToJson(report));
-  file << (all.size() == 1 ? all.front() : all)
-              .dump(2, ' ', false, nlohmann::json::error_handler_t::replace)
-       << '\n';
+  file << JsonText(all.size() == 1 ? all.front() : all, 2) << '\n';
   file.close();
   return file ? absl::OkStatus() : DeviceError("cannot write the report", path);
 }
@@ -121,10 +120,7 @@ absl::StatusOr<QuantizationReport> QuantizeOn(BatchSource& source,
 }
 
 void Print(const QuantizationReport& report, bool json) {
-  std::printf("%s", json ? (QuantizationReportToJson(report).dump(
-                                -1, ' ', false, nlohmann::json::error_handler_t::replace) +
-                            "\n")
-                               .c_str()
+  std::printf("%s", json ? (JsonText(QuantizationReportToJson(report)) + "\n").c_str()
                          : FormatQuantizationReport(report).c_str());
 }
 

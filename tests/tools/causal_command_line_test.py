@@ -6,6 +6,7 @@ and the exit code and message of what cannot work. transformers itself is asked 
 
 import json
 import pathlib
+import shutil
 import sys
 import tempfile
 import unittest
@@ -119,6 +120,12 @@ class Causal(unittest.TestCase):
         one, two = (json.loads(self.check("evaluate", path, *evaluate)) for path in (self.run_folder, self.imported))
         self.assertEqual(one["loss"], two["loss"])
         self.assertLess(one["loss"], 4)  # of ln 300 = 5.7 in the beginning
+
+    def test_a_folder_whose_name_is_not_utf8(self):
+        odd = self.folder / "caf\udce9"
+        shutil.copytree(self.run_folder, odd)
+        for command in (("evaluate", "--data", self.folder / "data"), ("inspect", "--verify")):
+            self.assertIn("caf\ufffd", self.check(command[0], odd, *command[1:], "--json"))
 
     def test_training_begins_with_an_import(self):
         resumed = self.folder / "resumed"
