@@ -1,6 +1,8 @@
 #include "data/shard_reader.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
@@ -115,7 +117,13 @@ absl::StatusOr<ShardReader> ShardReader::Open(const std::string& path) {
   std::error_code error;
   if (!std::filesystem::exists(path, error)) return DataError("shard does not exist", path);
   if (std::filesystem::is_directory(path, error)) return DataError("shard is a folder", path);
-  if (H5Fis_hdf5(path.c_str()) <= 0) return DataError("shard is not an HDF5 file", path);
+  errno = 0;
+  const htri_t is_hdf5 = H5Fis_hdf5(path.c_str());
+  if (is_hdf5 < 0) {
+    return DataError("cannot open shard", path,
+                     errno != 0 ? std::strerror(errno) : Hdf5ErrorText());
+  }
+  if (is_hdf5 == 0) return DataError("shard is not an HDF5 file", path);
   ShardReader reader;
   reader.path_ = path;
   reader.file_ = Hdf5Handle(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
 #include "core/check.h"
+#include "core/error.h"
 #include "core/integer_math.h"
 #include "core/status.h"
 
@@ -71,11 +73,27 @@ absl::StatusOr<const TokenStore::Slot*> TokenStore::Load(size_t shard, int64_t b
   const int64_t begin = block_in_shard * kBlockTokens;
   const int64_t count = std::min(kBlockTokens, shards_[shard].header().token_count - begin);
   RETURN_IF_ERROR(shards_[shard].ReadStoredTokens(begin, count, slot.tokens.get()));
+  RETURN_IF_ERROR(CheckIds(shard, begin, count, slot));
   slot.block = static_cast<int64_t>(block);
   slot.used_lately = true;
   slot_of_block_[block] = index;
   ++blocks_read_;
   return &slot;
+}
+
+absl::Status TokenStore::CheckIds(size_t shard, int64_t begin, int64_t count,
+                                  const Slot& slot) const {
+  const auto largest = [count](const auto* ids) {
+    return static_cast<int64_t>(*std::max_element(ids, ids + count));
+  };
+  const int64_t id = token_bytes_ == 2
+                         ? largest(reinterpret_cast<const uint16_t*>(slot.tokens.get()))
+                         : largest(reinterpret_cast<const uint32_t*>(slot.tokens.get()));
+  const int64_t vocabulary_size = shards_[shard].header().tokenizer.vocabulary_size;
+  if (count == 0 || id < vocabulary_size) return absl::OkStatus();
+  return DataError("a token is not in the vocabulary", shards_[shard].path(),
+                   absl::StrCat("id ", id, " among tokens ", begin, " to ", begin + count - 1,
+                                ", vocabulary of ", vocabulary_size));
 }
 
 int32_t TokenStore::SlotToFill() {

@@ -28,7 +28,7 @@ class TokenStore {
   int64_t token_count() const { return shard_begin_.back(); }
 
   // Tokens [begin, begin + count); the range must lie in the data set (CHECK). DataError when a
-  // chunk is damaged.
+  // chunk is damaged or has an id that is not below the vocabulary's size.
   absl::Status Read(int64_t begin, int64_t count, int32_t* ids);
 
   // First positions of all documents (rows), rising, and the token count as one more.
@@ -49,6 +49,9 @@ class TokenStore {
 
   // The slot that holds `block` of shard `shard`, read if need be.
   absl::StatusOr<const Slot*> Load(size_t shard, int64_t block_in_shard);
+  // DataError when one of the tokens in `slot`, [begin, begin + count) of a shard, has no place in
+  // the vocabulary: tables are read and written there without another look.
+  absl::Status CheckIds(size_t shard, int64_t begin, int64_t count, const Slot& slot) const;
   int32_t SlotToFill();
 
   std::vector<ShardReader> shards_;

@@ -6,6 +6,7 @@
 #include "comm/mpi_communicator.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "core/open_files.h"
 #include "core/out_of_memory.h"
 #include "core/status.h"
 #include "core/version.h"
@@ -38,6 +39,7 @@ absl::Status Run(ChosenCommand& chosen, Communicator& communicator) {
 }
 
 int Main(int argc, char** argv) {
+  AllowManyOpenFiles();
   CLI::App program(
       "Pretrains BERT and OPT with value-state gated attention, data-parallel, and looks into what "
       "it "

@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/error.h"
+#include "core/hdf5_handle.h"
 #include "data/sequence_packing.h"
 #include "dataset_for_tests.h"
 #include "gmock/gmock.h"
@@ -26,6 +27,17 @@ class TokenStoreTest : public ::testing::Test {
   TemporaryFolder folder_;
   int sets_ = 0;
 };
+
+// As another program could have written it.
+void OverwriteToken(const std::string& shard, hsize_t at, int64_t id) {
+  const Hdf5Handle file(H5Fopen(shard.c_str(), H5F_ACC_RDWR, H5P_DEFAULT), H5Fclose);
+  const Hdf5Handle tokens(H5Dopen2(file.id(), shard_format::kTokens, H5P_DEFAULT), H5Dclose);
+  const Hdf5Handle all(H5Dget_space(tokens.id()), H5Sclose);
+  const hsize_t one = 1;
+  const Hdf5Handle memory(H5Screate_simple(1, &one, nullptr), H5Sclose);
+  ASSERT_GE(H5Sselect_hyperslab(all.id(), H5S_SELECT_SET, &at, nullptr, &one, nullptr), 0);
+  ASSERT_GE(H5Dwrite(tokens.id(), H5T_NATIVE_INT64, memory.id(), all.id(), H5P_DEFAULT, &id), 0);
+}
 
 TEST_F(TokenStoreTest, ReadsAcrossShardsAndBlocksWithAnyCache) {
   const auto documents = RandomDocuments(2500, 300, 4);
@@ -57,6 +69,24 @@ TEST_F(TokenStoreTest, WideIds) {
   std::vector<int32_t> whole(static_cast<size_t>(store.token_count()), -1);
   ASSERT_TRUE(store.Read(0, store.token_count(), whole.data()).ok());
   EXPECT_EQ(whole, Concatenate(documents));
+}
+
+// Whoever wrote them: tables are read where ids say.
+TEST_F(TokenStoreTest, IdsThatAreNotInTheVocabularyAreAnError) {
+  for (const int64_t vocabulary_size : {300, 70000}) {
+    const std::string folder = absl::StrCat(folder_.path(), "/odd", vocabulary_size);
+    const auto documents = RandomDocuments(300, vocabulary_size, 4);
+    const Manifest manifest = WriteDataset(folder, documents, vocabulary_size, 1 << 30);
+    const auto count = std::ssize(Concatenate(documents));
+    OverwriteToken(folder + "/shard_00000.h5", static_cast<hsize_t>(count - 1), vocabulary_size);
+    auto store = TokenStore::Open(manifest, 1 << 20);
+    ASSERT_TRUE(store.ok()) << store.status();
+    std::vector<int32_t> whole(static_cast<size_t>(count), -1);
+    const absl::Status status = store->Read(0, count, whole.data());
+    EXPECT_EQ(ExitCodeOf(status), ExitCode::kData);
+    EXPECT_THAT(std::string(status.message()),
+                ::testing::HasSubstr(absl::StrCat("id ", vocabulary_size, " among tokens")));
+  }
 }
 
 TEST_F(TokenStoreTest, ADataSetThatFitsIsReadOnce) {
