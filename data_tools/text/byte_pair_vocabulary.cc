@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "core/error.h"
@@ -68,7 +69,7 @@ absl::StatusOr<std::vector<BytePairMerge>> ParseMerges(const BytePairVocabulary:
     rest.remove_prefix(std::min(line.size() + 1, rest.size()));
     const std::string where = absl::StrCat(file.name, ":", number);
     if (number == 1) {
-      if (line == kMergesVersionLine) continue;
+      if (IsMergesVersionLine(line)) continue;
       return DataError(
           absl::StrCat("merges do not begin with the line \"", kMergesVersionLine, "\""), where,
           absl::StrCat("\"", line.substr(0, 40), "\""));
@@ -80,6 +81,11 @@ absl::StatusOr<std::vector<BytePairMerge>> ParseMerges(const BytePairVocabulary:
 }
 
 }  // namespace
+
+bool IsMergesVersionLine(absl::string_view line) {
+  return line == kMergesVersionLine ||
+         absl::StartsWith(line, absl::StrCat(kMergesVersionLine, " "));
+}
 
 int32_t BytePairVocabulary::Find(absl::string_view token) const {
   const auto found = std::find(tokens.begin(), tokens.end(), token);

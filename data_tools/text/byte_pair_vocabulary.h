@@ -11,7 +11,9 @@
 
 namespace sluice {
 
-inline constexpr absl::string_view kMergesVersionLine = "#version: 0.2";
+inline constexpr absl::string_view kMergesVersionLine = "#version: 0.2";  // as it is written
+// Whether a first line of merges.txt says its version: some programs add who wrote it.
+bool IsMergesVersionLine(absl::string_view line);
 
 struct BytePairMerge {
   int32_t first = 0, second = 0;  // neighbours,
@@ -28,7 +30,7 @@ struct BytePairVocabulary {
   int32_t Find(absl::string_view token) const;
 
   // DataError with file and line for what is wrong: in vocab.json (data/vocabulary_json.h), one of
-  // the 256 bytes without a token; in merges.txt another first line than kMergesVersionLine, a line
+  // the 256 bytes without a token; in merges.txt a first line that says no version, a line
   // that is not two tokens with one space between, ill-formed UTF-8, a carriage return, and a merge
   // of or into a token that vocab.json lacks. A pair that is there twice counts where it is last,
   // as in the package `tokenizers`.

@@ -117,9 +117,18 @@ absl::StatusOr<bool> TextReader::NextLine(std::string* line) {
 absl::StatusOr<bool> TextReader::NextDocument(std::vector<std::string>* paragraphs) {
   paragraphs->clear();
   std::string line;
+  int64_t bytes = 0;
   while (true) {
     ASSIGN_OR_RETURN(const Event event, Next(&line));
     if (event == Event::kLine && !IsBlank(line)) {
+      bytes += static_cast<int64_t>(line.size());
+      if (bytes > longest_document_bytes_) {
+        return DataError(
+            "a document is too long", Where(),
+            absl::StrCat("more than ", longest_document_bytes_,
+                         " bytes without a blank line; where every line is a row of its "
+                         "own, say --row line"));
+      }
       paragraphs->push_back(std::exchange(line, {}));
       ++statistics_.paragraphs;
       continue;

@@ -34,18 +34,22 @@ struct TextStatistics {
 class TextReader {
  public:
   static constexpr int64_t kLongestLineBytes = int64_t{1} << 30;
+  static constexpr int64_t kLongestDocumentBytes = int64_t{1} << 30;
 
   // Plain, xz or gzip files; "-" is standard input. DataError when one is missing or a folder (all
   // are looked at now, but opened one at a time). An empty file is no error: it has no documents.
   static absl::StatusOr<std::unique_ptr<TextReader>> Open(std::vector<std::string> paths);
 
   // The next document's paragraphs (not blank, without line ends), replacing what is there. False
-  // after the last. DataError for a failed read, a damaged archive, UTF-16, and a line longer than
-  // kLongestLineBytes.
+  // after the last. DataError for a failed read, a damaged archive, UTF-16, a line longer than
+  // kLongestLineBytes, and a document longer than kLongestDocumentBytes: text without blank lines.
   absl::StatusOr<bool> NextDocument(std::vector<std::string>* paragraphs);
 
   // The next line, blank or not, whichever file it is in. False after the last.
   absl::StatusOr<bool> NextLine(std::string* line);
+
+  // For tests, which have no such documents.
+  void set_longest_document_bytes(int64_t bytes) { longest_document_bytes_ = bytes; }
 
   // Of what was read so far; documents and paragraphs are counted by NextDocument only.
   const TextStatistics& statistics() const { return statistics_; }
@@ -67,6 +71,7 @@ class TextReader {
   std::vector<char> buffer_;
   size_t begin_ = 0, end_ = 0;  // the part of buffer_ that is still to be read
   int64_t line_in_file_ = 0;
+  int64_t longest_document_bytes_ = kLongestDocumentBytes;
   TextStatistics statistics_;
 };
 

@@ -59,6 +59,8 @@ TEST(BytePairVocabularyTest, TokensById) {
   // The last line end may be missing, and there may be no merge at all.
   EXPECT_EQ(Read(VocabularyJson(), "#version: 0.2\nh e")->merges.size(), 1u);
   EXPECT_EQ(Read(VocabularyJson(), "#version: 0.2")->merges.size(), 0u);
+  EXPECT_EQ(Read(VocabularyJson(), "#version: 0.2 - Trained by `someone`\nh e\n")->merges.size(),
+            1u);
 }
 
 TEST(BytePairVocabularyTest, RefusesABadVocabulary) {

@@ -198,6 +198,20 @@ TEST_F(TextReaderTest, LinesMayBeLongerThanAnyBuffer) {
   }
 }
 
+TEST_F(TextReaderTest, ATextWithoutBlankLinesIsNotOneDocument) {
+  const std::string path = absl::StrCat(folder_.path(), "/lines");
+  std::ofstream(path) << "one\n\ntwo\nthree\nfour\n";
+  auto reader = TextReader::Open({path});
+  ASSERT_TRUE(reader.ok());
+  (*reader)->set_longest_document_bytes(10);
+  Document document;
+  EXPECT_TRUE(*(*reader)->NextDocument(&document));
+  const absl::Status status = (*reader)->NextDocument(&document).status();
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kData);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("lines"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("--row line"));
+}
+
 TEST_F(TextReaderTest, RefusesWhatIsNoFile) {
   ExpectDataError(ReadDocuments({folder_.path()}).status,
                   absl::StrCat("text is a folder, not a file: ", folder_.path()));
