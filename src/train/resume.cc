@@ -84,6 +84,16 @@ std::set<std::string> ActiveAlarms(const CheckpointState& saved) {
   return active;
 }
 
+absl::Status LoadMoments(const std::string& folder, Engine& engine) {
+  std::vector<HostTensor> moments;
+  for (const OptimizerMoment& moment : engine.optimizer().moments()) {
+    moments.push_back(HostTensor::ToWrite(engine.device(), *moment.values));
+  }
+  RETURN_IF_ERROR(ReadCheckpointOptimizer(folder, OptimizerDestinations(engine, moments)));
+  for (HostTensor& moment : moments) RETURN_IF_ERROR(moment.Store());
+  return absl::OkStatus();
+}
+
 absl::Status RestoreLossScale(const std::string& folder, const CheckpointState& saved,
                               Engine& engine) {
   const auto counter = [&](const char* name) {
@@ -174,13 +184,9 @@ absl::StatusOr<TrainingState> LoadTraining(const std::string& folder, const RunC
                                            int64_t measured_data, Engine& engine) {
   RETURN_IF_ERROR(CheckMayResume(folder, config, tokenizer));
   ASSIGN_OR_RETURN(const CheckpointState saved, ReadCheckpointState(folder));
-  std::vector<HostTensor> moments;
-  for (const OptimizerMoment& moment : engine.optimizer().moments()) {
-    moments.push_back(HostTensor::ToWrite(engine.device(), *moment.values));
-  }
   RETURN_IF_ERROR(LoadWeights(folder, engine));
-  RETURN_IF_ERROR(ReadCheckpointOptimizer(folder, OptimizerDestinations(engine, moments)));
-  for (HostTensor& moment : moments) RETURN_IF_ERROR(moment.Store());
+  // Imported weights have no moments yet, whatever the optimizer: they stay 0.
+  if (!saved.imported_from.has_value()) RETURN_IF_ERROR(LoadMoments(folder, engine));
   RETURN_IF_ERROR(RestoreLossScale(folder, saved, engine));
   TrainingState state;
   state.step = saved.step;

@@ -183,8 +183,12 @@ absl::Status Trainer::Run() {
   }
   SetStatusLine("");
   if (state_.step == config_.training.steps) return absl::OkStatus();
+  // Another --resume means the same checkpoint each time.
   return StoppedOnRequest(absl::StrCat("stopped on request after step ", state_.step,
-                                       "; the same command goes on from there"));
+                                       options_.resume == "auto"
+                                           ? "; the same command goes on from there"
+                                           : "; the same command with --resume auto goes on from "
+                                             "there"));
 }
 
 absl::Status Trainer::Save(bool delete_old) {

@@ -134,18 +134,19 @@ absl::Status Trainer::SetLaterCheckpointsAside() {
       std::filesystem::equivalent(resumed_from_, folder_.checkpoint(state_.step), error);
   ASSIGN_OR_RETURN(const SetAside aside,
                    SetAsideCheckpoints(checkpoints, goes_on_here ? state_.step + 1 : state_.step));
-  if (aside.steps.empty()) return absl::OkStatus();
-  LogWarning(absl::StrFormat(
-      "this run begins at step %d; the checkpoints of steps %s that the folder had already are not "
-      "deleted but moved to %s",
-      state_.step, absl::StrJoin(aside.steps, ", "), aside.folder));
-  // With a later one its mark has gone: what was the best when this step was written is so again.
+  if (!aside.steps.empty()) {
+    LogWarning(absl::StrFormat(
+        "this run begins at step %d; the checkpoints of steps %s that the folder had already are "
+        "not deleted but moved to %s",
+        state_.step, absl::StrJoin(aside.steps, ", "), aside.folder));
+  }
+  // What was the best when this step was written is so again: with a later one its mark has gone,
+  // or the run was killed between this checkpoint and its mark.
   ASSIGN_OR_RETURN(const std::optional<BestCheckpoint> marked, ReadBestCheckpoint(checkpoints));
   const bool was_best = goes_on_here && state_.best_step.has_value() &&
                         std::filesystem::exists(folder_.checkpoint(*state_.best_step), error);
-  if (marked.has_value() || !was_best || config_.checkpoint.keep_best == "none") {
-    return absl::OkStatus();
-  }
+  const bool is_marked = marked.has_value() && was_best && marked->step == *state_.best_step;
+  if (!was_best || is_marked || config_.checkpoint.keep_best == "none") return absl::OkStatus();
   return MarkBestCheckpoint(
       checkpoints, {*state_.best_step, MetricName(config_.checkpoint), *state_.best_metric});
 }

@@ -131,6 +131,9 @@ class Causal(unittest.TestCase):
         resumed = self.folder / "resumed"
         self.check("train", self.folder / "run.yaml", "--resume", self.imported, "--run-folder", resumed, "training.steps=2")
         self.assertEqual(json.loads(self.check("inspect", resumed, "--json"))["state"]["step"], 2)
+        # Imports have no moments, whichever optimizer goes on.
+        self.check("train", self.folder / "run.yaml", "--resume", self.imported, "--run-folder", self.folder / "by_sgd",
+                   "training.steps=2", "optimizer.name=sgd")
         self.fails(1, "model.word_embed_proj_dim was 16, is 0", "train", self.folder / "run.yaml", "--resume", self.imported,
                    "--run-folder", self.folder / "refused", "model.word_embed_proj_dim=0")
 

@@ -113,6 +113,10 @@ TEST_F(TrainerCheckpointsTest, TheBestIsOneOfThem) {
   EXPECT_EQ(Best("run"), (BestCheckpoint{3, "validation/perplexity", evaluated.at(3)}));
   EXPECT_EQ(Present(Folder("run")), (Steps{3, 8}));
   EXPECT_EQ(ReadCheckpointState(Checkpoint("run", 8)).value().best_step, 3);
+  // As a run that is killed between a checkpoint and its mark leaves it.
+  ASSERT_TRUE(MarkBestCheckpoint(Folder("run"), {8, "validation/perplexity", 1}).ok());
+  ASSERT_TRUE(Train(config, "run", 2).ok());
+  EXPECT_EQ(Best("run"), (BestCheckpoint{3, "validation/perplexity", evaluated.at(3)}));
 }
 
 TEST_F(TrainerCheckpointsTest, TheLastMayBeTheBest) {
