@@ -27,7 +27,7 @@ stage() {
 }
 
 # Of what is in files, in one number.
-checksum() { cat "$@" | sha256sum | cut -c1-64; }
+checksum() { cat -- "$@" </dev/null | sha256sum | cut -c1-64; }
 
 learn_vocabulary() {
   rm -rf "$work/vocabulary"
@@ -55,6 +55,7 @@ make_shards() {
   stage text "plain text, some of it held out" "$key" launch/get_text.py --out "$work/text" "${sources[@]}"
   text_sum=$(checksum "$work"/text/*.txt)
   stage vocabulary "learning $size tokens ($tokenizer)" "$text_sum $size" learn_vocabulary "$tokenizer" "$size"
+  [ -d "$work/vocabulary" ] || stop "$work/vocabulary has gone; delete $work/vocabulary.done and it is made again"
   mapfile -t vocabulary_files < <(find "$work/vocabulary" -type f | sort)
   vocabulary_sum=$(checksum "${vocabulary_files[@]}")
   stage prepare "text to token shards" "$text_sum $vocabulary_sum" prepare_shards "$tokenizer"

@@ -18,7 +18,7 @@ esac
 [[ $1 =~ ^[1-9][0-9]*$ ]] || stop "'$1' is no number of ranks"
 ranks=$1
 shift
-sluice=${SLUICE_BIN:-$root/build/release/bin/sluice}
+sluice=$(cd "$caller" && realpath -m "${SLUICE_BIN:-$root/build/release/bin/sluice}")
 [ -x "$sluice" ] || stop "$sluice is not there; run launch/build.sh first"
 command -v mpirun >/dev/null || stop "mpirun is not installed; run launch/install_dependencies.sh"
 
