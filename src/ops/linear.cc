@@ -126,6 +126,7 @@ absl::Status Linear::BackwardWeight(ExecutionContext& context, const TensorView&
       context, "linear backward weight", dy.dtype(),
       [&]<typename T>() {
         const int64_t bytes = WorkspaceBytes<T>(context, in_features_, out_features_);
+        CHECK_LE(bytes, backward_workspace_bytes_) << "more threads than when it was planned";
         return LinearBackwardWeightArgs<T>{
             .x = x.as<T>(),
             .dy = dy.as<T>(),

@@ -98,7 +98,13 @@ absl::StatusOr<BigramBackcopyMetrics> EvaluateBigramBackcopy(
   CHECK_GT(sequences, 0) << "an endless source";
   const int64_t batch_size = std::min(
       {options.batch_size, engine.options().max_batch, engine.model().max_predictions() / T});
-  CHECK_GE(batch_size, 1);
+  if (batch_size < 1) {
+    return UsageError(
+        "a sequence's logits are more than are computed at a time, which the metrics "
+        "of this task need",
+        "data.sequence_length, model.vocab_size",
+        absl::StrCat(T, " positions, at most ", engine.model().max_predictions()));
+  }
   const absl::StatusOr<std::vector<HostTensor>> weights = ReadOutputWeights(engine);
   RETURN_IF_ERROR(communicator.Agree(weights.status()));
   std::vector<TensorView> views;

@@ -72,7 +72,9 @@ std::vector<Case> Cases() {
           {3, 6, 19, 8, 2, Segments::kNoTable, 0, true},
           {2, 7, 40, 8, 0, Segments::kGiven, 3, true},
           // On CUDA: runs of tokens that are merged, and pieces of the rows of one token.
-          {12, 128, 24, 97, 0, Segments::kGiven, 1}};
+          {12, 128, 24, 97, 0, Segments::kGiven, 1},
+          {2, 100, 17, 9, 0, Segments::kAllZero},  // more of one segment than a block
+          {2, 9, 1100, 11, 0, Segments::kGiven}};
 }
 
 std::string Name(const Case& c) {

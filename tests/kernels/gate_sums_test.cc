@@ -116,8 +116,9 @@ TEST(GateSumsTest, ByHand) {
 
 TEST(GateSumsTest, SameNumbersAsTheReference) {
   testing::OnEachInstructionSet([] {
-    for (const Case& c : {Case{1, 1, 1, 1, 0}, Case{255, 3, 1, 4, 0}, Case{257, 2, 1, 7, 5},
-                          Case{600, 12, 1, 8, 0}, Case{70, 2, 5, 3, 1}, Case{0, 2, 1, 3, 0}}) {
+    for (const Case& c :
+         {Case{1, 1, 1, 1, 0}, Case{255, 3, 1, 4, 0}, Case{257, 2, 1, 7, 5}, Case{600, 12, 1, 8, 0},
+          Case{70, 2, 5, 3, 1}, Case{0, 2, 1, 3, 0}, Case{5, 6, 64, 3, 0}, Case{5, 3, 100, 2, 5}}) {
       SCOPED_TRACE(::testing::Message() << "N " << c.N << " H " << c.H << " per head "
                                         << c.gates_per_head << " classes " << c.classes);
       const auto gates = Gates(c);

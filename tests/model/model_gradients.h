@@ -64,9 +64,9 @@ inline void CheckAgainstFiniteDifferences(RunConfig config, const BatchShape& sh
 // independent roundings add like sqrt(R): with R about 40 a layer and 2 layers, 9 u · |g|max is a
 // standard deviation, and 6 of those are never reached by luck.
 template <typename T>
-void CheckAgainstDouble(const RunConfig& config, const BatchShape& shape) {
-  auto judge = MakeEngine(config, DType::kFloat64, shape.B, shape.T);
-  auto fast = MakeEngine(config, DTypeOf<T>(), shape.B, shape.T);
+void CheckBatchAgainstDouble(const RunConfig& config, const Batch& batch) {
+  auto judge = MakeEngine(config, DType::kFloat64, batch.B, batch.T);
+  auto fast = MakeEngine(config, DTypeOf<T>(), batch.B, batch.T);
   CopyWeights(*fast, *judge);
   if (DTypeOf<T>() == DType::kBFloat16) {  // the judge gets what the fast model computes with
     for (size_t p = 0; p < fast->parameters().parameters().size(); ++p) {
@@ -75,14 +75,13 @@ void CheckAgainstDouble(const RunConfig& config, const BatchShape& shape) {
         to.as<double>()[e] = static_cast<float>(from.as<T>()[e]);
     }
   }
-  const Batch batch = RandomBatch(shape, 5);
   ModelLosses judge_losses, fast_losses;
   const ForwardOptions options{.train = true, .seed = 3};
   ASSERT_TRUE(judge->ForwardBackward(batch, options, judge_losses).ok());
   ASSERT_TRUE(fast->ForwardBackward(batch, options, fast_losses).ok());
-  const double u = UnitRoundoff<T>();
+  const double u = UnitRoundoff<T>(), bound = 54 * u;
   EXPECT_NEAR(fast_losses.language_model.loss, judge_losses.language_model.loss,
-              54 * u * judge_losses.language_model.loss);
+              bound * judge_losses.language_model.loss);
   const std::vector<double> expected = FlatGradient(*judge), actual = FlatGradient(*fast);
   double largest_of_all = 0;
   for (double value : expected) largest_of_all = std::max(largest_of_all, std::abs(value));
@@ -91,15 +90,20 @@ void CheckAgainstDouble(const RunConfig& config, const BatchShape& shape) {
     const auto begin = parameter.offset, end = begin + parameter.elements();
     double largest = 0;
     for (int64_t i = begin; i < end; ++i) largest = std::max(largest, std::abs(expected[i]));
-    ExpectClose(
-        parameter.name, std::vector<double>(actual.begin() + begin, actual.begin() + end),
-        std::vector<double>(expected.begin() + begin, expected.begin() + end),
-        {.absolute = 54 * u * std::max(largest, 0.02 * largest_of_all),
-         .zeros_expected = true,
-         .derivation = "6 · sqrt(2 · 40) · u · largest gradient of the parameter, or 2 % of the "
-                       "model's where "
-                       "exact arithmetic gives 0 (key biases: softmax ignores them)"});
+    ExpectClose(parameter.name, std::vector<double>(actual.begin() + begin, actual.begin() + end),
+                std::vector<double>(expected.begin() + begin, expected.begin() + end),
+                {.absolute = bound * std::max(largest, 0.02 * largest_of_all),
+                 .zeros_expected = true,
+                 .derivation = "6 · sqrt(2 · 40) · u · largest gradient of the "
+                               "parameter, or 2 % of the "
+                               "model's where "
+                               "exact arithmetic gives 0 (key biases: softmax ignores them)"});
   }
+}
+
+template <typename T>
+void CheckAgainstDouble(const RunConfig& config, const BatchShape& shape) {
+  CheckBatchAgainstDouble<T>(config, RandomBatch(shape, 5));
 }
 
 }  // namespace sluice::testing
