@@ -162,7 +162,8 @@ class Legend {
   }
   // What its rows behind the first add to a chart's height.
   double further_height() const {
-    return labels_.empty() ? 0 : kLegendLine * static_cast<double>((labels_.size() - 1) / columns_);
+    const size_t further_rows = labels_.empty() ? 0 : (labels_.size() - 1) / columns_;
+    return kLegendLine * static_cast<double>(further_rows);
   }
   std::string StrokeOfLabel(const std::string& label) const {
     return StrokeOf(std::find(labels_.begin(), labels_.end(), label) - labels_.begin());
@@ -170,8 +171,9 @@ class Legend {
   // From (left, top) on, the baseline of the first row.
   void Draw(double left, double top, std::string* svg) const {
     for (size_t i = 0; i < labels_.size(); ++i) {
-      const double x = left + width_ * static_cast<double>(i % columns_);
-      const double y = top + kLegendLine * static_cast<double>(i / columns_);
+      const size_t row = i / columns_, column = i % columns_;
+      const double x = left + width_ * static_cast<double>(column);
+      const double y = top + kLegendLine * static_cast<double>(row);
       absl::StrAppend(
           svg, "<path class=\"line\" ", StrokeOf(i),
           absl::StrFormat(" d=\"M%.0f %.0fh16\"/><text x=\"%.0f\" y=\"%.0f\">%s</text>\n", x, y - 4,
