@@ -151,7 +151,9 @@ def check(case, overrides, programs, folder):
     assert not info["missing_keys"] and not info["mismatched_keys"], info
     assert own == set(info["unexpected_keys"]) == set(report["own_parameters"]), (info, report)
     losses, gradients = train(model, load_file(batches))
-    has_relu = model.config.to_dict().get("activation_function") == "relu" or any("predictor=mlp" in key for key in overrides)
+    # In the feed-forward part, in the gates' perceptron, or in the place of the softmax, where a score is on or off.
+    has_relu = model.config.to_dict().get("activation_function") == "relu" or any(
+        key.endswith(("predictor=mlp", "attention.variant=relu")) for key in overrides)
     shares = compare(load_file(out), losses, gradients, RELU_CURVE_TOLERANCE if has_relu else CURVE_TOLERANCE)
     good = all(share <= 1 for share in shares.values())
     print(f"{case}: {'agrees' if good else 'DIFFERS'}, loss {losses[0]:.4f} to {losses[-1]:.4f}, own tensors {len(own)}; of the "
