@@ -12,6 +12,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "core/error.h"
+#include "core/json_text.h"
 #include "core/log.h"
 #include "core/status.h"
 #include "data/nvidia_bert_inspection.h"
@@ -147,9 +148,7 @@ struct InspectArguments {
 template <typename Inspection>
 void Show(const Inspection& inspection, bool as_json) {
   if (as_json) {
-    using Json = nlohmann::json;
-    std::cout << InspectionJson(inspection).dump(2, ' ', false, Json::error_handler_t::replace)
-              << "\n";
+    std::cout << JsonText(InspectionJson(inspection), 2) << "\n";
   } else {
     std::cout << InspectionText(inspection);
   }

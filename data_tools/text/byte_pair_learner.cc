@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/error.h"
 #include "data/byte_alphabet.h"
+#include "data/vocabulary_json.h"
 #include "data_tools/text/byte_pair.h"
 #include "data_tools/text/byte_pair_words.h"
 #include "data_tools/text/pair_learner.h"

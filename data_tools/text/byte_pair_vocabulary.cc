@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "core/error.h"
@@ -81,11 +80,6 @@ absl::StatusOr<std::vector<BytePairMerge>> ParseMerges(const BytePairVocabulary:
 }
 
 }  // namespace
-
-bool IsMergesVersionLine(absl::string_view line) {
-  return line == kMergesVersionLine ||
-         absl::StartsWith(line, absl::StrCat(kMergesVersionLine, " "));
-}
 
 int32_t BytePairVocabulary::Find(absl::string_view token) const {
   const auto found = std::find(tokens.begin(), tokens.end(), token);

@@ -11,10 +11,6 @@
 
 namespace sluice {
 
-inline constexpr absl::string_view kMergesVersionLine = "#version: 0.2";  // as it is written
-// Whether a first line of merges.txt says its version: some programs add who wrote it.
-bool IsMergesVersionLine(absl::string_view line);
-
 struct BytePairMerge {
   int32_t first = 0, second = 0;  // neighbours,
   int32_t merged = 0;             // and what they become: a token with the text of both

@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "checkpoint/diff.h"
+#include "core/json_text.h"
 #include "nlohmann/json.hpp"
 
 namespace sluice {
@@ -73,7 +74,7 @@ std::string DiffJson(const CheckpointDiff& diff) {
   }
   json["notes"] = nlohmann::ordered_json::array();
   for (const Difference& note : diff.notes) json["notes"].push_back(DifferenceJson(note));
-  return absl::StrCat(json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace), "\n");
+  return absl::StrCat(JsonText(json, 2), "\n");
 }
 
 }  // namespace sluice

@@ -6,6 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "checkpoint/inspect.h"
+#include "core/json_text.h"
 #include "nlohmann/json.hpp"
 
 namespace sluice {
@@ -145,7 +146,7 @@ std::string InspectJson(const CheckpointSummary& summary) {
                                {"mean", Number(tensor.mean)},
                                {"largest_absolute", Number(tensor.largest_absolute)}});
   }
-  return absl::StrCat(json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace), "\n");
+  return absl::StrCat(JsonText(json, 2), "\n");
 }
 
 }  // namespace sluice

@@ -10,6 +10,7 @@
 #include "checkpoint/json_file.h"
 #include "checkpoint/safetensors.h"
 #include "core/error.h"
+#include "core/json_text.h"
 #include "core/status.h"
 
 namespace sluice {
@@ -51,7 +52,7 @@ absl::Status TensorError(absl::string_view what, const std::string& path, const 
 // What a value of the header is, shortened, for a message.
 std::string Show(const Json& value) {
   constexpr size_t kLongest = 60;
-  const std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  const std::string text = JsonText(value);
   return text.size() <= kLongest ? text : absl::StrCat(text.substr(0, kLongest), "…");
 }
 

@@ -90,7 +90,7 @@ absl::Status TokenStore::CheckIds(size_t shard, int64_t begin, int64_t count,
                          ? largest(reinterpret_cast<const uint16_t*>(slot.tokens.get()))
                          : largest(reinterpret_cast<const uint32_t*>(slot.tokens.get()));
   const int64_t vocabulary_size = shards_[shard].header().tokenizer.vocabulary_size;
-  if (count == 0 || id < vocabulary_size) return absl::OkStatus();
+  if (id < vocabulary_size) return absl::OkStatus();
   return DataError("a token is not in the vocabulary", shards_[shard].path(),
                    absl::StrCat("id ", id, " among tokens ", begin, " to ", begin + count - 1,
                                 ", vocabulary of ", vocabulary_size));

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "core/error.h"
@@ -147,6 +148,11 @@ absl::StatusOr<std::vector<std::string>> ParseVocabularyJson(absl::string_view b
   (void)nlohmann::json::sax_parse(CountingIterator(begin, &line),
                                   CountingIterator(begin + bytes.size(), &line), &handler);
   return handler.Finish();
+}
+
+bool IsMergesVersionLine(absl::string_view line) {
+  return line == kMergesVersionLine ||
+         absl::StartsWith(line, absl::StrCat(kMergesVersionLine, " "));
 }
 
 }  // namespace sluice

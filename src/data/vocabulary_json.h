@@ -1,4 +1,4 @@
-// vocab.json of byte-level BPE, as Hugging Face lays it out: one object, token → id.
+// The files of byte-level BPE as Hugging Face lays them out. vocab.json is one object, token → id:
 //
 //   {"<s>": 0, "<pad>": 1, …, "Ġthe": 5}
 #pragma once
@@ -16,5 +16,10 @@ namespace sluice {
 // has though a larger one is there, no token at all.
 absl::StatusOr<std::vector<std::string>> ParseVocabularyJson(absl::string_view bytes,
                                                              const std::string& name);
+
+// The first line of merges.txt, as it is written here.
+inline constexpr absl::string_view kMergesVersionLine = "#version: 0.2";
+// Whether a line is that, perhaps with who wrote the file behind it, as older programs have it.
+bool IsMergesVersionLine(absl::string_view line);
 
 }  // namespace sluice

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "core/json_text.h"
 #include "nlohmann/json.hpp"
 #include "report/heat_picture.h"
 #include "report/html_table.h"
@@ -44,8 +45,7 @@ std::string MapMarkup(const Matrix& map, size_t layer, size_t head) {
 }
 
 std::string TokensAttribute(const AttentionMapSequence& sequence) {
-  return EscapeMarkup(nlohmann::json(sequence.tokens)
-                          .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  return EscapeMarkup(JsonText(nlohmann::json(sequence.tokens)));
 }
 
 // The first sequence's maps, or `most` of them, evenly over layers and heads.

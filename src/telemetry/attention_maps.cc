@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/check.h"
+#include "core/json_text.h"
 #include "telemetry/attention_probabilities.h"
 
 namespace sluice {
@@ -86,7 +87,7 @@ std::string AttentionMapsToJson(int64_t step, const std::vector<SequenceMaps>& m
     sequences.push_back({{"tokens", sequence.tokens}, {"layers", std::move(layers)}});
   }
   const nlohmann::ordered_json json = {{"step", step}, {"sequences", std::move(sequences)}};
-  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  return JsonText(json);
 }
 
 }  // namespace sluice

@@ -11,6 +11,7 @@
 #include "absl/strings/str_format.h"
 #include "config/load.h"
 #include "core/error.h"
+#include "core/json_text.h"
 #include "core/status.h"
 #include "nlohmann/json.hpp"
 #include "telemetry/bigram_backcopy_check.h"
@@ -194,8 +195,8 @@ std::string VerdictsAsMarkdown(const std::vector<Verdict>& verdicts) {
     separator = ", ";
   }
   return text +
-         ". The thresholds want three of each arm, all of which pass; that they do is not said "
-         "here.\n";
+         ". The thresholds want three of each, all of which pass; whether they do is in the "
+         "table.\n";
 }
 
 std::string VerdictsAsJson(const std::vector<Verdict>& verdicts) {
@@ -215,7 +216,7 @@ std::string VerdictsAsJson(const std::vector<Verdict>& verdicts) {
                     {"early", verdict.early},
                     {"verdict", WordFor(verdict)}});
   }
-  return list.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  return JsonText(list, 1) + "\n";
 }
 
 absl::Status WriteSinkReport(const std::vector<SinkRun>& runs, const std::vector<Verdict>& verdicts,

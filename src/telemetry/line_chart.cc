@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "core/utf8.h"
+#include "telemetry/chart_legend.h"
 #include "telemetry/chart_thinning.h"
 
 namespace sluice {
@@ -17,11 +18,7 @@ struct ChartFrame {
 };
 constexpr ChartFrame kFileFrame = {640, 360, 64, 16, 36, 64};
 constexpr ChartFrame kPageFrame = {420, 240, 52, 18, 10, 24};
-constexpr const char* kColours[] = {"#d1495b", "#1f77b4", "#2a9d4a", "#e09f3e",
-                                    "#8457a8", "#6c757d", "#00a6a6", "#b56576"};
-constexpr const char* kDashes[] = {"", "6 4", "1 4", "8 4 1 4"};  // of every eight lines' colours
-constexpr double kLegendLine = 18;                                // pixels
-constexpr double kColumn = 2;                                     // pixels
+constexpr double kColumn = 2;             // pixels
 constexpr size_t kMostMarkedPoints = 24;  // longer lines have no markers but the last
 constexpr size_t kMostDescribedLines = 40;
 
@@ -126,13 +123,6 @@ std::string PathOf(const std::vector<ChartPoints>& pieces) {
   return path;
 }
 
-// Colour and dash of the line with the n-th label.
-std::string StrokeOf(size_t n) {
-  const char* dash = kDashes[n / std::size(kColours) % std::size(kDashes)];
-  return absl::StrCat("stroke=\"", kColours[n % std::size(kColours)], "\"",
-                      *dash == 0 ? "" : absl::StrCat(" stroke-dasharray=\"", dash, "\""));
-}
-
 void AddLine(const Axes& axes, const ChartLine& line, const std::string& stroke, std::string* svg) {
   const std::vector<ChartPoints> pieces = PixelsOf(axes, line);
   std::string path = PathOf(pieces);
@@ -144,48 +134,6 @@ void AddLine(const Axes& axes, const ChartLine& line, const std::string& stroke,
   }
   absl::StrAppend(svg, "<path class=\"line\" ", stroke, " d=\"", path, "\"/>\n");
 }
-
-// Labels below a chart: as many in a row as have room, which takes height from nothing else.
-class Legend {
- public:
-  explicit Legend(const LineChart& chart) {
-    size_t longest = 0;
-    for (const ChartLine& line : chart.lines) {
-      if (std::find(labels_.begin(), labels_.end(), line.label) != labels_.end()) continue;
-      labels_.push_back(line.label);
-      longest = std::max(longest, line.label.size());
-    }
-    const double room = kFileFrame.width - kFileFrame.left - kFileFrame.right;
-    const double wanted = std::max(110.0, 30 + 7 * static_cast<double>(longest));
-    columns_ = std::max<size_t>(1, static_cast<size_t>(room / wanted));
-    width_ = room / static_cast<double>(columns_);
-  }
-  // What its rows behind the first add to a chart's height.
-  double further_height() const {
-    const size_t further_rows = labels_.empty() ? 0 : (labels_.size() - 1) / columns_;
-    return kLegendLine * static_cast<double>(further_rows);
-  }
-  std::string StrokeOfLabel(const std::string& label) const {
-    return StrokeOf(std::find(labels_.begin(), labels_.end(), label) - labels_.begin());
-  }
-  // From (left, top) on, the baseline of the first row.
-  void Draw(double left, double top, std::string* svg) const {
-    for (size_t i = 0; i < labels_.size(); ++i) {
-      const size_t row = i / columns_, column = i % columns_;
-      const double x = left + width_ * static_cast<double>(column);
-      const double y = top + kLegendLine * static_cast<double>(row);
-      absl::StrAppend(
-          svg, "<path class=\"line\" ", StrokeOf(i),
-          absl::StrFormat(" d=\"M%.0f %.0fh16\"/><text x=\"%.0f\" y=\"%.0f\">%s</text>\n", x, y - 4,
-                          x + 20, y, EscapeMarkup(labels_[i])));
-    }
-  }
-
- private:
-  std::vector<std::string> labels_;  // each once
-  size_t columns_ = 1;
-  double width_ = 0;
-};
 
 void AddEmbeddedLine(const Axes& axes, const ChartLine& line, std::string* svg) {
   const std::vector<ChartPoints> pieces = PixelsOf(axes, line);
@@ -286,7 +234,7 @@ std::string ChartMarkerPath(int style, double x, double y) {
 }
 
 std::string DrawLineChart(const LineChart& chart) {
-  const Legend legend(chart);
+  const ChartLegend legend(chart, kFileFrame.width - kFileFrame.left - kFileFrame.right);
   ChartFrame frame = kFileFrame;
   frame.height += legend.further_height();
   frame.bottom += legend.further_height();
@@ -302,7 +250,7 @@ std::string DrawLineChart(const LineChart& chart) {
       axes.frame.width, axes.frame.height, axes.frame.left, EscapeMarkup(chart.title));
   AddGrid(axes, &svg);
   for (const ChartLine& line : chart.lines) {
-    AddLine(axes, line, legend.StrokeOfLabel(line.label), &svg);
+    AddLine(axes, line, legend.StrokeOf(line.label), &svg);
   }
   legend.Draw(axes.frame.left, kFileFrame.height - 16, &svg);
   absl::StrAppend(&svg, "</svg>\n");

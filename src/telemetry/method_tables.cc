@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "core/json_text.h"
 #include "nlohmann/json.hpp"
 #include "telemetry/method_comparison.h"
 
@@ -182,7 +183,7 @@ std::string TablesAsJson(const std::vector<MethodRow>& rows) {
                     {"paper_int8", row.paper_int8},
                     {"runs", runs}});
   }
-  return list.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  return JsonText(list, 1) + "\n";
 }
 
 std::string RunsAsCsv(const std::vector<MethodRow>& rows) {

@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "core/error.h"
+#include "core/json_text.h"
 #include "core/status.h"
 #include "nlohmann/json.hpp"
 
@@ -65,7 +66,7 @@ absl::Status MetricWriter::Write(absl::string_view event, const MetricFields& fi
   for (const auto& [name, value] : fields) {
     json[name] = std::visit([](const auto& held) { return ToJson(held); }, value);
   }
-  stream_ << json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << std::endl;
+  stream_ << JsonText(json) << std::endl;
   if (!stream_) return DeviceError("cannot write metrics (is the disk full?)", path_);
   return absl::OkStatus();
 }

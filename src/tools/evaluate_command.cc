@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_format.h"
 #include "core/error.h"
+#include "core/json_text.h"
 #include "core/parallel.h"
 #include "core/status.h"
 #include "nlohmann/json.hpp"
@@ -15,7 +16,6 @@
 #include "tools/commands.h"
 #include "tools/evaluation_data.h"
 #include "tools/integer_report.h"
-#include "tools/json_text.h"
 #include "tools/quantize_arguments.h"
 #include "train/bigram_backcopy_evaluation.h"
 #include "train/compute_threads.h"

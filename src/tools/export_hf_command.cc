@@ -3,11 +3,11 @@
 #include <string>
 
 #include "core/error.h"
+#include "core/json_text.h"
 #include "core/status.h"
 #include "nlohmann/json.hpp"
 #include "tools/checkpoint_tokenizer.h"
 #include "tools/commands.h"
-#include "tools/json_text.h"
 #include "train/huggingface_export.h"
 #include "train/load_model.h"
 

@@ -3,10 +3,10 @@
 #include <string>
 
 #include "core/error.h"
+#include "core/json_text.h"
 #include "core/status.h"
 #include "nlohmann/json.hpp"
 #include "tools/commands.h"
-#include "tools/json_text.h"
 #include "train/huggingface_import.h"
 
 namespace sluice {

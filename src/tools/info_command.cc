@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "core/json_text.h"
 #include "core/parallel.h"
 #include "core/status.h"
 #include "core/version.h"
@@ -11,7 +12,6 @@
 #include "ops/processor.h"
 #include "runtime/device.h"
 #include "tools/commands.h"
-#include "tools/json_text.h"
 #include "train/compute_threads.h"
 
 namespace sluice {

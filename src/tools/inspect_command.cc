@@ -10,13 +10,13 @@
 #include "checkpoint/reader.h"
 #include "checkpoint/verify.h"
 #include "core/error.h"
+#include "core/json_text.h"
 #include "core/status.h"
 #include "data/shard_inspection.h"
 #include "nlohmann/json.hpp"
 #include "telemetry/attention_report.h"
 #include "telemetry/gate_report.h"
 #include "tools/commands.h"
-#include "tools/json_text.h"
 #include "train/load_model.h"
 
 namespace sluice {

@@ -6,12 +6,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/error.h"
+#include "core/json_text.h"
 #include "core/parallel.h"
 #include "core/status.h"
 #include "nlohmann/json.hpp"
 #include "tools/checkpoint_tokenizer.h"
 #include "tools/commands.h"
-#include "tools/json_text.h"
 #include "tools/text_prediction.h"
 #include "train/compute_threads.h"
 

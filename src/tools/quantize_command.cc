@@ -7,12 +7,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/error.h"
+#include "core/json_text.h"
 #include "core/parallel.h"
 #include "core/status.h"
 #include "tools/calibration.h"
 #include "tools/commands.h"
 #include "tools/evaluation_data.h"
-#include "tools/json_text.h"
 #include "tools/quantization_report.h"
 #include "tools/quantize_arguments.h"
 #include "train/compute_threads.h"

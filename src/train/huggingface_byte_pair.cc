@@ -13,14 +13,6 @@
 namespace sluice {
 namespace {
 
-constexpr char kMergesVersionLine[] = "#version: 0.2";
-
-// Some programs add who wrote the file.
-bool IsVersionLine(const std::string& line) {
-  return line == kMergesVersionLine ||
-         absl::StartsWith(line, absl::StrCat(kMergesVersionLine, " "));
-}
-
 // Tokens by id: the model's, and those that were added to it.
 absl::StatusOr<std::string> VocabularyJsonText(const Json& model, const Json& added,
                                                const std::string& path) {
@@ -122,7 +114,7 @@ absl::Status CheckBytePairs(const std::vector<std::string>& files, const std::st
   const std::vector<std::string> lines = absl::StrSplit(files[1], '\n');
   for (size_t line = 0; line < lines.size(); ++line) {
     const bool skip =
-        line == 0 ? IsVersionLine(lines[0]) : line + 1 == lines.size() && lines[line].empty();
+        line == 0 ? IsMergesVersionLine(lines[0]) : line + 1 == lines.size() && lines[line].empty();
     if (skip) continue;
     const std::vector<std::string> pair = absl::StrSplit(lines[line], ' ');
     if (line > 0 && pair.size() == 2 && known.contains(pair[0]) && known.contains(pair[1]) &&

@@ -1,4 +1,4 @@
-// JSON as the commands print it.
+// JSON as commands print it and files hold it.
 #pragma once
 
 #include <string>
