@@ -5,6 +5,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "core/check.h"
+#include "core/utf8.h"
 #include "data/byte_alphabet.h"
 #include "telemetry/gate_statistics.h"
 
@@ -14,10 +15,42 @@ namespace {
 // After the classes of special tokens, in this order.
 enum TextClass : uint8_t { kFirst, kPunctuation, kWord, kContinuation };
 
-bool IsPunctuation(absl::string_view text) {
-  return !text.empty() && std::ranges::all_of(text, [](char c) {
-    return absl::ascii_ispunct(static_cast<unsigned char>(c));
+// Beyond ASCII the marks of Western and East Asian text: of Unicode's categories P those in
+// Latin-1, General Punctuation, CJK Symbols and the full-width forms.
+bool IsPunctuationMark(uint32_t code_point) {
+  struct Range {
+    uint32_t first, last;
+  };
+  static constexpr Range kMarks[] = {
+      {0xA1, 0xA1},     {0xA7, 0xA7},     {0xAB, 0xAB},     {0xB6, 0xB7},     {0xBB, 0xBB},
+      {0xBF, 0xBF},     {0x2010, 0x2027}, {0x2030, 0x2043}, {0x2045, 0x2051}, {0x2053, 0x205E},
+      {0x3001, 0x3003}, {0x3008, 0x3011}, {0x3014, 0x301F}, {0xFF01, 0xFF03}, {0xFF05, 0xFF0A},
+      {0xFF0C, 0xFF0F}, {0xFF1A, 0xFF1B}, {0xFF1F, 0xFF20}, {0xFF3B, 0xFF3D}, {0xFF5F, 0xFF65}};
+  if (code_point < 0x80) return absl::ascii_ispunct(static_cast<unsigned char>(code_point));
+  return std::ranges::any_of(kMarks, [=](const Range& range) {
+    return range.first <= code_point && code_point <= range.last;
   });
+}
+
+// The character of `bytes`, which are a valid sequence.
+uint32_t CodePointOf(absl::string_view bytes) {
+  const auto first = static_cast<unsigned char>(bytes[0]);
+  if (bytes.size() == 1) return first;
+  uint32_t code_point = first & (0x7FU >> bytes.size());
+  for (const char c : bytes.substr(1))
+    code_point = code_point << 6 | (static_cast<uint32_t>(c) & 0x3F);
+  return code_point;
+}
+
+// Nothing else, and something.
+bool IsPunctuation(absl::string_view text) {
+  if (text.empty()) return false;
+  while (!text.empty()) {
+    const size_t length = Utf8SequenceLength(text);
+    if (length == 0 || !IsPunctuationMark(CodePointOf(text.substr(0, length)))) return false;
+    text.remove_prefix(length);
+  }
+  return true;
 }
 
 TextClass ClassOfWordPiece(absl::string_view piece) {

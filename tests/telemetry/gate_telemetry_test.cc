@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "comm/single_communicator.h"
+#include "data/byte_alphabet.h"
 #include "support/compare.h"
 
 namespace sluice {
@@ -54,6 +55,46 @@ TEST_F(GateTelemetryTest, TellsTokensApart) {
   EXPECT_EQ(names, (std::vector<std::string>{"[CLS]", "word", "continuation", "punctuation",
                                              "[MASK]", "[SEP]", "-", "first", "punctuation",
                                              "punctuation", "punctuation", "word", "word", "-"}));
+}
+
+// Marks beyond ASCII too, and none of what stands beside them in Unicode.
+TEST_F(GateTelemetryTest, KnowsPunctuationBeyondAscii) {
+  const std::vector<std::string> marks = {"\u2013", "\u2014",  "\u2018", "\u201d",
+                                          "\u2026", "\u00ab",  "\u00bf", "\u3002",
+                                          "\uff0c", "(\u201e", "\u00b7"};
+  const std::vector<std::string> words = {"\u00e9", "\u00d7",     "\u2044",  "\u20ac",
+                                          "\u3042", "\u4e2d",     "\uff21",  "a\u2013",
+                                          "\u00b5", "\U0001f600", "\xe2\x80"};
+  for (const char* kind : {"wordpiece", "bpe"}) {
+    for (const auto& [pieces, expected] :
+         {std::pair(marks, "punctuation"), std::pair(words, "word")}) {
+      TokenizerIdentity tokenizer = manifest_.tokenizer;
+      tokenizer.kind = kind;
+      tokenizer.vocabulary_size = static_cast<int64_t>(pieces.size());
+      tokenizer.special = {};
+      std::vector<std::string> vocabulary = pieces;
+      if (kind == std::string("bpe")) {
+        for (std::string& piece : vocabulary) {
+          std::string token = "\u0120";  // a blank before it
+          for (const char byte : piece) token += ByteCharacter(static_cast<uint8_t>(byte));
+          piece = token;
+        }
+      }
+      const TokenClasses classes(tokenizer, vocabulary);
+      Batch batch;
+      batch.B = 1;
+      batch.T = tokenizer.vocabulary_size + 1;
+      batch.tokens = {0};
+      for (int64_t id = 0; id < tokenizer.vocabulary_size; ++id) {
+        batch.tokens.push_back(static_cast<int32_t>(id));
+      }
+      std::vector<uint8_t> of_row;
+      classes.Classify(batch, of_row);
+      for (size_t id = 0; id < pieces.size(); ++id) {
+        EXPECT_EQ(classes.names().at(of_row[id + 1]), expected) << kind << " " << pieces[id];
+      }
+    }
+  }
 }
 
 TEST_F(GateTelemetryTest, TellsTokensOfBytePairVocabulariesApart) {
