@@ -173,14 +173,20 @@ report() {
 
 # A list of runs and the command that makes an array of jobs of it.
 plan_cluster() {
-  local list=$out/runs.txt count command
+  local list=$out/runs.txt shared=$out/settings.txt count command told=()
   mkdir -p "$out"
+  # A task that is killed without a warning loses what came after its checkpoint.
+  told=(checkpoint.every=1000 "${settings[@]}" ${steps:+"training.steps=$steps"})
+  # Tasks read it when they begin, which may be days from now: those that wait must find what they were queued with.
+  if [ ! -s "$shared" ]; then
+    printf '%s\n' "${told[@]}" >"$shared"
+  elif [ ${#told[@]} -gt 1 ] && [ "$(printf '%s\n' "${told[@]}")" != "$(cat "$shared")" ]; then
+    stop "$shared, which runs of this folder share, says otherwise: $(paste -sd ' ' "$shared"). Give another --out, or delete it"
+  fi
   runs | awk '{ print $1, $2 }' >"$list"
   count=$(wc -l <"$list")
-  # A task that is killed without a warning loses what came after its checkpoint.
-  printf '%s\n' checkpoint.every=1000 "${settings[@]}" ${steps:+"training.steps=$steps"} >"$out/settings.txt"
   command=(sbatch "--array=0-$((count - 1))" "--job-name=${model}_language" launch/slurm/reproduce_language.sbatch "$configs" "$out")
-  say "$count runs: $list; what they share: $out/settings.txt"
+  say "$count runs: $list; what they share: $shared"
   say "look through launch/slurm/reproduce_language.sbatch (account, partition, GPUs), then, in $root:"
   echo "  $(printf ' %q' "${command[@]}")"
   say "and when they are through: launch/reproduce_language.sh $model --size base --out ${out@Q} --report"

@@ -27,10 +27,35 @@ updates_left() {
     }'
 }
 
+# What of settings and configuration files a run's results depend on, comments apart.
+recipe_of() {
+  local file next
+  printf '%s\n' "${settings[@]}" | grep -vE '^(runtime|checkpoint|telemetry)\.' || true
+  file=$(config_of "$1")
+  while [ -n "$file" ]; do
+    sed 's/[[:space:]]*#.*$//; /^[[:space:]]*$/d' "$file"
+    next=$(sed -n 's/^extends:[[:space:]]*"\{0,1\}\([^"#]*[^"#[:space:]]\).*/\1/p' "$file")
+    case $next in
+      '' | /*) file=$next ;;
+      *) file=$(dirname "$file")/$next ;;
+    esac
+  done
+}
+
+# A run that is not trained on is not looked at by the program: here, so that other settings do not end in old results. One begun without a
+# recipe is taken as it is.
+check_recipe() {
+  local arm=$1 run=$2
+  [ -f "$run/recipe" ] || return 0
+  [ "$(recipe_of "$arm")" = "$(cat "$run/recipe")" ] || stop "$run was trained with other settings:" \
+    "$(diff <(cat "$run/recipe") <(recipe_of "$arm") | sed -n 's/^\([<>]\) */\1 /p' | head -n 6 | paste -sd ';'). Give them again or another --out, or delete it"
+}
+
 train_one() {
   local arm=$1 seed=$2 updates=$3 run began status=0 before left seconds
   run=$(folder "$arm" "$seed")
   before=$(updates_done "$arm" "$seed")
+  check_recipe "$arm" "$run"
   began=$(date +%s)
   if [ "$before" -lt "$updates" ]; then
     left=$(updates_left)
@@ -44,6 +69,7 @@ train_one() {
       </dev/null || status=$?
     [ "$status" -eq 0 ] || STOP_CODE=$status stop \
       "the training ended with code $status (above). The same command goes on from here"
+    recipe_of "$arm" >"$run/recipe"
     echo "$updates" >"$run/updates_done"
   fi
   # A run that goes on later is finished then, too.

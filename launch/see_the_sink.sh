@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # launch/see_the_sink.sh [OPTION…]: an attention sink, as it forms and as it does not. Trains a tiny OPT with vanilla attention and one with VGA
-# side by side, a core each, shows their curves in the terminal, and ends with a page about both; ten minutes in all from a built tree.
+# side by side, a core each, shows their curves in the terminal, and ends with a page about both: sink, values, outliers, what INT8 costs at
+# each checkpoint, maps of attention; ten minutes in all from a built tree.
 #
 #   --text FILE…   your own text instead of the PostgreSQL manual: UTF-8, one paragraph a line, a blank line between documents; .gz and .xz too
 #   --minutes N    train about this long (default 8), 500 to 3000 updates: a few steps are timed. The sink needs about 1000
@@ -69,7 +70,7 @@ say "vanilla and VGA: $steps updates each; log, metrics and checkpoints go to $o
 status=0
 launch/watch_runs.py --sluice "$sluice" --steps "$steps" --run vanilla "$configs/vanilla.yaml" "$out/vanilla" \
   --run VGA "$configs/vga.yaml" "$out/vga" runtime.device=cpu runtime.threads=1 "data.train=$work/train" "data.validation=[$work/validation]" \
-  checkpoint.keep_last=1 checkpoint.keep_best=false "${settings[@]}" || status=$?
+  checkpoint.keep_last=1 checkpoint.keep_best=false telemetry.attention_maps_every=250 telemetry.quantization_probe=auto "${settings[@]}" || status=$?
 [ "$status" -eq 0 ] || STOP_CODE=$status stop "the training ended with code $status. The same command goes on from here"
 "$sluice" report "$out/vanilla" "$out/vga" --out "$out/report.html" </dev/null
-say "done: open $out/report.html. For INT8: sluice quantize $out/vanilla; for all variants: launch/reproduce_language.sh"
+say "done: open $out/report.html. For INT8 on all of the data: sluice quantize $out/vanilla; for all variants: launch/reproduce_language.sh"

@@ -70,6 +70,10 @@ class ReproduceLanguage(unittest.TestCase):
         further = self.run_script(*common, "6", "--variants", "vanilla", *text)
         self.assertIn("all that is left: 2 updates", further)
         self.assertEqual([row["runs"][0]["step"] for row in self.tables(out)], [6, 4, 4])
+        # A finished run was made with these settings, and is no answer about others.
+        refused = self.run_script(*common, "6", "--variants", "vanilla", *text, "optimizer.beta2=0.97", code=1)
+        self.assertIn("vanilla_seed_1000 was trained with other settings: > optimizer.beta2=0.97", refused)
+        self.run_script(*common, "6", "--variants", "vanilla", *text, "checkpoint.every=3")
         # Other text in the same folder is refused.
         refused = self.run_script(*common, "6", "--variants", "vanilla", "--text", "train.txt", code=1)
         self.assertIn("holds runs on other text", refused)
@@ -172,6 +176,14 @@ class ReproduceLanguage(unittest.TestCase):
         self.assertIn("sbatch --array=0-3 --job-name=opt_language launch/slurm/reproduce_language.sbatch configs/opt_125m", printed)
         with open(os.path.join(out, "runs.txt"), encoding="utf-8") as file:
             self.assertEqual(file.read().splitlines(), ["vanilla 1000", "vanilla 1001", "iga 1000", "iga 1001"])
+        # Shown again it is the same; other settings would reach tasks that wait.
+        with open(os.path.join(out, "settings.txt"), encoding="utf-8") as file:
+            settings = file.read()
+        again = ["opt", "--size", "base", "--seeds", "2", "--variants", "iga,vanilla", "--out", out]
+        self.run_script(*again)
+        self.assertIn("says otherwise", self.run_script(*again, "--steps", "7", code=1))
+        with open(os.path.join(out, "settings.txt"), encoding="utf-8") as file:
+            self.assertEqual(file.read(), settings)
         environment = self.environment(PATH=self.folder.at("slurm") + os.pathsep + os.environ["PATH"], SLURM_ARRAY_TASK_ID="3",
                                        SLURM_ARRAY_JOB_ID="77", SLUICE_DEVICE="cpu")
         job = ["bash", "launch/slurm/reproduce_language.sbatch", "configs/opt_125m", out]
