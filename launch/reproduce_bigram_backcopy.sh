@@ -2,12 +2,14 @@
 # launch/reproduce_bigram_backcopy.sh [OPTION…]: trains the Bigram-Backcopy models of
 # docs/bigram_backcopy.md and checks its thresholds T1 to T12.
 #
-#   (none)             the reduced tier: headline model, batch 32; 4,000 updates of vanilla and VGA with
-#                      three seeds and of IGA, VGA and IGA at the key site with one; then vanilla and VGA of
-#                      the first seed go on to 10,000. Hours on two cores
+#   (none)             the reduced tier: headline model, batch 32; 4,000 updates of vanilla, VGA, IGA, and
+#                      both at the key site, with three seeds each; vanilla and VGA of the first seed go on to
+#                      10,000. Hours on two cores; what the thresholds need comes first
 #   --quick            a width of 64 and 64 tokens, 1,000 updates: about ten minutes on two cores. No
-#                      threshold is calibrated for this size: it shows directions only
+#                      threshold is calibrated for this size: it shows directions only. Three seeds of vanilla
+#                      and VGA, one of the others
 #   --full             batch 512, vanilla and VGA with one seed: days on two cores, for a GPU
+#   --seeds N          seeds 42, 43, … of each arm instead
 #   --optional         also, with one seed and last, attention without a softmax (relu), three layers and,
 #                      but for --quick, three layers by SGD: what Guo et al. show beside
 #   --steps N          updates of every run instead
@@ -23,7 +25,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/settings.sh"
 # shellcheck source-path=SCRIPTDIR source=run_list.sh
 source "$root/launch/run_list.sh"
 
-tier=reduced steps='' out='' device=cpu train=yes optional=no
+tier=reduced steps='' seeds='' out='' device=cpu train=yes optional=no
 while [ $# -gt 0 ]; do
   case $1 in
     --quick) tier=quick ;;
@@ -31,6 +33,10 @@ while [ $# -gt 0 ]; do
     --steps)
       [[ ${2:-} =~ ^[1-9][0-9]*$ ]] || stop "--steps wants a number, not '${2:-}'"
       steps=$2 && shift
+      ;;
+    --seeds)
+      [[ ${2:-} =~ ^[1-9][0-9]*$ ]] || stop "--seeds wants a number, not '${2:-}'"
+      seeds=$2 && shift
       ;;
     --device)
       [[ ${2:-} =~ ^(cpu|cuda)$ ]] || stop "--device wants cpu or cuda, not '${2:-}'"
@@ -57,7 +63,7 @@ case $tier in
   quick)
     settings+=(model.hidden_size=64 model.intermediate_size=256 model.max_position_embeddings=64
       data.sequence_length=64 data.validation_sequences=256 optimizer.learning_rate=3e-3
-      schedule.warmup_steps=50 training.global_batch_size=64 training.evaluate_every=1000
+      "schedule.warmup_steps=$((${steps:-1000} < 50 ? ${steps:-1000} : 50))" training.global_batch_size=64 training.evaluate_every=1000
       checkpoint.every=250)
     short=${steps:-1000} long=${steps:-1000}
     ;;
@@ -74,14 +80,17 @@ esac
 
 # ARM SEED UPDATES, in the order in which they run; one that was run before goes on.
 runs() {
-  local arm seed
-  if [ "$tier" != full ]; then
-    for seed in 42 43 44; do
-      for arm in vanilla vga; do echo "$arm $seed $short"; done
-    done
-    for arm in iga vga_key_site iga_key_site; do echo "$arm 42 $short"; done
-  fi
+  local arm seed last=$((41 + ${seeds:-3})) last_of_others=$((41 + ${seeds:-3}))
+  [ "$tier" != quick ] || last_of_others=$((41 + ${seeds:-1}))
+  [ "$tier" != full ] || last=$((41 + ${seeds:-1})) last_of_others=0
+  for ((seed = 42; seed <= last; ++seed)); do
+    for arm in vanilla vga; do echo "$arm $seed $short"; done
+  done
+  [ "$tier" = full ] || for arm in iga vga_key_site iga_key_site; do echo "$arm 42 $short"; done
   for arm in vanilla vga; do echo "$arm 42 $long"; done
+  for ((seed = 43; seed <= last_of_others; ++seed)); do
+    for arm in iga vga_key_site iga_key_site; do echo "$arm $seed $short"; done
+  done
   [ "$optional" = yes ] || return 0
   echo "relu 42 $short"
   echo "three_layers 42 $short"

@@ -13,6 +13,7 @@
 #include "core/error.h"
 #include "core/status.h"
 #include "core/utf8.h"
+#include "data/content_hash.h"
 
 namespace sluice {
 namespace {
@@ -184,6 +185,20 @@ std::string BigramBackcopy::Name(int32_t token) const {
 int64_t BigramBackcopy::memory_bytes() const {
   const int64_t N = ordinary_tokens();
   return 2 * N * (N + 2) * static_cast<int64_t>(sizeof(double));
+}
+
+int64_t BigramBackcopy::TextHash() const {
+  if (characters_.empty()) return 0;
+  Xxh3Hasher hasher;
+  for (const std::string& character : characters_)
+    hasher.Update(character.data(), character.size());
+  const auto add = [&hasher](const Row& row) {
+    hasher.Update(row.data(), row.size() * sizeof(double));
+  };
+  add(marginal_);
+  for (const Row& row : conditional_) add(row);
+  hasher.Update(is_trigger_.data(), is_trigger_.size());
+  return static_cast<int64_t>(hasher.Digest() >> 1);
 }
 
 void BigramBackcopy::Generate(PhiloxKey key, int64_t sample, std::span<int32_t> tokens) const {

@@ -67,6 +67,9 @@ class BigramBackcopy {
   void Generate(PhiloxKey key, int64_t sample, std::span<int32_t> tokens) const;
 
   int64_t memory_bytes() const;
+  // A number, not negative, that stands for the characters of a text's table and all probabilities;
+  // 0: the synthetic one, whose last bits are the processor's.
+  int64_t TextHash() const;
 
  private:
   using Row = std::vector<double>;  // of all ordinary tokens

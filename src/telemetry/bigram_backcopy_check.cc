@@ -4,6 +4,7 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <tuple>
 #include <utility>
 
 #include "telemetry/bigram_backcopy_seeds.h"
@@ -64,12 +65,20 @@ int64_t FirstStep(const SinkRun& run, const std::string& field,
   return std::numeric_limits<int64_t>::max();
 }
 
-// 1: bigrams, then the sink, then copies; 0: another order, or not all of them.
-double OrderOfEvents(const SinkRun& run) {
+// Bigrams, then the sink, then copies.
+struct Order {
+  int64_t step;    // of the last of them, or of the first that is out of order; else the run's last
+  bool is_so;      // all of them, in this order
+  bool undecided;  // as far as they have come
+};
+Order OrderOfEvents(const SinkRun& run) {
   const int64_t bigram = FirstStep(run, "bigram_risk", [](double x) { return x < .15; });
   const int64_t sink = FirstStep(run, kAttention, [](double x) { return x > .1; });
   const int64_t copies = FirstStep(run, "backcopy_risk", [](double x) { return x < .1; });
-  return bigram < sink && sink < copies && copies <= run.last_step() ? 1 : 0;
+  if (sink <= bigram && sink <= run.last_step()) return {sink, false, false};
+  if (copies <= sink && copies <= run.last_step()) return {copies, false, false};
+  if (copies <= run.last_step()) return {copies, true, false};
+  return {run.last_step(), false, true};
 }
 
 struct Bound {
@@ -110,8 +119,10 @@ class Judge {
     Add("T7", "R² of Δlogit over ln step, 1,000 to 10,000, >= 0.9", kLate, growth.explained,
         {.at_least = .9});
     Add("T7", "its slope > 1", kLate, growth.slope, {.at_least = 1});
-    Add("T8", "bigram < 0.15, then attention > 0.1, then backcopy < 0.1 (1: yes)", kEarly,
-        OrderOfEvents(run_), {.at_least = 1});
+    const Order order = OrderOfEvents(run_);
+    AddAt("T8", "bigram < 0.15, then attention > 0.1, then backcopy < 0.1 (1: yes)", order.step,
+          order.is_so ? 1 : 0, {.at_least = 1});
+    verdicts_->back().early = order.undecided && run_.last_step() < kLate;
     Ablation();
     Field("T10", "Δlogit of trigger queries at 10,000 < 0", "delta_logit_type_trigger", kLate,
           {.at_most = -1e-12});
@@ -124,8 +135,8 @@ class Judge {
     Extreme("T3", "largest attention to <s> from 300 on <= 0.10",
             ExtremesOf(run_, kAttention, 300, kLate).highest, {.at_most = .10});
     Field("T4", "Δlogit at 10,000 <= 2", kDelta, kLate, {.at_most = 2});
-    BesideVanilla("T4", "Δlogit / vanilla's at 10,000 <= 0.25", kDelta, /*highest=*/false,
-                  std::divides<double>(), {.at_most = .25});
+    BesideVanilla("T4", "Δlogit / vanilla's at 10,000 <= 0.25", kDelta, std::divides<double>(),
+                  {.at_most = .25});
     Add("T5", "‖W_O v_<s>‖ / its largest, at 10,000, >= 0.5", kLate, Drain(run_, kLate),
         {.at_least = .5});
     Extreme("T5", "smallest ‖W_O v_<s>‖ / its first >= 0.5",
@@ -145,7 +156,7 @@ class Judge {
   void Iga() {
     QueryGated(/*gating=*/false);
     BesideVanilla("IGA", "attention to <s> - vanilla's at 10,000 <= -0.2", kAttention,
-                  /*highest=*/false, std::minus<double>(), {.at_most = -.2});
+                  std::minus<double>(), {.at_most = -.2});
   }
 
   // Expected: the sink stays, and either its gate closes or its value drains.
@@ -173,7 +184,7 @@ class Judge {
   void Learns() {
     Field("T1", "backcopy risk at 10,000 <= 0.001", "backcopy_risk", kLate, {.at_most = 1e-3});
     BesideVanilla("T2", "bigram risk - vanilla's at 10,000 <= 0.005", "bigram_risk",
-                  /*highest=*/true, std::minus<double>(), {.at_most = .005});
+                  std::minus<double>(), {.at_most = .005});
   }
 
   void Ablation() {
@@ -192,11 +203,11 @@ class Judge {
           "attention_to_previous", kLate, {.at_least = .95});
   }
 
-  // The figure of this run and the highest or lowest of the seeds of vanilla, put together: at the
-  // last step that this run and one of them have, over all that have it. NaN: there is none.
+  // The figure of this run and the lowest of the seeds of vanilla, put together: at the last step
+  // that this run and one of them have, over all that have it. The lowest is the strictest: all
+  // seeds must pass. NaN: there is none.
   void BesideVanilla(const std::string& check, const std::string& what, const std::string& field,
-                     bool highest, const std::function<double(double, double)>& compare,
-                     const Bound& bound) {
+                     const std::function<double(double, double)>& compare, const Bound& bound) {
     int64_t longest = 0;
     for (const SinkRun* run : Vanillas()) longest = std::max(longest, run->last_step());
     const int64_t step = std::min({kLate, run_.last_step(), longest});
@@ -204,9 +215,7 @@ class Judge {
     for (const SinkRun* run : Vanillas()) {
       if (run->last_step() < step) continue;
       const double value = run->At(field, step);
-      figure = std::isnan(figure) ? value
-               : highest          ? std::max(figure, value)
-                                  : std::min(figure, value);
+      figure = std::isnan(figure) ? value : std::min(figure, value);
     }
     AddAt(check, what, step, compare(run_.At(field, step), figure), bound);
   }
@@ -276,7 +285,10 @@ int64_t SinkRun::LastWith(const std::string& field, int64_t step) const {
 }
 
 bool SinkRun::Comparable(const SinkRun& other) const {
-  return batch == other.batch && hidden_size == other.hidden_size && length == other.length;
+  const auto task = [](const SinkRun& run) {
+    return std::tie(run.table, run.triggers, run.batch, run.hidden_size, run.length);
+  };
+  return task(*this) == task(other);
 }
 
 std::vector<Verdict> CheckBigramBackcopy(const std::vector<SinkRun>& runs) {

@@ -27,6 +27,8 @@ struct SinkRun {
   std::string arm;
   uint64_t seed = 0;
   int64_t batch = 0, hidden_size = 0, length = 0;
+  std::string table = "synthetic";  // data.table
+  int64_t triggers = 3;             // data.triggers
   std::vector<SinkRecord> records;  // rising steps, at least one
 
   int64_t last_step() const { return records.back().step; }
@@ -35,7 +37,7 @@ struct SinkRun {
   // The last step up to `step` of a record with the field, which the ablations are not in all of;
   // -1: there is none.
   int64_t LastWith(const std::string& field, int64_t step) const;
-  // Whether figures of the two are of the same task: batch, width and length.
+  // Whether figures of the two are of the same task: table, triggers, batch, width and length.
   bool Comparable(const SinkRun& other) const;
 };
 

@@ -34,7 +34,8 @@ enum Sum {
   kGate,
   kGateTrigger,
   kGateStart,
-  kKeyGates,  // sequences with gates at the key site
+  kGated,     // sequences with gates
+  kKeyGates,  // … at the key site
   kSums
 };
 
@@ -210,6 +211,7 @@ void BigramBackcopyObserver::AddGates(const ObservedAttention& attention, int64_
   const int64_t T = batch_->T, G = attention.gate.dim(-1);
   PaddedRows<double> gate;
   gate.Load(attention.gate, b * attention.T + attention.T - T, T, 0, G);
+  sums[kGated] += 1;
   for (int64_t i = 0; i < T; ++i) {
     const double mean = std::accumulate(gate.Row(i), gate.Row(i) + G, 0.0) / static_cast<double>(G);
     sums[i == 0 ? kGateStart : task_.IsTrigger(Token(b, i)) ? kGateTrigger : kGate] += mean;
@@ -235,7 +237,7 @@ BigramBackcopyLayer BigramBackcopyObserver::LayerOf(const double* sums) const {
     (task_.IsTrigger(token) ? trigger_types : types).push_back(of_token[0] / of_token[1]);
   }
   std::sort(types.begin(), types.end());
-  const bool gated = sums[kGateStart] > 0;
+  const bool gated = sums[kGated] > 0;
   const double none = std::numeric_limits<double>::quiet_NaN();
   BigramBackcopyLayer layer{
       .attention_to_start = sums[kToStart] / queries,

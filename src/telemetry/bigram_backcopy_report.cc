@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
 #include "config/load.h"
 #include "core/error.h"
 #include "core/json_text.h"
@@ -76,6 +77,8 @@ absl::StatusOr<SinkRun> ReadSinkRun(const std::string& folder) {
                  .batch = config.training.global_batch_size,
                  .hidden_size = config.model.hidden_size,
                  .length = config.data.sequence_length,
+                 .table = config.data.table,
+                 .triggers = config.data.triggers,
                  .records = {}};
   const std::string path = folder + "/metrics.jsonl";
   const std::string layer = absl::StrCat("layer_", config.model.num_hidden_layers / 2, ".");
@@ -147,13 +150,14 @@ std::string RecordsAsCsv(const std::vector<SinkRun>& runs) {
       for (const auto& [name, value] : record.values) fields.insert(name);
     }
   }
-  std::string text = "arm,seed,batch_size,hidden_size,sequence_length,step";
+  std::string text = "arm,seed,table,triggers,batch_size,hidden_size,sequence_length,step";
   for (const std::string& name : fields) absl::StrAppend(&text, ",", name);
   text += "\n";
   for (const SinkRun& run : runs) {
     for (const SinkRecord& record : run.records) {
-      absl::StrAppendFormat(&text, "%s,%d,%d,%d,%d,%d", run.arm, run.seed, run.batch,
-                            run.hidden_size, run.length, record.step);
+      absl::StrAppendFormat(&text, "%s,%d,\"%s\",%d,%d,%d,%d,%d", run.arm, run.seed,
+                            absl::StrReplaceAll(run.table, {{"\"", "\"\""}}), run.triggers,
+                            run.batch, run.hidden_size, run.length, record.step);
       for (const std::string& name : fields) {
         const auto found = record.values.find(name);
         text += found == record.values.end() ? "," : absl::StrFormat(",%.9g", found->second);

@@ -15,7 +15,7 @@ constexpr int64_t kLate = 10000;  // step of the thresholds
 constexpr const char* kAttention = "attention_to_start";
 constexpr const char* kOutput = "output_value_norm_start";
 
-// Runs of one batch, width and length.
+// Runs of one task, batch, width and length.
 using Group = std::vector<const SinkRun*>;
 
 std::vector<Group> ComparableRuns(const std::vector<SinkRun>& runs) {

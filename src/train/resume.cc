@@ -15,6 +15,7 @@
 #include "core/log.h"
 #include "core/status.h"
 #include "core/version.h"
+#include "data/bigram_backcopy_source.h"
 #include "data/content_hash.h"
 #include "runtime/host_tensor.h"
 #include "train/load_model.h"
@@ -61,6 +62,7 @@ std::vector<NamedTensor> AsNamed(const std::vector<TensorDestination>& destinati
 constexpr char kCleanUpdates[] = "clean_updates", kSkippedUpdates[] = "skipped_updates";
 
 constexpr char kBestMetricData[] = "best_metric_data";
+constexpr char kGeneratedText[] = "generated_text";
 
 // A best one by another measure, or of other data, says nothing of this run's.
 bool MeasuredAlike(const CheckpointState& saved, const RunConfig& before, const RunConfig& config,
@@ -132,6 +134,21 @@ void SaveLossScale(const LossScale& scale, CheckpointState& state) {
 std::string MetricName(const CheckpointConfig& checkpoint) {
   return checkpoint.keep_best == "quantized_perplexity" ? "validation/quantized_perplexity"
                                                         : "validation/perplexity";
+}
+
+int64_t GeneratedText(const BatchSource& data) {
+  const auto* generated = dynamic_cast<const BigramBackcopySource*>(&data);
+  return generated == nullptr ? 0 : generated->task().TextHash();
+}
+
+absl::Status CheckSameText(const std::string& folder, const CheckpointState& saved,
+                           const BatchSource& data) {
+  const auto found = saved.counters.find(kGeneratedText);
+  if (found == saved.counters.end() || found->second == GeneratedText(data)) {
+    return absl::OkStatus();
+  }
+  return CheckpointError("was trained on sequences from another text than data.table is now",
+                         folder);
 }
 
 int64_t MeasuredData(const RunConfig& config, const BatchSource& first, int64_t micro_batch) {
@@ -238,6 +255,7 @@ absl::Status SaveTraining(const std::string& checkpoints_folder, const TrainingS
   if (state.best_metric.has_value()) {
     contents.state.counters[kBestMetricData] = state.best_metric_data;
   }
+  if (state.generated_text != 0) contents.state.counters[kGeneratedText] = state.generated_text;
   for (const std::string& alarm : state.active_alarms) contents.state.counters[kAlarm + alarm] = 1;
   contents.state.counters["tokens_seen"] = state.next_sample * config.data.sequence_length;
   contents.config_yaml = DumpRunConfig(config);

@@ -23,6 +23,7 @@ struct TrainingState {
   std::optional<int64_t> best_step;
   // Stands for what best_metric is measured on (MeasuredData); 0: not told.
   int64_t best_metric_data = 0;
+  int64_t generated_text = 0;           // BigramBackcopy::TextHash of the data; 0: not told
   std::set<std::string> active_alarms;  // begun and not over; on rank 0
 
   void RememberMetric(double perplexity);
@@ -30,6 +31,14 @@ struct TrainingState {
 
 // What the best checkpoint is the best in, as best.yaml names it.
 std::string MetricName(const CheckpointConfig& checkpoint);
+
+// BigramBackcopy::TextHash of data that are generated from a text; 0: of other data.
+int64_t GeneratedText(const BatchSource& data);
+// CheckpointError when the checkpoint `folder`, in whose state `saved` is what GeneratedText was,
+// was trained on sequences from another text than `data`: the same file, perhaps, with other
+// characters in it.
+absl::Status CheckSameText(const std::string& folder, const CheckpointState& saved,
+                           const BatchSource& data);
 
 // A number, not negative, that stands for what the best checkpoint's metric is measured on: the
 // data of the first validation set, `first` (its shards' checksums, or where there are none its

@@ -20,6 +20,7 @@ namespace {
 // Keys that decide what is computed. A run that goes on with another value would be a different
 // run.
 bool MayChange(const std::string& key) {
+  if (key == "data.validation_sequences") return false;  // of what is generated, another set
   for (const char* free :
        {"name", "training.steps", "training.evaluate_every", "training.evaluation_batches",
         "training.log_every", "training.gradient_accumulation_steps", "checkpoint.", "telemetry.",

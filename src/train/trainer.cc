@@ -85,6 +85,7 @@ std::string Trainer::Describe() const {
 }
 
 absl::Status Trainer::Prepare() {
+  state_.generated_text = GeneratedText(*train_data_);
   if (!validation_data_.empty()) {
     state_.best_metric_data =
         MeasuredData(config_, *validation_data_.front(), engine_->options().max_batch);

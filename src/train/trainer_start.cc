@@ -99,6 +99,9 @@ absl::StatusOr<std::string> Trainer::ReadStart(const Start& start) {
   const std::string& from = start.checkpoint;
   ASSIGN_OR_RETURN(state_, LoadTraining(from, config_, train_data_->tokenizer(),
                                         state_.best_metric_data, *engine_));
+  ASSIGN_OR_RETURN(const CheckpointState saved, ReadCheckpointState(from));
+  RETURN_IF_ERROR(CheckSameText(from, saved, *train_data_));
+  state_.generated_text = GeneratedText(*train_data_);
   ASSIGN_OR_RETURN(const TelemetryState telemetry, ReadCheckpointTelemetry(from));
   telemetry_->Restore(telemetry);
   saved_step_ = state_.step;

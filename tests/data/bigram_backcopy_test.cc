@@ -117,26 +117,54 @@ void ExpectMean(const Mean& rows, double exact, const char* what) {
   EXPECT_LT(bound, 0.01) << what;  // narrow enough to mean something
 }
 
-TEST(BigramBackcopyTest, WhatIsDrawnHasTheExactStatistics) {
-  constexpr int64_t T = 64, kRows = 30000;
+void ExpectExactStatistics(const BigramBackcopy& task) {
+  constexpr int64_t T = 64, kRows = 60000;
   const PhiloxKey key = MakePhiloxKey(11, RandomPurpose::kGeneratedData, 0);
   std::vector<int32_t> tokens(T + 1);
   Mean non_triggers, loss;
   for (int64_t sample = 0; sample < kRows; ++sample) {
-    Task().Generate(key, sample, tokens);
-    double nats = -std::log(Task().First(tokens[1]));
+    task.Generate(key, sample, tokens);
+    double nats = -std::log(task.First(tokens[1]));
     int64_t plain = 0;
     for (size_t i = 1; i < T; ++i) {
-      if (Task().IsTrigger(tokens[i])) continue;
+      if (task.IsTrigger(tokens[i])) continue;
       ++plain;
-      nats -= std::log(Task().Conditional(tokens[i], tokens[i + 1]));
+      nats -= std::log(task.Conditional(tokens[i], tokens[i + 1]));
     }
     non_triggers.Add(static_cast<double>(plain) / (T - 1));
     loss.Add(nats / T);
   }
-  const BigramBackcopyStatistics exact = ExactStatistics(Task(), T);
+  const BigramBackcopyStatistics exact = ExactStatistics(task, T);
   ExpectMean(non_triggers, exact.non_trigger_fraction, "positions without a trigger");
   ExpectMean(loss, exact.loss_floor, "negative log-likelihood a target");
+}
+
+TEST(BigramBackcopyTest, WhatIsDrawnHasTheExactStatistics) { ExpectExactStatistics(Task()); }
+
+// Of a text, too: pairs that never occur, and a last character that nothing follows.
+TEST(BigramBackcopyTest, WhatIsDrawnOfATextHasTheExactStatistics) {
+  const char* text =
+      "Water that waits behind a gate weighs on it. The keeper knows when to open: a little first, "
+      "then more, until both sides stand level; only then do boats pass through. Who opens at once "
+      "floods the lock!";
+  for (const int64_t triggers : {1, 3, 5}) {
+    SCOPED_TRACE(triggers);
+    const auto task = BigramBackcopy::FromText(text, triggers, "text");
+    ASSERT_TRUE(task.ok()) << task.status();
+    ExpectExactStatistics(*task);
+  }
+}
+
+TEST(BigramBackcopyTest, OtherCharactersAreAnotherText) {
+  const auto hash = [](const std::string& text, int64_t triggers) {
+    return BigramBackcopy::FromText(text, triggers, "text")->TextHash();
+  };
+  EXPECT_EQ(hash("banana, bandana", 2), hash("banana, bandana", 2));
+  EXPECT_NE(hash("banana, bandana", 2), hash("banana, bandana", 1));
+  EXPECT_NE(hash("banana, bandana", 2), hash("banana, bandanab", 2));  // the same characters
+  EXPECT_NE(hash("banana, bandana", 2), hash("banana. bandana", 2));
+  EXPECT_GT(hash("banana, bandana", 2), 0);
+  EXPECT_EQ(Task().TextHash(), 0);
 }
 
 // Pearson's χ² of the successors of the most frequent ordinary token: 63 degrees of freedom, mean

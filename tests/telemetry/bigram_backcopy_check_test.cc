@@ -2,17 +2,13 @@
 #include "telemetry/bigram_backcopy_check.h"
 
 #include <cmath>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <set>
 
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "nlohmann/json.hpp"
 #include "support/compare.h"
-#include "telemetry/line_chart.h"
 
 namespace sluice {
 namespace {
@@ -215,9 +211,154 @@ TEST(BigramBackcopyCheckTest, RunsAreComparedAtOneStep) {
   EXPECT_TRUE(excess().early);
   EXPECT_NEAR(excess().figure, runs[1].At("bigram_risk", 4000) - .03, 1e-12);
   // None of the same task.
+  const SinkRun vanilla = runs[0];
+  const auto expect_apart = [&] {
+    EXPECT_TRUE(std::isnan(excess().figure));
+    for (const Verdict& verdict : CheckBigramBackcopy(runs)) EXPECT_NE(verdict.check, "T12");
+    runs[0] = vanilla;
+    EXPECT_FALSE(std::isnan(excess().figure));
+  };
   runs[0].hidden_size = 64;
-  EXPECT_TRUE(std::isnan(excess().figure));
-  for (const Verdict& verdict : CheckBigramBackcopy(runs)) EXPECT_NE(verdict.check, "T12");
+  expect_apart();
+  runs[0].table = "text.txt";
+  expect_apart();
+  runs[0].triggers = 5;
+  expect_apart();
+}
+
+// The strictest of vanilla's seeds is the one that counts.
+TEST(BigramBackcopyCheckTest, BesideTheLowestOfVanillasSeeds) {
+  std::vector<SinkRun> runs = {MakeRun("vanilla", 1), MakeRun("vanilla", 2), MakeRun("vga", 1)};
+  const auto set = [&runs](const std::string& field, double one, double other, double gated) {
+    runs[0].records.back().values[field] = one;
+    runs[1].records.back().values[field] = other;
+    runs[2].records.back().values[field] = gated;
+  };
+  const auto find = [&](const std::string& what) {
+    return Find(CheckBigramBackcopy(runs), what, 1);
+  };
+  set("bigram_risk", .007, .03, .013);
+  EXPECT_NEAR(find("bigram risk - vanilla").figure, .006, 1e-12);
+  EXPECT_TRUE(IsFailure(find("bigram risk - vanilla")));
+  set("delta_logit_type", 40, 6, 1.6);
+  EXPECT_NEAR(find("Δlogit / vanilla").figure, 1.6 / 6, 1e-12);
+  EXPECT_TRUE(IsFailure(find("Δlogit / vanilla")));
+}
+
+// T8 is told by the step that decides it, whenever that is.
+TEST(BigramBackcopyCheckTest, TheOrderOfEventsIsJudgedWhereItIsDecided) {
+  SinkRun run = MakeRun("vanilla", 1);
+  const auto order = [&run] { return Find(CheckBigramBackcopy({run}), "then attention", 1); };
+  const auto set = [&run](const char* field, double before, double from, int64_t step) {
+    for (SinkRecord& record : run.records)
+      record.values[field] = record.step < step ? before : from;
+  };
+  set("bigram_risk", 1, .01, 100);
+  set("attention_to_start", .02, .8, 300);
+  set("backcopy_risk", 4, .01, 3000);
+  EXPECT_EQ(order().step, 3000);
+  EXPECT_TRUE(order().passed && !order().early);
+  // Cut off before it copies: not yet, as long as copies may come.
+  const std::vector<SinkRecord> all = run.records;
+  run.records.resize(52);  // to 2,000
+  EXPECT_EQ(run.last_step(), 2000);
+  EXPECT_EQ(order().step, 2000);
+  EXPECT_TRUE(!order().passed && order().early);
+  run.records = all;
+  set("backcopy_risk", 4, .2, 3000);
+  EXPECT_TRUE(IsFailure(order()));  // it never does
+  // Copies before there is a sink, or the sink before bigrams: decided there.
+  set("backcopy_risk", 4, .01, 200);
+  EXPECT_EQ(order().step, 200);
+  EXPECT_TRUE(IsFailure(order()));
+  set("backcopy_risk", 4, .01, 3000);
+  set("attention_to_start", .02, .8, 80);
+  EXPECT_EQ(order().step, 80);
+  EXPECT_TRUE(IsFailure(order()));
+  run.records.resize(20);  // to 380
+  EXPECT_TRUE(IsFailure(order()));
+}
+
+// Each bound at its own figure: a little inside it holds, a little outside it does not, and nothing
+// else of the run is another.
+TEST(BigramBackcopyCheckTest, EveryBoundIsWhereItIsSaid) {
+  const struct {
+    const char *arm, *what, *field;
+    int64_t step;
+    double bound;
+    bool at_least;
+  } cases[] = {
+      {"vanilla", "backcopy risk at 1,000", "backcopy_risk", 1000, .05, false},
+      {"vanilla", "backcopy risk at 10,000", "backcopy_risk", 10000, .001, false},
+      {"vanilla", "bigram risk at 10,000", "bigram_risk", 10000, .015, false},
+      {"vanilla", "attention to <s> at 1,000", "attention_to_start", 1000, .55, true},
+      {"vanilla", "attention to <s> at 10,000", "attention_to_start", 10000, .65, true},
+      {"vanilla", "Δlogit at 1,000", "delta_logit_type", 1000, 5, true},
+      {"vanilla", "Δlogit at 10,000", "delta_logit_type", 10000, 8, true},
+      // The largest is 9.
+      {"vanilla", "its largest, at 1,000", "output_value_norm_start", 1000, 4.95, false},
+      {"vanilla", "its largest, at 10,000", "output_value_norm_start", 10000, 2.7, false},
+      {"vanilla", "mean of the others", "value_ratio", 10000, .2, false},
+      {"vanilla", "of trigger queries at 10,000 < 0", "delta_logit_type_trigger", 10000, 0, false},
+      {"vanilla", "to the token before", "attention_to_previous", 10000, .95, true},
+      {"vanilla", "backcopy risk without", "no_attention.backcopy_risk", 10000, 3, true},
+      {"vga", "backcopy risk at 10,000", "backcopy_risk", 10000, .001, false},
+      {"vga", "largest attention", "attention_to_start", 300, .1, false},
+      {"vga", "largest attention", "attention_to_start", 9000, .1, false},
+      {"vga", "Δlogit at 10,000", "delta_logit_type", 10000, 2, false},
+      {"vga", "at 10,000, >= 0.5", "output_value_norm_start", 10000, 2.6, true},
+      {"vga", "/ its first", "output_value_norm_start", 500, 2.6, true},
+      {"vga", "mean of the others", "value_ratio", 10000, .4, true},
+      {"vga", "to the token before", "attention_to_previous", 10000, .95, true},
+      {"vga", "backcopy risk without", "no_attention.backcopy_risk", 10000, 3, true},
+      {"vga", "mean gate of other", "gate_non_trigger", 10000, .15, false},
+      {"vga", "mean gate of trigger", "gate_trigger", 10000, .5, true},
+      {"vga", "their ratio", "gate_trigger", 10000, .25, true}};
+  for (const auto& [arm, what, field, step, bound, at_least] : cases) {
+    for (const bool inside : {true, false}) {
+      SinkRun run = MakeRun(arm, 1);
+      // Both sides of the bound, apart from it by a thousandth, or where it is 0 by as much.
+      const double margin = bound == 0 ? 1e-3 : 1e-3 * bound;
+      for (SinkRecord& record : run.records) {
+        if (record.step == step)
+          record.values[field] = bound + (inside == at_least ? margin : -margin);
+      }
+      const Verdict verdict = Find(CheckBigramBackcopy({run}), what, 1);
+      EXPECT_EQ(verdict.passed, inside) << arm << ": " << verdict.what << ", " << verdict.figure;
+    }
+  }
+}
+
+// Slope and R² of Δlogit over ln step, and the change of the bigram risk: two figures of several.
+TEST(BigramBackcopyCheckTest, GrowthAndAblationAreJudgedByTheirBounds) {
+  const auto verdict = [](const std::string& arm, const std::string& what, double slope,
+                          double noise) {
+    SinkRun run = MakeRun(arm, 1);
+    double sign = 1;
+    for (SinkRecord& record : run.records) {
+      record.values["delta_logit_type"] =
+          slope * std::log(static_cast<double>(record.step) + 1) + (sign = -sign) * noise;
+    }
+    return Find(CheckBigramBackcopy({run}), what, 1);
+  };
+  EXPECT_TRUE(verdict("vanilla", "its slope", 1.01, 0).passed);
+  EXPECT_FALSE(verdict("vanilla", "its slope", .99, 0).passed);
+  EXPECT_TRUE(verdict("vanilla", "R²", 2, .4).passed);
+  EXPECT_FALSE(verdict("vanilla", "R²", 2, .6).passed);
+  EXPECT_NEAR(verdict("vanilla", "R²", 2, .4).figure, .9, .04);
+  for (const double sign : {1.0, -1.0}) {
+    EXPECT_TRUE(verdict("vga", "size of the slope", sign * .49, 0).passed);
+    EXPECT_FALSE(verdict("vga", "size of the slope", sign * .51, 0).passed);
+  }
+  for (const char* arm : {"vanilla", "vga"}) {
+    for (const double change : {.0099, -.0099, .0101, -.0101}) {
+      SinkRun run = MakeRun(arm, 1);
+      auto& values = run.records.back().values;
+      values["no_attention.bigram_risk"] = values["bigram_risk"] + change;
+      EXPECT_EQ(Find(CheckBigramBackcopy({run}), "change of the bigram risk", 1).passed,
+                std::abs(change) < .01);
+    }
+  }
 }
 
 // What has been above its bound once stays so.
@@ -303,11 +444,12 @@ TEST(BigramBackcopyCheckTest, ReportsAreReadFromRunFoldersAndWritten) {
   std::getline(csv, head);
   std::getline(csv, line);
   EXPECT_EQ(head,
-            "arm,seed,batch_size,hidden_size,sequence_length,step,backcopy_risk,bigram_risk,"
+            "arm,seed,table,triggers,batch_size,hidden_size,sequence_length,step,backcopy_risk,"
+            "bigram_risk,"
             "gate_start");
-  EXPECT_EQ(line, "vga_key_12_layers,9,256,768,128,0,4.5,,0.25");
+  EXPECT_EQ(line, "vga_key_12_layers,9,\"synthetic\",3,256,768,128,0,4.5,,0.25");
   std::getline(csv, line);
-  EXPECT_EQ(line, "vga_key_12_layers,9,256,768,128,20,,0.125,");
+  EXPECT_EQ(line, "vga_key_12_layers,9,\"synthetic\",3,256,768,128,20,,0.125,");
   EXPECT_FALSE(std::getline(csv, end));
 }
 
@@ -329,46 +471,6 @@ TEST(BigramBackcopyCheckTest, OnlyThresholdsThatCountAreFailures) {
   other = missed;
   other.figure = std::nan("");  // a claim that is not shown is not met
   EXPECT_TRUE(IsFailure(other));
-}
-
-TEST(LineChartTest, PointsLieWhereTheAxesSay) {
-  const std::string svg = DrawLineChart(
-      {.title = "a < b", .lines = {{"one", {{0, 1}, {80, 3}, {980, 2}}}, {"two", {{0, 0}}}}});
-  EXPECT_THAT(svg, HasSubstr("a &lt; b"));
-  // x: log10 of 20, 100, 1000 over 64 … 624; y: 0 … 3 over 296 … 36.
-  EXPECT_THAT(svg, HasSubstr("d=\"M64.0 209.3L294.4 36.0L624.0 122.7\""));
-  EXPECT_THAT(svg, HasSubstr(">two</text>"));
-  EXPECT_THAT(svg, HasSubstr("M64.0 296.0h0\""));  // one point alone is a dot
-  const std::string logarithmic = DrawLineChart(
-      {.title = "", .logarithmic = true, .lines = {{"", {{0, 1}, {80, 0}, {980, 100}}}}});
-  EXPECT_THAT(logarithmic, HasSubstr("d=\"M64.0 296.0L624.0 36.0\""));
-}
-
-TEST(LineChartTest, EveryLabelIsInThePictureAndNoTwoLinesLookAlike) {
-  LineChart chart = {.title = "many", .lines = {}};
-  for (int i = 0; i < 20; ++i) {
-    chart.lines.push_back({absl::StrCat("vanilla_3_layers_sgd, ", i), {{0, i}, {980, i + 1}}});
-  }
-  const std::string svg = DrawLineChart(chart);
-  EXPECT_THAT(svg, HasSubstr("viewBox=\"0 0 640 522\""));  // two in a row: nine rows more
-  std::set<std::string> strokes;
-  std::set<std::pair<double, double>> places;
-  for (absl::string_view line : absl::StrSplit(svg, '\n')) {
-    double x = 0, y = 0;
-    const size_t stroke = line.find("stroke="), path = line.find(" d=\"");
-    if (stroke == absl::string_view::npos) continue;
-    strokes.emplace(line.substr(stroke, path - stroke));
-    const size_t text = line.find("<text x=");
-    if (text == absl::string_view::npos) continue;
-    ASSERT_EQ(std::sscanf(line.data() + text, "<text x=\"%lf\" y=\"%lf\"", &x, &y), 2);
-    EXPECT_LE(x + 7 * 24, 640 + 8);
-    EXPECT_LE(y, 522 - 16);
-    places.emplace(x, y);
-  }
-  EXPECT_EQ(strokes.size(), 20u);
-  EXPECT_EQ(places.size(), 20u);
-  // What the chart shows is as high as with few lines.
-  EXPECT_THAT(svg, HasSubstr("d=\"M64.0 296.0L624.0 283.0\""));
 }
 
 }  // namespace

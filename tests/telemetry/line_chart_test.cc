@@ -1,10 +1,14 @@
-// Thinned points, escaped text, and charts inside of a page. Charts as files are in
-// bigram_backcopy_check_test.cc.
+// Thinned points, escaped text, charts as files and inside of a page.
 #include "telemetry/line_chart.h"
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
+#include <set>
+#include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "telemetry/chart_thinning.h"
 
@@ -102,6 +106,46 @@ TEST(EmbeddedLineChartTest, FewPointsHaveMarkersAndManyTheLastOnly) {
   EXPECT_EQ(count(DrawEmbeddedLineChart(Chart(points), "x")), 1);
   for (size_t i = 1; i < points.size(); i += 2) points[i].second = std::nan("");
   EXPECT_EQ(count(DrawEmbeddedLineChart(Chart(points), "x")), 100);  // each stands alone
+}
+
+TEST(LineChartTest, PointsLieWhereTheAxesSay) {
+  const std::string svg = DrawLineChart(
+      {.title = "a < b", .lines = {{"one", {{0, 1}, {80, 3}, {980, 2}}}, {"two", {{0, 0}}}}});
+  EXPECT_THAT(svg, HasSubstr("a &lt; b"));
+  // x: log10 of 20, 100, 1000 over 64 … 624; y: 0 … 3 over 296 … 36.
+  EXPECT_THAT(svg, HasSubstr("d=\"M64.0 209.3L294.4 36.0L624.0 122.7\""));
+  EXPECT_THAT(svg, HasSubstr(">two</text>"));
+  EXPECT_THAT(svg, HasSubstr("M64.0 296.0h0\""));  // one point alone is a dot
+  const std::string logarithmic = DrawLineChart(
+      {.title = "", .logarithmic = true, .lines = {{"", {{0, 1}, {80, 0}, {980, 100}}}}});
+  EXPECT_THAT(logarithmic, HasSubstr("d=\"M64.0 296.0L624.0 36.0\""));
+}
+
+TEST(LineChartTest, EveryLabelIsInThePictureAndNoTwoLinesLookAlike) {
+  LineChart chart = {.title = "many", .lines = {}};
+  for (int i = 0; i < 20; ++i) {
+    chart.lines.push_back({absl::StrCat("vanilla_3_layers_sgd, ", i), {{0, i}, {980, i + 1}}});
+  }
+  const std::string svg = DrawLineChart(chart);
+  EXPECT_THAT(svg, HasSubstr("viewBox=\"0 0 640 522\""));  // two in a row: nine rows more
+  std::set<std::string> strokes;
+  std::set<std::pair<double, double>> places;
+  for (absl::string_view line : absl::StrSplit(svg, '\n')) {
+    double x = 0, y = 0;
+    const size_t stroke = line.find("stroke="), path = line.find(" d=\"");
+    if (stroke == absl::string_view::npos) continue;
+    strokes.emplace(line.substr(stroke, path - stroke));
+    const size_t text = line.find("<text x=");
+    if (text == absl::string_view::npos) continue;
+    ASSERT_EQ(std::sscanf(line.data() + text, "<text x=\"%lf\" y=\"%lf\"", &x, &y), 2);
+    EXPECT_LE(x + 7 * 24, 640 + 8);
+    EXPECT_LE(y, 522 - 16);
+    places.emplace(x, y);
+  }
+  EXPECT_EQ(strokes.size(), 20u);
+  EXPECT_EQ(places.size(), 20u);
+  // What the chart shows is as high as with few lines.
+  EXPECT_THAT(svg, HasSubstr("d=\"M64.0 296.0L624.0 283.0\""));
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include "comm/thread_communicator.h"
 #include "config/load.h"
+#include "core/error.h"
 #include "data/bigram_backcopy.h"
 #include "data/open_batch_source.h"
 #include "gtest/gtest.h"
@@ -74,6 +75,34 @@ std::vector<std::string> SinkLines(const std::vector<int64_t>& ends) {
     if (line.find("\"event\":\"bigram_backcopy\"") != std::string::npos) lines.push_back(line);
   }
   return lines;
+}
+
+// A text that was written to is another task, though it has the same characters.
+TEST(BigramBackcopyTrainingTest, ARunGoesOnWithItsOwnText) {
+  const testing::TemporaryFolder folder;
+  const std::string text = folder.path() + "/text.txt";
+  std::ofstream(text) << "a gate that opens at once floods the lock, and boats go under";
+  const auto train = [&](const std::string& more) {
+    auto config = LoadRunConfig(
+        "configs/bigram_backcopy/vga_small.yaml",
+        {"data.table=" + text, "training.evaluate_every=0", "checkpoint.every=0",
+         "training.global_batch_size=4", "schedule.warmup_steps=0",
+         "telemetry.bigram_backcopy_every_early=0", "telemetry.bigram_backcopy_every=0", more});
+    EXPECT_TRUE(config.ok()) << config.status();
+    absl::Status status;
+    RunRanks(1, [&](Communicator& communicator) {
+      auto trainer =
+          Trainer::Create({.config = *config, .run_folder = folder.path() + "/run"}, communicator);
+      status = trainer.ok() ? (*trainer)->Run() : trainer.status();
+    });
+    return status;
+  };
+  EXPECT_TRUE(train("training.steps=1").ok());
+  EXPECT_TRUE(train("training.steps=2").ok());
+  std::ofstream(text, std::ios::app) << " the gate";
+  const absl::Status refused = train("training.steps=3");
+  EXPECT_EQ(ExitCodeOf(refused), ExitCode::kCheckpoint) << refused;
+  EXPECT_NE(refused.message().find("another text than data.table"), std::string::npos) << refused;
 }
 
 TEST(BigramBackcopyTrainingTest, SinksAreRecordedOnTheGridAndOnceWhenARunGoesOn) {
