@@ -19,15 +19,19 @@ using Json = nlohmann::json;
 
 constexpr double kNotANumber = std::numeric_limits<double>::quiet_NaN();
 
-// The first line of a file, as JSON: `sluice evaluate` prints one for each set, `sluice quantize`
-// one for the first.
+// The first object of a file: `sluice evaluate` and `sluice quantize` print one a line for each
+// set, `quantize --out` writes one over several lines, or a list of them.
 absl::StatusOr<Json> ReadReport(const std::string& path, const std::string& made_by) {
   const absl::StatusOr<std::string> text = ReadWholeFile(path);
   if (!text.ok()) {
     return Annotate(DataError(text.status().message()),
                     absl::StrCat("the run is not measured (", made_by, ")"));
   }
-  Json json = Json::parse(text->substr(0, text->find('\n')), nullptr, /*allow_exceptions=*/false);
+  Json json = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  if (json.is_discarded()) {
+    json = Json::parse(text->substr(0, text->find('\n')), nullptr, /*allow_exceptions=*/false);
+  }
+  if (json.is_array() && !json.empty()) json = Json(json.front());
   if (!json.is_object()) return DataError("not what the program prints", path, made_by);
   return json;
 }
@@ -72,7 +76,7 @@ std::string TextOf(const Json& report, const char* field) {
 }
 
 // Of the settings that quantize.json says, so that two ways are seen where they meet in a table.
-std::string DescribeQuantization(const Json& report) {
+std::string DescribeQuantization(const Json& report, const std::string& architecture) {
   const auto text = [&](const char* field) { return TextOf(report, field); };
   std::string description =
       absl::StrCat("weights by ", text("weight_ranges"), ", one range a ",
@@ -85,6 +89,10 @@ std::string DescribeQuantization(const Json& report) {
   }
   if (text("gate_value") != "quantized") {
     absl::StrAppend(&description, "; gates of ", text("gate_value"), " values");
+  }
+  const std::string published = architecture == "bert" ? "before" : "behind";
+  if (report.value("gate_position", published) != published) {
+    absl::StrAppend(&description, "; gates ", text("gate_position"), " the context's quantizer");
   }
   if (report.value("smooth", 0.0) != 0) {
     absl::StrAppend(&description, "; smoothed by ", text("smooth"));
@@ -134,7 +142,7 @@ absl::StatusOr<MeasuredRun> ReadMeasuredRun(const std::string& folder) {
     return DataError("evaluate.json and quantize.json do not begin with the same model", folder,
                      absl::StrCat("perplexity ", run.fp32.perplexity, " and ", before.perplexity));
   }
-  run.quantization = DescribeQuantization(quantized);
+  run.quantization = DescribeQuantization(quantized, run.config.model.architecture);
   return run;
 }
 

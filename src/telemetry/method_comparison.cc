@@ -23,7 +23,7 @@ constexpr double kNotANumber = std::numeric_limits<double>::quiet_NaN();
 bool IsThePapers(const GateConfig& gate) {
   return gate.site == "query" && gate.predictor == "linear" && gate.granularity == "head" &&
          !gate.per_head_slice && gate.layers.empty() && gate.temperature == 1 &&
-         GateScale(gate) == 1;
+         GateScale(gate) == 1 && (gate.source == "input" || !gate.bias);
 }
 
 // What this paper calls an attention, and its place in the tables.

@@ -20,10 +20,21 @@ absl::StatusOr<Calibration> ReadCalibration(const QuantizeArguments& arguments,
                                             const QuantizationPreset& preset,
                                             const LoadedModel& model, BatchSource& evaluated) {
   std::unique_ptr<BatchSource> own;
-  if (!arguments.calibration_data.empty()) {
-    ASSIGN_OR_RETURN(own, OpenEvaluationSource(model.config, arguments.calibration_data));
-  } else if (preset.calibrates_on_training_data) {
-    absl::StatusOr<std::unique_ptr<BatchSource>> training = OpenTrainingSource(model.config);
+  const std::string& named = arguments.calibration_data;
+  const std::optional<uint64_t> given = arguments.calibration_seed;
+  if (given.has_value() && named.empty() && !preset.calibrates_on_training_data) {
+    return UsageError("ranges are taken from the data evaluated on, in order", "--calibration-seed",
+                      "name other data with --calibration-data");
+  }
+  Calibration calibration;
+  if (!named.empty() && !given.has_value()) {
+    ASSIGN_OR_RETURN(own, OpenEvaluationSource(model.config, named));
+  } else if (!named.empty() || preset.calibrates_on_training_data) {
+    RunConfig config = model.config;
+    if (!named.empty()) config.data.train = named;
+    config.training.seed = given.value_or(config.training.seed);
+    calibration.seed = config.training.seed;
+    absl::StatusOr<std::unique_ptr<BatchSource>> training = OpenTrainingSource(config);
     if (!training.ok()) {
       return Annotate(training.status(),
                       "ranges are taken from the training data; --calibration-data names other");
@@ -32,10 +43,13 @@ absl::StatusOr<Calibration> ReadCalibration(const QuantizeArguments& arguments,
   }
   BatchSource& source = own == nullptr ? evaluated : *own;
   RETURN_IF_ERROR(CheckSameVocabulary(model.folder, source.tokenizer()));
-  ASSIGN_OR_RETURN(std::vector<Batch> batches,
+  ASSIGN_OR_RETURN(calibration.batches,
                    ReadBatches(source, preset.calibration_batches, preset.calibration_batch_size));
-  if (batches.empty()) return DataError("no sequence to calibrate on", source.name());
-  return Calibration{source.name(), std::move(batches)};
+  calibration.data = source.name();
+  if (calibration.batches.empty()) {
+    return DataError("no sequence to calibrate on", calibration.data);
+  }
+  return calibration;
 }
 
 }  // namespace sluice

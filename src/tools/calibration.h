@@ -1,6 +1,8 @@
 // The data that ranges of quantizers are taken from.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,12 +16,15 @@ namespace sluice {
 struct Calibration {
   std::string data;
   std::vector<Batch> batches;
+  std::optional<uint64_t> seed = {};  // of the order that they are the first in; null: as they lie
 
   int64_t sequences() const;
 };
 
-// What --calibration-data names, or by the preset the run's training data or `evaluated`.
-// UsageError or DataError where there is none, or it is of another vocabulary.
+// What --calibration-data names, in order, or by the preset the run's training data, in the order
+// of its seed, or `evaluated`, in order; with --calibration-seed in the order of that one.
+// UsageError or DataError where there is none, it is of another vocabulary, or the seed would order
+// nothing.
 absl::StatusOr<Calibration> ReadCalibration(const QuantizeArguments& arguments,
                                             const QuantizationPreset& preset,
                                             const LoadedModel& model, BatchSource& evaluated);

@@ -28,6 +28,7 @@ namespace {
 
 struct EvaluateArguments {
   std::string path, data, device = "cpu", precision;
+  std::vector<std::string> data_overrides;
   OutlierEvaluationOptions evaluation;
   bool json = false, no_outliers = false, int8 = false;
   QuantizeArguments quantization;  // with int8: ranges and their calibration
@@ -38,13 +39,18 @@ using NamedValuesOfSinks = std::vector<std::pair<std::string, double>>;
 void PrintJson(const LoadedModel& model, const std::string& data, const OutlierEvaluation& done,
                const NamedValuesOfSinks& sinks) {
   const EvaluationResult& result = done.result;
-  nlohmann::ordered_json report = {
-      {"checkpoint", model.folder},      {"precision", DTypeName(model.engine->options().dtype)},
-      {"step", model.state.step},        {"data", data},
-      {"perplexity", result.perplexity}, {"loss", result.loss},
-      {"accuracy", result.accuracy},     {"sequences", result.sequences},
-      {"targets", result.targets},       {"batch_size", result.batch_size},
-      {"seconds", result.seconds}};
+  nlohmann::ordered_json report = {{"checkpoint", model.folder},
+                                   {"precision", DTypeName(model.engine->options().dtype)},
+                                   {"step", model.state.step},
+                                   {"data", data},
+                                   {"sequence_length", model.config.data.sequence_length},
+                                   {"perplexity", result.perplexity},
+                                   {"loss", result.loss},
+                                   {"accuracy", result.accuracy},
+                                   {"sequences", result.sequences},
+                                   {"targets", result.targets},
+                                   {"batch_size", result.batch_size},
+                                   {"seconds", result.seconds}};
   if (!done.outliers.empty()) {
     report["outliers"] = OutliersToJson(done.outliers, IsPreNorm(*model.engine));
   }
@@ -56,11 +62,12 @@ void Print(const LoadedModel& model, const std::string& data, const OutlierEvalu
            const NamedValuesOfSinks& sinks) {
   const EvaluationResult& result = done.result;
   std::printf(
-      "%s step %ld on %s: perplexity %.3f  loss %.4f  accuracy %.4f  (%ld sequences, %ld targets, "
-      "%.1f s)\n",
+      "%s step %ld on %s: perplexity %.3f  loss %.4f  accuracy %.4f  (%ld sequences of %ld tokens, "
+      "%ld targets, %.1f s)\n",
       model.folder.c_str(), static_cast<long>(model.state.step), data.c_str(), result.perplexity,
       result.loss, result.accuracy, static_cast<long>(result.sequences),
-      static_cast<long>(result.targets), result.seconds);
+      static_cast<long>(model.config.data.sequence_length), static_cast<long>(result.targets),
+      result.seconds);
   for (const auto& [name, value] : sinks) std::printf("  %-44s %.6g\n", name.c_str(), value);
   if (done.outliers.empty()) return;
   std::printf("%s", FormatOutliers(done.outliers, IsPreNorm(*model.engine)).c_str());
@@ -104,6 +111,7 @@ absl::Status EvaluateInt8On(BatchSource& source, const EvaluateArguments& argume
                           .data = source.name(),
                           .calibration_data = calibration->data,
                           .step = model.state.step,
+                          .sequence_length = model.config.data.sequence_length,
                           .calibration_sequences = calibration->sequences()};
   ASSIGN_OR_RETURN(report.evaluation,
                    EvaluateInIntegers(*model.engine, source, communicator,
@@ -127,8 +135,9 @@ absl::Status RunInt8(const EvaluateArguments& arguments, Communicator& communica
   SetComputeThreads(threads);
   const int64_t max_batch =
       std::max(arguments.evaluation.batch_size, LargestBatch(arguments.quantization));
-  absl::StatusOr<LoadedModel> model =
-      LoadModel(arguments.path, {.max_batch = max_batch, .precision = "fp32"});
+  absl::StatusOr<LoadedModel> model = LoadModel(
+      arguments.path,
+      {.max_batch = max_batch, .precision = "fp32", .data_overrides = arguments.data_overrides});
   RETURN_IF_ERROR(communicator.Agree(model.status()));
   const auto sources = OpenEvaluationData(*model, arguments.data);
   RETURN_IF_ERROR(communicator.Agree(sources.status()));
@@ -152,7 +161,8 @@ absl::Status RunEvaluate(const EvaluateArguments& arguments, Communicator& commu
       LoadModel(arguments.path, {.max_batch = arguments.evaluation.batch_size,
                                  .precision = arguments.precision,
                                  .device = arguments.device,
-                                 .local_rank = communicator.local_rank()});
+                                 .local_rank = communicator.local_rank(),
+                                 .data_overrides = arguments.data_overrides});
   RETURN_IF_ERROR(communicator.Agree(model.status()));
   const auto sources = OpenEvaluationData(*model, arguments.data);
   RETURN_IF_ERROR(communicator.Agree(sources.status()));
@@ -203,6 +213,7 @@ void AddEvaluateCommand(CLI::App& program, ChosenCommand& chosen) {
   command
       ->add_option("path", arguments->path, "A run folder (its newest checkpoint) or a checkpoint")
       ->required();
+  AddDataOverrides(*command, arguments->data_overrides);
   command->add_option(
       "--data", arguments->data,
       "Data of the kind that the run was trained on (default: its validation data)");

@@ -10,6 +10,12 @@
 
 namespace sluice {
 
+void AddDataOverrides(CLI::App& command, std::vector<std::string>& overrides) {
+  command.add_option("overrides", overrides,
+                     "data.key=value instead of the run's, such as data.sequence_length=512: how "
+                     "data become rows");
+}
+
 absl::StatusOr<std::vector<std::unique_ptr<BatchSource>>> OpenEvaluationData(
     const LoadedModel& model, const std::string& path) {
   std::vector<std::unique_ptr<BatchSource>> sources;
@@ -25,6 +31,7 @@ absl::StatusOr<std::vector<std::unique_ptr<BatchSource>>> OpenEvaluationData(
   }
   for (const std::unique_ptr<BatchSource>& source : sources) {
     RETURN_IF_ERROR(CheckSameVocabulary(model.folder, source->tokenizer()));
+    RETURN_IF_ERROR(CheckSameText(model.folder, model.state, *source));
     if (source->vocabulary_size() <= model.config.model.vocab_size) continue;
     return DataError(
         "the data's vocabulary is larger than the model's", source->name(),

@@ -9,6 +9,10 @@
 namespace sluice {
 namespace {
 
+double Percent(double used, double tolerance) {
+  return tolerance == 0 ? 0 : 100 * std::abs(used) / tolerance;
+}
+
 std::string DescribeAgreement(const IntegerAgreement& agreement) {
   if (!agreement.judged) {
     return absl::StrFormat(
@@ -16,10 +20,12 @@ std::string DescribeAgreement(const IntegerAgreement& agreement) {
         agreement.difference, IntegerAgreement::kFewestBatches);
   }
   return absl::StrFormat(
-      "int8 and simulation differ by %+.2e nats, %.0f %% of the %.2e that roundings may do",
-      agreement.difference,
-      agreement.tolerance == 0 ? 0 : 100 * std::abs(agreement.difference) / agreement.tolerance,
-      agreement.tolerance);
+      "int8 and simulation differ by %+.2e nats, %.0f %% of the %.2e that roundings may do; "
+      "batches "
+      "by %.2e, %.0f %% of %.2e",
+      agreement.difference, Percent(agreement.difference, agreement.tolerance), agreement.tolerance,
+      agreement.batch_difference, Percent(agreement.batch_difference, agreement.batch_tolerance),
+      agreement.batch_tolerance);
 }
 
 nlohmann::ordered_json ToJson(const EvaluationResult& result) {
@@ -33,9 +39,9 @@ nlohmann::ordered_json ToJson(const EvaluationResult& result) {
 
 std::string FormatIntegerReport(const IntegerReport& report) {
   const IntegerEvaluation& all = report.evaluation;
-  std::string text =
-      absl::StrFormat("%s step %d on %s (%d sequences, %d targets)\n", report.checkpoint,
-                      report.step, report.data, all.fp32.sequences, all.fp32.targets);
+  std::string text = absl::StrFormat("%s step %d on %s (%d sequences of %d tokens, %d targets)\n",
+                                     report.checkpoint, report.step, report.data,
+                                     all.fp32.sequences, report.sequence_length, all.fp32.targets);
   absl::StrAppendFormat(&text, "calibrated on %d sequences of %s\n", report.calibration_sequences,
                         report.calibration_data);
   const auto line = [&](const char* name, const EvaluationResult& result) {
@@ -60,6 +66,7 @@ nlohmann::ordered_json IntegerReportToJson(const IntegerReport& report) {
   nlohmann::ordered_json json = {{"checkpoint", report.checkpoint},
                                  {"step", report.step},
                                  {"data", report.data},
+                                 {"sequence_length", report.sequence_length},
                                  {"perplexity", all.integer.perplexity},
                                  {"loss", all.integer.loss},
                                  {"accuracy", all.integer.accuracy},
@@ -79,6 +86,10 @@ nlohmann::ordered_json IntegerReportToJson(const IntegerReport& report) {
       {"difference", all.agreement.difference}};
   json["int8"]["tolerance"] = all.agreement.judged ? nlohmann::ordered_json(all.agreement.tolerance)
                                                    : nlohmann::ordered_json(nullptr);
+  json["int8"]["batch_difference"] = all.agreement.batch_difference;
+  json["int8"]["batch_tolerance"] = all.agreement.judged
+                                        ? nlohmann::ordered_json(all.agreement.batch_tolerance)
+                                        : nlohmann::ordered_json(nullptr);
   return json;
 }
 

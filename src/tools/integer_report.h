@@ -10,7 +10,7 @@ namespace sluice {
 
 struct IntegerReport {
   std::string checkpoint, data, calibration_data;
-  int64_t step = 0, calibration_sequences = 0;
+  int64_t step = 0, sequence_length = 0, calibration_sequences = 0;
   IntegerEvaluation evaluation = {};
 
   // How many times as fast as fp32.

@@ -55,8 +55,9 @@ nlohmann::ordered_json ErrorToJson(const QuantizationError& error) {
 }  // namespace
 
 std::string FormatQuantizationReport(const QuantizationReport& report) {
-  std::string text = absl::StrFormat("%s step %d on %s (%d sequences)\n", report.checkpoint,
-                                     report.step, report.data, report.before.result.sequences);
+  std::string text = absl::StrFormat("%s step %d on %s (%d sequences of %d tokens)\n",
+                                     report.checkpoint, report.step, report.data,
+                                     report.before.result.sequences, report.sequence_length);
   absl::StrAppendFormat(&text, "calibrated on %d sequences of %s%s\n", report.calibration_sequences,
                         report.calibration_data,
                         report.smooth > 0 ? absl::StrCat(", smoothed with ", report.smooth) : "");
@@ -93,10 +94,15 @@ nlohmann::ordered_json QuantizationReportToJson(const QuantizationReport& report
   return {{"checkpoint", report.checkpoint},
           {"step", report.step},
           {"data", report.data},
+          {"sequence_length", report.sequence_length},
           {"sequences", report.before.result.sequences},
           {"batch_size", report.before.result.batch_size},
           {"calibration",
-           {{"data", report.calibration_data}, {"sequences", report.calibration_sequences}}},
+           {{"data", report.calibration_data},
+            {"sequences", report.calibration_sequences},
+            {"seed", report.calibration_seed.has_value()
+                         ? nlohmann::ordered_json(*report.calibration_seed)
+                         : nlohmann::ordered_json(nullptr)}}},
           {"weight_ranges", NameOf(report.options.weights.ranges)},
           {"per_channel", report.options.weights.per_channel},
           {"activation_ranges",
@@ -105,6 +111,8 @@ nlohmann::ordered_json QuantizationReportToJson(const QuantizationReport& report
            activations.method == ActivationMethod::kAsymmetric ? "asymmetric" : "symmetric"},
           {"percentile", activations.percentile},
           {"gate_value", activations.gate_reads_quantized_value ? "quantized" : "unquantized"},
+          {"gate_position",
+           QuantizesContextBeforeGate(report.options, report.pre_norm) ? "behind" : "before"},
           {"smooth", report.smooth},
           {"fp32", EvaluationToJson(report.before, report.pre_norm)},
           {"quantized", quantized}};

@@ -1,6 +1,8 @@
 // What `sluice quantize` found, for people and for programs.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,7 +19,8 @@ struct QuantizedResult {
 
 struct QuantizationReport {
   std::string checkpoint, data, calibration_data;
-  int64_t step = 0, calibration_sequences = 0;
+  int64_t step = 0, sequence_length = 0, calibration_sequences = 0;
+  std::optional<uint64_t> calibration_seed = {};  // of their order; null: as they lie
   bool pre_norm = false;
   double smooth = 0;
   PostTrainingQuantizationOptions options = {};  // but for bits

@@ -8,6 +8,7 @@
 #include "absl/strings/str_split.h"
 #include "core/error.h"
 #include "core/status.h"
+#include "tools/evaluation_data.h"
 
 namespace sluice {
 namespace {
@@ -59,6 +60,12 @@ void AddRangeOptions(CLI::App& command, QuantizeArguments& arguments) {
                   "What a gate from the values reads: quantized or unquantized values")
       ->check(CLI::IsMember({"quantized", "unquantized"}))
       ->capture_default_str();
+  command
+      .add_option(
+          "--gate-position", arguments.gate_position,
+          "Where a gate at the query site multiplies: before or behind the quantizer of the "
+          "context (default: before in BERT, behind in OPT)")
+      ->check(CLI::IsMember({"before", "behind"}));
   command.add_option("--smooth", arguments.smooth,
                      "Migration strength of SmoothQuant, between 0 and 1; 0: none");
 }
@@ -75,6 +82,9 @@ void AddCalibrationOptions(CLI::App& command, QuantizeArguments& arguments) {
       .add_option("--calibration-batch-size", arguments.calibration_batch_size,
                   "Sequences a batch of calibration (default: 32 for bert, 8 for opt)")
       ->check(CLI::PositiveNumber);
+  command.add_option("--calibration-seed", arguments.calibration_seed,
+                     "Order of the training data, of which the first sequences are taken, instead "
+                     "of the run's seed: the spread over calibrations");
 }
 
 namespace {
@@ -107,6 +117,7 @@ void AddQuantizeOptions(CLI::App& command, QuantizeArguments& arguments) {
   command
       .add_option("path", arguments.path, "A run folder (its newest checkpoint) or a checkpoint")
       ->required();
+  AddDataOverrides(command, arguments.data_overrides);
   CLI::Option* weights =
       command.add_option("--weight-bits", arguments.weight_bits, "2 to 16, or 32: left in fp32")
           ->capture_default_str();
@@ -139,6 +150,8 @@ QuantizationPreset ResolvePreset(const QuantizeArguments& arguments, bool pre_no
   if (arguments.activation_method == "symmetric") activations.method = ActivationMethod::kSymmetric;
   activations.percentile = arguments.percentile.value_or(activations.percentile);
   activations.gate_reads_quantized_value = arguments.gate_value == "quantized";
+  if (arguments.gate_position == "before") preset.options.gate_position = GatePosition::kBefore;
+  if (arguments.gate_position == "behind") preset.options.gate_position = GatePosition::kBehind;
   if (arguments.calibration_batches > 0) preset.calibration_batches = arguments.calibration_batches;
   if (arguments.calibration_batch_size > 0) {
     preset.calibration_batch_size = arguments.calibration_batch_size;

@@ -18,13 +18,15 @@ struct BitWidths {
 
 struct QuantizeArguments {
   std::string path, data, preset, calibration_data, sweep, out;
+  std::vector<std::string> data_overrides;
   // Empty, 0 or false: as the preset has it.
   std::string weight_ranges, activation_ranges, activation_method;
   int weight_bits = 8, activation_bits = 8;
   std::optional<double> percentile;  // else the preset's
   int64_t calibration_batches = 0, calibration_batch_size = 0;
+  std::optional<uint64_t> calibration_seed;  // else the run's
   bool per_channel = false;
-  std::string gate_value = "quantized";
+  std::string gate_value = "quantized", gate_position;
   double smooth = 0;
   int64_t worst = 8;
   OutlierEvaluationOptions evaluation;

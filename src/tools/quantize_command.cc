@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <span>
@@ -10,6 +11,7 @@
 #include "core/json_text.h"
 #include "core/parallel.h"
 #include "core/status.h"
+#include "data/atomic_file.h"
 #include "tools/calibration.h"
 #include "tools/commands.h"
 #include "tools/evaluation_data.h"
@@ -64,26 +66,33 @@ absl::StatusOr<QuantizedResult> EvaluateQuantized(const QuantizeArguments& argum
   return result;
 }
 
-// Where the reports go: opened before the work, so that a path that cannot be is told at once.
-absl::Status OpenReport(const std::string& path, std::ofstream& file) {
+// Before the work, so that a path that cannot be written is told at once: what WriteFileAtomically
+// will write first can be made. A report of that name stays until there is another.
+absl::Status CheckReportPath(const std::string& path) {
   if (path.empty()) return absl::OkStatus();
-  file.open(path);
-  return file ? absl::OkStatus() : DeviceError("cannot write the report", path);
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) {
+    return DeviceError("cannot write the report", path, "is a folder");
+  }
+  const std::string partial = path + kPartialFileEnding;
+  const bool made = std::ofstream(partial).is_open();
+  if (!made) return DeviceError("cannot write the report", path);
+  std::filesystem::remove(partial, error);
+  return absl::OkStatus();
 }
 
 // One object; a list where there are several data sets.
-absl::Status WriteReports(const std::string& path, const std::vector<QuantizationReport>& reports,
-                          std::ofstream& file) {
-  if (!file.is_open()) return absl::OkStatus();
+absl::Status WriteReports(const std::string& path, const std::vector<QuantizationReport>& reports) {
+  if (path.empty()) return absl::OkStatus();
   nlohmann::ordered_json all = nlohmann::ordered_json::array();
   for (const QuantizationReport& report : reports) all.push_back(QuantizationReportToJson(report));
-  file << JsonText(all.size() == 1 ? all.front() : all, 2) << '\n';
-  file.close();
-  return file ? absl::OkStatus() : DeviceError("cannot write the report", path);
+  return WriteFileAtomically(path, JsonText(all.size() == 1 ? all.front() : all, 2) + "\n");
 }
 
 absl::StatusOr<LoadedModel> LoadInFp32(const QuantizeArguments& arguments) {
-  return LoadModel(arguments.path, {.max_batch = LargestBatch(arguments), .precision = "fp32"});
+  return LoadModel(arguments.path, {.max_batch = LargestBatch(arguments),
+                                    .precision = "fp32",
+                                    .data_overrides = arguments.data_overrides});
 }
 
 // On one data set. The model is, at the end, as it was; smoothed, where that is asked for.
@@ -95,6 +104,7 @@ absl::StatusOr<QuantizationReport> QuantizeOn(BatchSource& source,
                             .data = source.name(),
                             .calibration_data = {},
                             .step = model.state.step,
+                            .sequence_length = model.config.data.sequence_length,
                             .pre_norm = IsPreNorm(*model.engine),
                             .smooth = arguments.smooth};
   QuantizationPreset preset = ResolvePreset(arguments, report.pre_norm);
@@ -103,6 +113,7 @@ absl::StatusOr<QuantizationReport> QuantizeOn(BatchSource& source,
   RETURN_IF_ERROR(communicator.Agree(calibration.status()));
   report.calibration_data = calibration->data;
   report.calibration_sequences = calibration->sequences();
+  report.calibration_seed = calibration->seed;
   ASSIGN_OR_RETURN(report.before,
                    EvaluateWithOutliers(*model.engine, source, communicator, arguments.evaluation));
   if (arguments.smooth > 0) {
@@ -132,8 +143,7 @@ absl::Status RunQuantize(const QuantizeArguments& arguments, Communicator& commu
   RETURN_IF_ERROR(communicator.Agree(model.status()));
   const auto sources = OpenEvaluationData(*model, arguments.data);
   RETURN_IF_ERROR(communicator.Agree(sources.status()));
-  std::ofstream file;
-  RETURN_IF_ERROR(communicator.Agree(communicator.rank() == 0 ? OpenReport(arguments.out, file)
+  RETURN_IF_ERROR(communicator.Agree(communicator.rank() == 0 ? CheckReportPath(arguments.out)
                                                               : absl::OkStatus()));
   std::vector<QuantizationReport> reports;
   for (const std::unique_ptr<BatchSource>& source : *sources) {
@@ -146,7 +156,7 @@ absl::Status RunQuantize(const QuantizeArguments& arguments, Communicator& commu
     if (reports.size() > 1 && !arguments.json) std::printf("\n");
     Print(reports.back(), arguments.json);
   }
-  return communicator.Agree(communicator.rank() == 0 ? WriteReports(arguments.out, reports, file)
+  return communicator.Agree(communicator.rank() == 0 ? WriteReports(arguments.out, reports)
                                                      : absl::OkStatus());
 }
 

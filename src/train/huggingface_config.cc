@@ -8,6 +8,7 @@
 #include "config/load.h"
 #include "core/error.h"
 #include "core/status.h"
+#include "train/clipped_softmax_gamma.h"
 #include "yaml-cpp/yaml.h"
 
 namespace sluice {
@@ -21,6 +22,11 @@ constexpr double kOptLayerNormEps = 1e-5;
 
 // The sections of `sluice`, each a part of `model` in our configuration.
 constexpr const char* kOwnKeys[] = {"attention", "initialization"};
+// One more, and its keys, each one of `data` in our configuration: how text becomes rows, which
+// transformers leaves to whoever has the text.
+constexpr char kRows[] = "data";
+constexpr const char* kRowKeys[] = {"sequence_length", "packing", "row_start",
+                                    "attention_across_documents"};
 
 struct Name {
   const char* theirs;
@@ -190,30 +196,49 @@ void ReadKeys(const Json& file, const ConfigFile& known, Json& model) {
   if (is_usual) *width = 0;
 }
 
-// Copies the sections under `sluice` into `model`.
-absl::Status ReadOwnKeys(const Json& file, const std::string& path, Json& model) {
-  const auto own = file.find("sluice");
-  if (own == file.end()) return absl::OkStatus();
-  if (!own->is_object()) return CheckpointError("sluice is not an object", path, own->dump());
-  for (const auto& [key, value] : own->items()) {
-    if (std::ranges::find(kOwnKeys, key) == std::end(kOwnKeys)) {
-      return CheckpointError("unknown key", path, absl::StrCat("sluice.", key));
+absl::Status ReadRows(const Json& rows, const std::string& path, Json& data) {
+  if (!rows.is_object()) return CheckpointError("sluice.data is not an object", path, rows.dump());
+  for (const auto& [key, value] : rows.items()) {
+    if (std::ranges::find(kRowKeys, key) == std::end(kRowKeys)) {
+      return CheckpointError("unknown key", path, absl::StrCat("sluice.", kRows, ".", key));
     }
-    model[key] = value;
+    data[key] = value;
   }
   return absl::OkStatus();
 }
 
-// The section `attention` with alpha as the gamma that it means: config.json has no sequence
-// length.
+// Copies the sections under `sluice` into `model` and `data`.
+absl::Status ReadOwnKeys(const Json& file, const std::string& path, Json& model, Json& data) {
+  const auto own = file.find("sluice");
+  if (own == file.end()) return absl::OkStatus();
+  if (!own->is_object()) return CheckpointError("sluice is not an object", path, own->dump());
+  for (const auto& [key, value] : own->items()) {
+    if (key == kRows) {
+      RETURN_IF_ERROR(ReadRows(value, path, data));
+    } else if (std::ranges::find(kOwnKeys, key) != std::end(kOwnKeys)) {
+      model[key] = value;
+    } else {
+      return CheckpointError("unknown key", path, absl::StrCat("sluice.", key));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// The section `attention` with alpha as the gamma that it means, which says it without a length.
 Json AttentionSection(const RunConfig& config) {
   RunConfig resolved = config;
-  ClippedSoftmaxConfig& clip = resolved.model.attention.clipped_softmax;
-  if (resolved.model.attention.variant == "clipped_softmax" && clip.alpha > 0) {
-    clip.gamma = -clip.alpha / static_cast<double>(config.data.sequence_length);
-    clip.alpha = 0;
-  }
+  FixClippedSoftmaxGamma(resolved);
   return JsonOf(YAML::Load(DumpRunConfig(resolved))["model"]["attention"]);
+}
+
+// How the run made rows of its data.
+Json RowsSection(const RunConfig& config) {
+  const YAML::Node data = YAML::Load(DumpRunConfig(config))["data"];
+  Json section;
+  for (const char* key : kRowKeys) {
+    if (const YAML::Node value = data[key]; value.IsDefined()) section[key] = JsonOf(value);
+  }
+  return section;
 }
 
 absl::Status CheckExportable(const ModelConfig& model) {
@@ -261,6 +286,7 @@ absl::StatusOr<Json> ConfigToHuggingFace(const RunConfig& config, const SpecialT
   }
   file["sluice"]["attention"] = AttentionSection(config);
   file["sluice"]["initialization"] = JsonOf(own["initialization"]);
+  file["sluice"][kRows] = RowsSection(config);
   return file;
 }
 
@@ -275,15 +301,21 @@ absl::StatusOr<RunConfig> ConfigFromHuggingFace(const std::string& path) {
   if (is_bert) model["next_sentence_head"] = next_sentence_head;
   RETURN_IF_ERROR(ReadActivation(file, known->activation, path, model));
   ReadKeys(file, *known, model);
-  RETURN_IF_ERROR(ReadOwnKeys(file, path, model));
-  Json document = {{"name", "imported"}, {"model", model}, {"training", {{"precision", "fp32"}}}};
+  Json data = Json::object();
+  RETURN_IF_ERROR(ReadOwnKeys(file, path, model, data));
+  // A file of another program does not say at what length it was trained.
   const Json positions = model.value("max_position_embeddings", Json(512));
-  if (positions.is_number_integer()) {
-    document["data"]["sequence_length"] =
-        std::min(DataConfig().sequence_length, positions.get<int64_t>());
+  if (data == Json::object() && positions.is_number_integer()) {
+    data["sequence_length"] = std::min(DataConfig().sequence_length, positions.get<int64_t>());
   }
-  // The only data that has sentence pairs.
-  if (next_sentence_head) document["data"]["source"] = "nvidia_bert";
+  Json document = {{"name", "imported"},
+                   {"model", model},
+                   {"data", data},
+                   {"training", {{"precision", "fp32"}}}};
+  // The only data that has sentence pairs; its files say how rows are made.
+  if (next_sentence_head) {
+    document["data"] = {{"source", "nvidia_bert"}, {"sequence_length", data["sequence_length"]}};
+  }
   // One line, and a name of its own: lines of this text are none of the file's.
   absl::StatusOr<RunConfig> config =
       ParseRunConfig(document.dump(), "its configuration", ConfigUse::kInspection);

@@ -14,9 +14,10 @@ IntegerAgreement Compare(std::span<const double> fp32, std::span<const double> s
   CHECK(fp32.size() == simulated.size() && fp32.size() == integer.size());
   const auto batches = static_cast<double>(fp32.size());
   IntegerAgreement agreement;
-  double mean = 0, squares = 0;
+  double mean = 0, squares = 0, differences = 0;
   for (size_t b = 0; b < fp32.size(); ++b) {
     agreement.difference += (integer[b] - simulated[b]) / batches;
+    differences += (integer[b] - simulated[b]) * (integer[b] - simulated[b]);
     mean += (simulated[b] - fp32[b]) / batches;
   }
   for (size_t b = 0; b < fp32.size(); ++b) {
@@ -24,8 +25,10 @@ IntegerAgreement Compare(std::span<const double> fp32, std::span<const double> s
   }
   agreement.judged = std::ssize(fp32) >= IntegerAgreement::kFewestBatches;
   if (agreement.judged) {
-    agreement.tolerance = 4 * std::sqrt(2 * squares / (batches - 1) / batches);
+    agreement.batch_tolerance = 4 * std::sqrt(2 * squares / (batches - 1));
+    agreement.tolerance = agreement.batch_tolerance / std::sqrt(batches);
   }
+  agreement.batch_difference = std::sqrt(differences / batches);
   return agreement;
 }
 
@@ -53,8 +56,10 @@ absl::StatusOr<IntegerEvaluation> EvaluateInIntegers(Engine& engine, BatchSource
   if (all.agreement.judged && !all.agreement.agrees()) {
     return DeviceError(
         "integer products do not agree with the simulation", source.name(),
-        absl::StrFormat("losses %.6f and %.6f differ by more than %.6f", all.integer.loss,
-                        all.simulated.loss, all.agreement.tolerance));
+        absl::StrFormat("losses %.6f and %.6f differ by more than %.6f, or those of batches by "
+                        "%.6f on average, more than %.6f",
+                        all.integer.loss, all.simulated.loss, all.agreement.tolerance,
+                        all.agreement.batch_difference, all.agreement.batch_tolerance));
   }
   return all;
 }

@@ -8,7 +8,9 @@
 // of rounding errors changes the loss of batch b by e_b, beside what it does to all batches alike;
 // two such sets differ by sqrt(2) of that, and the mean over B batches by sqrt(2) · σ(e) / sqrt(B).
 // σ(e) is the standard deviation over batches of simulated less fp32 losses, which is too large
-// rather than too small. The tolerance is four times that.
+// rather than too small. The tolerance is four times that; and so that differences of both signs do
+// not make up for each other, the root mean square of those of single batches may be four times
+// sqrt(2) · σ(e).
 #pragma once
 
 #include <span>
@@ -26,8 +28,13 @@ struct IntegerAgreement {
 
   double difference = 0;  // integers less simulation, nats
   double tolerance = 0;
+  double batch_difference = 0;  // root mean square over batches, nats
+  double batch_tolerance = 0;
   bool judged = false;  // there are enough batches
-  bool agrees() const { return difference <= tolerance && -difference <= tolerance; }
+  bool agrees() const {
+    return difference <= tolerance && -difference <= tolerance &&
+           batch_difference <= batch_tolerance;
+  }
 };
 IntegerAgreement Compare(std::span<const double> fp32, std::span<const double> simulated,
                          std::span<const double> integer);

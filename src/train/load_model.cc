@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "checkpoint/checkpoint_format.h"
 #include "checkpoint/reader.h"
@@ -9,6 +10,7 @@
 #include "config/load.h"
 #include "core/error.h"
 #include "core/status.h"
+#include "train/clipped_softmax_gamma.h"
 #include "train/resume.h"
 
 namespace sluice {
@@ -19,6 +21,26 @@ namespace {
 absl::StatusOr<DType> PrecisionOn(const std::string& device, const RunConfig& config) {
   ASSIGN_OR_RETURN(const DType dtype, ParsePrecision(config.training.precision));
   return dtype == DType::kFloat16 && device == "cpu" ? DType::kFloat32 : dtype;
+}
+
+// The configuration of the checkpoint's run, its data as `overrides` say.
+absl::StatusOr<RunConfig> ReadConfig(const std::string& folder,
+                                     const std::vector<std::string>& overrides) {
+  const std::string path = absl::StrCat(folder, "/", kConfigFile);
+  ASSIGN_OR_RETURN(RunConfig trained, LoadRunConfig(path, {}, ConfigUse::kInspection));
+  if (overrides.empty()) return trained;
+  for (const std::string& word : overrides) {
+    if (absl::StartsWith(word, "data.")) continue;
+    return UsageError("only data.key=value can differ from the run", word);
+  }
+  ASSIGN_OR_RETURN(const RunConfig changed, LoadRunConfig(path, overrides, ConfigUse::kInspection));
+  if (changed.data.source != trained.data.source) {
+    return UsageError("the model takes data of another data.source", changed.data.source,
+                      trained.data.source);
+  }
+  FixClippedSoftmaxGamma(trained);
+  trained.data = changed.data;
+  return trained;
 }
 
 }  // namespace
@@ -43,8 +65,7 @@ absl::StatusOr<std::string> ResolveCheckpoint(const std::string& path) {
 absl::StatusOr<LoadedModel> LoadModel(const std::string& path, const LoadModelOptions& options) {
   LoadedModel model;
   ASSIGN_OR_RETURN(model.folder, ResolveCheckpoint(path));
-  ASSIGN_OR_RETURN(model.config, LoadRunConfig(absl::StrCat(model.folder, "/", kConfigFile), {},
-                                               ConfigUse::kInspection));
+  ASSIGN_OR_RETURN(model.config, ReadConfig(model.folder, options.data_overrides));
   ASSIGN_OR_RETURN(model.state, ReadCheckpointState(model.folder));
   if (model.config.model.vocab_size <= 0) {
     return CheckpointError("the checkpoint's config.yaml has no model.vocab_size", model.folder);

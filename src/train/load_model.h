@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "checkpoint/checkpoint.h"
@@ -18,17 +19,20 @@ struct LoadModelOptions {
   std::string precision = "";  // fp32 or bf16; none: training.precision
   std::string device = "cpu";  // of EngineOptions
   int local_rank = 0;
+  // data.key=value: how data become rows, instead of as in the run. The length of `length: 0`
+  // is then theirs; clipped softmax stays what it was trained as.
+  std::vector<std::string> data_overrides = {};
 };
 
 struct LoadedModel {
   std::string folder;  // the checkpoint's
-  RunConfig config;    // with which it was trained
+  RunConfig config;    // with which it was trained, and data_overrides
   CheckpointState state;
   std::unique_ptr<Engine> engine;
 };
 
 // `path` is a checkpoint, or a run folder: then its newest whole checkpoint. CheckpointError
-// otherwise.
+// otherwise; UsageError for an override of anything but data.
 absl::StatusOr<LoadedModel> LoadModel(const std::string& path, const LoadModelOptions& options);
 
 // The checkpoint that `path` stands for.

@@ -91,6 +91,12 @@ std::vector<QuantizedLayer> LayersOf(Engine& engine, bool context_before_gate) {
 
 }  // namespace
 
+bool QuantizesContextBeforeGate(const PostTrainingQuantizationOptions& options, bool pre_norm) {
+  return options.gate_position == GatePosition::kByModel
+             ? pre_norm
+             : options.gate_position == GatePosition::kBehind;
+}
+
 QuantizationPreset BertPreset() {
   return {.options = {},
           .calibrates_on_training_data = false,
@@ -142,7 +148,7 @@ absl::StatusOr<std::unique_ptr<PostTrainingQuantization>> PostTrainingQuantizati
   activations.quantize_weights = quantized->quantizes_weights_;
   activations.quantize_activations =
       activations.bits != PostTrainingQuantizationOptions::kNotQuantized;
-  activations.context_before_gate = IsPreNorm(engine);
+  activations.context_before_gate = QuantizesContextBeforeGate(options, IsPreNorm(engine));
   quantized->options_.activations = activations;
   quantized->activations_ =
       std::make_unique<FakeQuantizer>(activations, quantized->weights_.token_table());

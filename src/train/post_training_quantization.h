@@ -20,12 +20,20 @@
 
 namespace sluice {
 
+// A gate at the query site multiplies before the quantizer of the context or behind it. By the
+// model: before in post-LN ones (BERT), behind in pre-LN ones (OPT), as published.
+enum class GatePosition { kByModel, kBefore, kBehind };
+
 struct PostTrainingQuantizationOptions {
   static constexpr int kNotQuantized = 32;  // bits that leave weights or activations as they are
 
   WeightQuantizerOptions weights;
   FakeQuantizerOptions activations;  // quantize_… and context_before_gate are set by Apply
+  GatePosition gate_position = GatePosition::kByModel;
 };
+
+// Whether the context is quantized before a gate at the query site, and the gated product not.
+bool QuantizesContextBeforeGate(const PostTrainingQuantizationOptions& options, bool pre_norm);
 
 // A linear layer of a block: its weights, joined to one, and what it reads.
 struct QuantizedLayer {

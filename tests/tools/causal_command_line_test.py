@@ -121,6 +121,37 @@ class Causal(unittest.TestCase):
         self.assertEqual(one["loss"], two["loss"])
         self.assertLess(one["loss"], 4)  # of ln 300 = 5.7 in the beginning
 
+    def test_evaluated_with_rows_of_another_length(self):
+        shorter = [json.loads(self.check("evaluate", path, "data.sequence_length=12", "--data", self.folder / "data", "--json"))
+                   for path in (self.run_folder, self.imported)]
+        own = json.loads(self.check("evaluate", self.imported, "--data", self.folder / "data", "--json"))
+        self.assertEqual((own["sequence_length"], shorter[0]["sequence_length"]), (POSITIONS, 12))
+        self.assertEqual(shorter[0]["loss"], shorter[1]["loss"])
+        self.assertGreater(shorter[0]["sequences"], own["sequences"])
+        self.assertNotEqual(shorter[0]["loss"], own["loss"])
+        self.assertIn("sequences of 12 tokens", self.check("evaluate", self.run_folder, "data.sequence_length=12"))
+        self.fails(1, "max_position_embeddings", "evaluate", self.run_folder, "data.sequence_length=48")
+        self.fails(1, "only data.key=value can differ from the run: model.hidden_size=8", "evaluate", self.run_folder, "model.hidden_size=8")
+        self.fails(1, "data.source", "evaluate", self.run_folder, "data.source=bigram_backcopy")
+
+    def test_smoothed_it_is_the_same_function(self):
+        """Before and behind SmoothQuant's scaling, and what it changes once there are 8 bits, or integers; on each of two sets anew."""
+        run_folder = self.train("smooth", CONFIG.replace("DATA", str(self.folder / "data")).replace("  word_embed_proj_dim: 16\n", ""))
+        options = ("--calibration-batches", 2, "--batch-size", 2, "--batches", 10)
+        quantize = ("quantize", run_folder, "--sweep", "W32A32,W8A8", *options, "--json")
+        plain, smoothed = (json.loads(self.check(*quantize, *more)) for more in ((), ("--smooth", 0.5)))
+        exact = json.loads(self.check("evaluate", run_folder, "--batch-size", 2, "--batches", 10, "--json"))["loss"]
+        self.assertEqual((plain["fp32"]["loss"], smoothed["fp32"]["loss"], smoothed["smooth"]), (exact, exact, 0.5))
+        self.assertAlmostEqual(smoothed["quantized"][0]["loss"], exact, delta=1e-5 * exact)
+        self.assertNotEqual(smoothed["quantized"][0]["loss"], exact)
+        self.assertNotEqual(smoothed["quantized"][1]["loss"], plain["quantized"][1]["loss"])
+        integers = json.loads(self.check("evaluate", run_folder, "--int8", "--smooth", 0.5, *options, "--json"))["int8"]
+        self.assertEqual(integers["simulated"]["loss"], smoothed["quantized"][1]["loss"])
+        self.assertLessEqual(integers["batch_difference"], integers["batch_tolerance"])
+        data = str(self.folder / "data")
+        for line in self.check(*quantize, "--smooth", 0.5, f"data.validation=[{data},{data}]").splitlines():
+            self.assertEqual(json.loads(line)["quantized"], smoothed["quantized"])
+
     def test_a_folder_whose_name_is_not_utf8(self):
         odd = self.folder / "caf\udce9"
         shutil.copytree(self.run_folder, odd)

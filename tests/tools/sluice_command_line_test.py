@@ -74,6 +74,7 @@ telemetry:
     def check(result):
         if result[0] != 0:
             raise AssertionError(f"exit code {result[0]}: {result[1]}{result[2]}")
+        return result[1]
 
     def fails(self, code, part, *arguments, ranks=0):
         got, out, error = run(*arguments, ranks=ranks)
@@ -184,6 +185,57 @@ telemetry:
         self.assertEqual(code, 0, error)
         for part in ("fp32      perplexity", "W8A8      perplexity", "least signal over noise"):
             self.assertIn(part, out)
+
+    def test_every_option_of_quantize_changes_what_it_measures(self):
+        # Activations fine enough that what a gate changes in a barely trained model is not rounded away.
+        common = ("quantize", self.run_folder, "--weight-bits", 4, "--activation-bits", 14, "--calibration-batches", 3,
+                  "--calibration-batch-size", 4, "--json")
+
+        def quantized(*options):
+            report = json.loads(self.check(run(*common, *options)))
+            return report, report["quantized"][0]["loss"]
+
+        losses = {(): quantized()[1]}
+        for option, value, key in [
+            ("--weight-ranges", "mse", "weight_ranges"), ("--activation-ranges", "current", "activation_ranges"),
+            ("--activation-method", "symmetric", "activation_method"), ("--percentile", 99.0, "percentile"),
+            ("--gate-value", "unquantized", "gate_value"), ("--gate-position", "behind", "gate_position"),
+        ]:
+            report, losses[option] = quantized(option, value)
+            self.assertEqual(report[key], value)
+        report, losses["--per-channel"] = quantized("--per-channel")
+        self.assertIs(report["per_channel"], True)
+        for seed in (1, 2):
+            report, losses[seed] = quantized("--calibration-data", self.at("train"), "--calibration-seed", seed)
+            self.assertEqual((report["calibration"]["seed"], report["calibration"]["data"]), (seed, self.at("train")))
+        report, losses["in order"] = quantized("--calibration-data", self.at("train"))
+        self.assertIsNone(report["calibration"]["seed"])
+        report, losses["length"] = quantized("data.sequence_length=16")
+        self.assertEqual(report["sequence_length"], 16)
+        self.assertEqual(len(set(losses.values())), len(losses), losses)
+        # What is the default already changes nothing.
+        self.assertEqual(quantized("--gate-position", "before")[1], losses[()])
+        self.fails(1, "--calibration-seed", *common, "--calibration-seed", 1)
+
+    def test_a_report_stays_until_there_is_another(self):
+        report = self.at("kept.json")
+        options = ("--batches", 1, "--calibration-batches", 1, "--out", report)
+        self.check(run("quantize", self.run_folder, *options))
+        with open(report, encoding="utf-8") as file:
+            before = file.read()
+        self.fails(1, "smoothing", "quantize", self.run_folder, *options, "--smooth", 0.5)
+        with open(report, encoding="utf-8") as file:
+            self.assertEqual(file.read(), before)
+        self.assertEqual([name for name in os.listdir(self.folder) if name.startswith("kept.json")], ["kept.json"])
+        # compare reads what --out wrote.
+        for command in ("evaluate", "quantize"):
+            path = os.path.join(self.run_folder, command + ".json")
+            options = ("--precision", "fp32", "--json") if command == "evaluate" else ("--calibration-batches", 2, "--out", path)
+            out = self.check(run(command, self.run_folder, *options))
+            if command == "evaluate":
+                with open(path, "w", encoding="utf-8") as file:
+                    file.write(out)
+        self.assertIn("| VGA |", self.check(run("compare", self.run_folder)))
 
     def test_quantize_on_several_sets(self):
         """All of the run's validation sets, as evaluate does."""

@@ -39,6 +39,7 @@ class HuggingFaceConfigTest : public ::testing::Test {
     config.model.num_attention_heads = 3;
     config.model.intermediate_size = 96;
     config.model.max_position_embeddings = 40;
+    config.data.sequence_length = 40;
     config.model.type_vocab_size = 3;
     config.model.hidden_act = "gelu_tanh";
     config.model.layer_norm_eps = 1e-5;
@@ -87,6 +88,28 @@ TEST_F(HuggingFaceConfigTest, EveryKeyOfAModelComesBack) {
       EXPECT_EQ(read->data.sequence_length, 40);
     }
   }
+}
+
+// At its own length, packed as in training; files of others do not say: 128 at most.
+TEST_F(HuggingFaceConfigTest, RowsAreThoseOfTheRun) {
+  RunConfig config = GatedOpt();
+  config.data.sequence_length = 24;
+  config.data.packing = "blocks_of_1000_rows";
+  config.data.row_start = "every_row";
+  config.data.attention_across_documents = false;
+  config.data.train = "somewhere";
+  Json file = ConfigToHuggingFace(config, {.pad = 0}).value();
+  EXPECT_FALSE(file["sluice"]["data"].contains("train"));
+  const auto read = Read(file);
+  ASSERT_TRUE(read.ok()) << read.status();
+  config.data.train = "";
+  EXPECT_EQ(read->data, config.data);
+  file["sluice"].erase("data");
+  EXPECT_EQ(Read(file)->data.sequence_length, 40);
+  EXPECT_EQ(Read(Opt())->data.sequence_length, 128);
+  ExpectRefused({{"sluice", {{"data", 5}}}}, "sluice.data is not an object");
+  ExpectRefused({{"sluice", {{"data", {{"train", "elsewhere"}}}}}}, "unknown key");
+  ExpectRefused({{"sluice", {{"data", {{"sequence_length", 4096}}}}}}, "sequence_length");
 }
 
 TEST_F(HuggingFaceConfigTest, EveryGateComesBack) {

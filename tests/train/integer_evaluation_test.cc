@@ -25,9 +25,25 @@ TEST(IntegerAgreementTest, ToleranceIsFourDeviationsOfTwoRoundings) {
   EXPECT_NEAR(agreement.tolerance, 4 * std::sqrt(2.0) * deviation / std::sqrt(16.0), 1e-12);
   EXPECT_TRUE(agreement.judged);
   EXPECT_TRUE(agreement.agrees());
+  EXPECT_NEAR(agreement.batch_difference, std::sqrt((0.03 * 0.03 + 0.026 * 0.026) / 2), 1e-12);
+  EXPECT_NEAR(agreement.batch_tolerance, 4 * std::sqrt(2.0) * deviation, 1e-12);
   for (double& loss : integer) loss -= 0.02;
   EXPECT_FALSE(Compare(fp32, simulated, integer).agrees());
   EXPECT_FALSE(Compare(fp32, simulated, std::vector<double>(16, NAN)).agrees());
+}
+
+// Wrong in every batch, right on average.
+TEST(IntegerAgreementTest, DifferencesOfBothSignsDoNotMakeUpForEachOther) {
+  std::vector<double> fp32, simulated, integer;
+  for (int b = 0; b < 16; ++b) {
+    const double sign = b % 2 == 0 ? 1 : -1;
+    fp32.push_back(3 + b);
+    simulated.push_back(fp32.back() + 1 + 0.01 * sign);
+    integer.push_back(simulated.back() + 0.06 * sign);
+  }
+  const IntegerAgreement agreement = Compare(fp32, simulated, integer);
+  EXPECT_NEAR(agreement.difference, 0, 1e-12);
+  EXPECT_FALSE(agreement.agrees());
 }
 
 TEST(IntegerAgreementTest, FewBatchesAreNotJudged) {
