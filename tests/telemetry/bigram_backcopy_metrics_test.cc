@@ -285,6 +285,25 @@ TEST(BigramBackcopyMetricsTest, EveryVariantHasTheDefinitionsNumbers) {
   }
 }
 
+// A gate that is shut to the last bit is a gate: it is recorded as 0, not left out.
+TEST(BigramBackcopyMetricsTest, ShutGatesAreRecorded) {
+  int shut = 0;
+  for (uint64_t seed = 1; seed <= 8; ++seed) {
+    RunConfig config = Config("gated");
+    config.training.seed = seed;
+    config.model.attention.gate.temperature = 1e-6;  // σ of thousands: 0 or 1
+    auto engine = MakeEngine(config, DType::kFloat64, kSequences, kT);
+    const std::map<std::string, double> found = AsMap(Evaluate(*engine, 4));
+    for (const char* layer : {"layer_0.", "layer_1."}) {
+      for (const char* gate : {"gate_start", "gate_trigger", "gate_non_trigger"}) {
+        ASSERT_TRUE(found.contains(std::string(layer) + gate)) << layer << gate << " " << seed;
+      }
+      shut += found.at(std::string(layer) + "gate_start") == 0;
+    }
+  }
+  EXPECT_GT(shut, 0);
+}
+
 double KlOfRow(const BigramBackcopy& task, int32_t token, bool start,
                const std::vector<double>& p) {
   double kl = 0;
