@@ -1,4 +1,4 @@
-"""BERT and OPT with simulated quantization, written by hand on the weights of an export, after docs/quantization.md alone: plain
+"""BERT and OPT with simulated quantization, written by hand on the weights of an export, without a look at the program's code: plain
 fp32 PyTorch, one class a model. With Settings.integers, linear layers whose input and weight are quantized are products of whole
 numbers instead, in NumPy.
 """
@@ -31,6 +31,8 @@ def asymmetric(x, low, high, bits):
 
 
 def symmetric(x, low, high, bits):
+    if bits == FP32:
+        return x
     low, high = min(low, 0.0), max(high, 1e-8)
     lowest, highest = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if low < 0 else (0, 2**bits - 1)
     scale = float(max(np.float32(max(-low, high)) / np.float32(highest), np.float32(1e-8)))
@@ -54,6 +56,11 @@ def weight(w, bits, ranges):
     return symmetric(w, low, high, bits)
 
 
+def weight_by_rows(w, bits, ranges):
+    """A range for each output of a linear layer."""
+    return torch.stack([weight(row, bits, ranges) for row in w])
+
+
 @dataclasses.dataclass
 class Settings:
     bits: int
@@ -62,6 +69,11 @@ class Settings:
     percentile: float
     context_before_gate: bool  # OPT
     integers: bool = False
+    per_channel: bool = False
+    symmetric: bool = False  # activations
+    current: bool = False  # ranges of the last calibration batch
+    gate_reads_quantized_value: bool = True
+    gate_reads_input: bool = False  # IGA
 
 
 class Model:
@@ -75,18 +87,19 @@ class Model:
             p = self.settings.percentile
             batch = (float(x.min()), float(x.max())) if p == 100 else tuple(
                 float(v) for v in np.percentile(x.numpy().astype(np.float64), [100 - p, p]))
-            old = self.ranges.get(name)
+            old = None if self.settings.current else self.ranges.get(name)
             self.ranges[name] = batch if old is None else tuple(0.9 * a + 0.1 * b for a, b in zip(old, batch))
-        return asymmetric(x, *self.ranges[name], self.settings.bits)
+        return (symmetric if self.settings.symmetric else asymmetric)(x, *self.ranges[name], self.settings.bits)
 
-    def w(self, name):
+    def w(self, name, linear=False):
         """A weight, quantized once."""
         if name not in self.quantized:
-            self.quantized[name] = weight(self.tensors[name + ".weight"], self.settings.weight_bits, self.settings.ranges)
+            quantized = weight_by_rows if linear and self.settings.per_channel else weight
+            self.quantized[name] = quantized(self.tensors[name + ".weight"], self.settings.weight_bits, self.settings.ranges)
         return self.quantized[name]
 
     def linear(self, name, x):
-        weight, bias = self.w(name), self.tensors[name + ".bias"]
+        weight, bias = self.w(name, linear=True), self.tensors[name + ".bias"]
         if not self.settings.integers or not hasattr(x, "codes"):
             return linear(x, weight, bias)
         (x_scale, x_steps), (scale, steps) = x.codes, weight.codes
@@ -102,8 +115,9 @@ class Model:
         return x.view(B, T, self.heads, C // self.heads).transpose(1, 2)
 
     def attention(self, layer, names, x, causal):
-        """The context (B, T, C) behind quantizer and gate. Scores are quantized before the mask; a gate reads the quantized v."""
-        query, key, value = (self.q(f"{layer} {n}", self.linear(names[n], x)) for n in ("query", "key", "value"))
+        """The context (B, T, C) behind quantizer and gate. Scores are quantized before the mask."""
+        projections = {n: self.linear(names[n], x) for n in ("query", "key", "value")}
+        query, key, value = (self.q(f"{layer} {n}", projection) for n, projection in projections.items())
         T, D = x.shape[1], x.shape[2] // self.heads
         scores = self.q(f"{layer} scores", self.split(query) @ self.split(key).transpose(-1, -2) / D**0.5)
         if causal:
@@ -114,7 +128,8 @@ class Model:
             context = self.q(f"{layer} context", context)
         gate_weight = self.tensors.get(names["gate"] + ".weight")
         if gate_weight is not None:
-            gate = torch.sigmoid(value @ gate_weight.T + self.tensors.get(names["gate"] + ".bias", 0))
+            read = value if self.settings.gate_reads_quantized_value else projections["value"]
+            gate = torch.sigmoid((x if self.settings.gate_reads_input else read) @ gate_weight.T + self.tensors.get(names["gate"] + ".bias", 0))
             context = context * gate.repeat_interleave(D, dim=-1)
         return context if self.settings.context_before_gate else self.q(f"{layer} context", context)
 

@@ -6,9 +6,9 @@
 //       label is the id asked for at its position, or -100. With --documents attention stays within
 //       a document: also their numbers, documents (S, B, T). From sample F on, in the order and
 //       with the masks of a training run with the seed, or else of an evaluation
-//   oracle_step training-batches CONFIG OUT --first F --rows B --count S
-//       S batches of B samples from sample F on, as a run of that configuration trains on them: the
-//       same tensors
+//   oracle_step training-batches CONFIG OUT --first F --rows B --count S [--validation]
+//       S batches of B samples from sample F on, as a run of that configuration trains on them, or
+//       of its first validation set: the same tensors
 //   oracle_step run CHECKPOINT BATCHES OUT --steps N --learning-rate R
 //       from the checkpoint's weights in fp32 without dropout, fresh moments, step i on batch
 //       i mod S: losses (N), means over targets, and gradient/NAME of the first step, before
@@ -41,7 +41,7 @@ struct Arguments {
   int64_t rows = 4, length = 64, count = 4, steps = 1, first = 0;
   std::optional<uint64_t> training_seed;
   double probability = 0.15, learning_rate = 1e-3;
-  bool causal = false, documents = false;
+  bool causal = false, documents = false, validation = false;
 };
 
 absl::Status WriteBatchesOf(BatchSource& source, const Arguments& arguments) {
@@ -71,6 +71,10 @@ absl::Status WriteBatchesOf(BatchSource& source, const Arguments& arguments) {
 absl::Status WriteTrainingBatches(const Arguments& arguments) {
   ASSIGN_OR_RETURN(const RunConfig config,
                    LoadRunConfig(arguments.input, {}, ConfigUse::kInspection));
+  if (arguments.validation) {
+    ASSIGN_OR_RETURN(const auto sources, OpenValidationSources(config));
+    return WriteBatchesOf(*sources.at(0), arguments);
+  }
   ASSIGN_OR_RETURN(const std::unique_ptr<BatchSource> source, OpenTrainingSource(config));
   return WriteBatchesOf(*source, arguments);
 }
@@ -216,6 +220,7 @@ int Main(int argc, char** argv) {
   training->add_option("--first", arguments.first);
   training->add_option("--rows", arguments.rows);
   training->add_option("--count", arguments.count);
+  training->add_flag("--validation", arguments.validation);
   CLI::App* run = program.add_subcommand("run", "Train on batches");
   run->add_option("checkpoint", arguments.input)->required();
   run->add_option("batches", arguments.batches)->required();
