@@ -156,7 +156,7 @@ TEST_F(GateTelemetryTest, GroupsOfClassesMayOverlap) {
       statistics.token_classes,
       (std::vector<std::string>{"all", "[CLS]", "[SEP]", "[MASK]", "first", "punctuation", "word",
                                 "continuation", "register", "special", "other", "first_position"}));
-  const auto expect = [&](const char* name, std::vector<double> rows) {
+  const auto expect = [&](const char* name, const std::vector<double>& rows) {
     const auto at = std::ranges::find(statistics.token_classes, name);
     const GateCell& cell = statistics.cell(0, 0, at - statistics.token_classes.begin());
     EXPECT_EQ(cell.count, std::ssize(rows)) << name;
