@@ -106,7 +106,7 @@ finish_run() { :; }
 finished=()
 while read -r run; do
   [ ! -f "$run/metrics.jsonl" ] || finished+=("$run")
-done < <(runs | awk -v out="$out" '{ run = out "/" $1 "_seed_" $2 } !seen[run]++ { print run }')
+done < <({ runs | awk -v out="$out" '{ print out "/" $1 "_seed_" $2 }' && printf '%s\n' "$out"/*_seed_*; } | awk '!seen[$0]++')
 [ ${#finished[@]} -gt 0 ] || stop "there is no run in $out yet"
 [ "$tier" != quick ] ||
   say "the quick tier shows directions only: thresholds are of the headline model, width 256 and 256 tokens"

@@ -173,19 +173,26 @@ report() {
 
 # A list of runs and the command that makes an array of jobs of it.
 plan_cluster() {
-  local list=$out/runs.txt shared=$out/settings.txt count command told=()
+  local list shared=$out/settings.txt count command told=() plan=1
   mkdir -p "$out"
   # A task that is killed without a warning loses what came after its checkpoint.
   told=(checkpoint.every=1000 "${settings[@]}" ${steps:+"training.steps=$steps"})
   # Tasks read it when they begin, which may be days from now: those that wait must find what they were queued with.
   if [ ! -s "$shared" ]; then
     printf '%s\n' "${told[@]}" >"$shared"
-  elif [ ${#told[@]} -gt 1 ] && [ "$(printf '%s\n' "${told[@]}")" != "$(cat "$shared")" ]; then
-    stop "$shared, which runs of this folder share, says otherwise: $(paste -sd ' ' "$shared"). Give another --out, or delete it"
+  elif [ "$(printf '%s\n' "${told[@]}")" != "$(cat "$shared")" ]; then
+    stop "$shared, which runs of this folder share, says otherwise: $(paste -sd ' ' "$shared")." \
+      "Give that again or another --out; where no task is queued or running, delete it"
   fi
+  # A list of other runs is another file: tasks of an earlier one look their lines up when they begin.
+  list=$out/runs.txt
+  while [ -s "$list" ] && [ "$(runs | awk '{ print $1, $2 }')" != "$(cat "$list")" ]; do
+    plan=$((plan + 1))
+    list=$out/runs_$plan.txt
+  done
   runs | awk '{ print $1, $2 }' >"$list"
   count=$(wc -l <"$list")
-  command=(sbatch "--array=0-$((count - 1))" "--job-name=${model}_language" launch/slurm/reproduce_language.sbatch "$configs" "$out")
+  command=(sbatch "--array=0-$((count - 1))" "--job-name=${model}_language" launch/slurm/reproduce_language.sbatch "$configs" "$out" "$list")
   say "$count runs: $list; what they share: $shared"
   say "look through launch/slurm/reproduce_language.sbatch (account, partition, GPUs), then, in $root:"
   echo "  $(printf ' %q' "${command[@]}")"

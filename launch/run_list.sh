@@ -27,13 +27,17 @@ updates_left() {
     }'
 }
 
-# What of settings and configuration files a run's results depend on, comments apart.
+# What of settings and configuration files a run's results depend on: of what may change when a run goes on (resume_check.cc), precision and
+# schedule alone.
 recipe_of() {
   local file next
-  printf '%s\n' "${settings[@]}" | grep -vE '^(runtime|checkpoint|telemetry)\.' || true
+  printf '%s\n' "${settings[@]}" |
+    grep -vE '^((runtime|checkpoint|telemetry)\.|data\.prefetch_batches=|training\.(gradient_accumulation_steps|log_every|evaluate_every|evaluation_batches)=)' || true
   file=$(config_of "$1")
   while [ -n "$file" ]; do
-    sed 's/[[:space:]]*#.*$//; /^[[:space:]]*$/d' "$file"
+    sed 's/[[:space:]]*#.*$//; /^[[:space:]]*$/d' "$file" | awk '
+      /^[^ ]/ { skipped = $1 ~ /^(runtime|checkpoint|telemetry|extends|name):/ }
+      !skipped && $1 !~ /^(prefetch_batches|gradient_accumulation_steps|log_every|evaluate_every|evaluation_batches|steps):/'
     next=$(sed -n 's/^extends:[[:space:]]*"\{0,1\}\([^"#]*[^"#[:space:]]\).*/\1/p' "$file")
     case $next in
       '' | /*) file=$next ;;

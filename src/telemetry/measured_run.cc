@@ -126,6 +126,11 @@ absl::StatusOr<MeasuredRun> ReadMeasuredRun(const std::string& folder) {
                        folder, absl::StrCat(field, " ", a, " and ", b));
     }
   }
+  run.length = TextOf(evaluated, "sequence_length");
+  if (const std::string of_int8 = TextOf(quantized, "sequence_length"); run.length != of_int8) {
+    return DataError("evaluate.json and quantize.json are of rows of different lengths", folder,
+                     absl::StrCat("sequence_length ", run.length, " and ", of_int8));
+  }
   if (const std::string precision = TextOf(evaluated, "precision"); precision != "fp32") {
     return DataError("evaluate.json is not of fp32", folder, absl::StrCat("precision ", precision));
   }

@@ -37,6 +37,7 @@ struct MeasuredRun {
   RunConfig config;
   int64_t step = 0;          // updates of the checkpoint that was measured
   std::string data;          // that it was measured on
+  std::string length;        // of its rows, in tokens; of reports that do not say it, empty
   std::string quantization;  // how INT8 came to be: "weights by mse, one range a tensor; …"
   Measurement fp32, int8;
 };

@@ -19,7 +19,8 @@ namespace {
 
 constexpr double kNotANumber = std::numeric_limits<double>::quiet_NaN();
 
-// The tables' gates: in every layer one a head, sigmoid of a linear function of all features.
+// The tables' gates: in every layer one a head, sigmoid of a linear function of all features, of
+// the values without a bias.
 bool IsThePapers(const GateConfig& gate) {
   return gate.site == "query" && gate.predictor == "linear" && gate.granularity == "head" &&
          !gate.per_head_slice && gate.layers.empty() && gate.temperature == 1 &&
@@ -90,6 +91,7 @@ absl::Status CheckSeedsAlone(const std::vector<MeasuredRun>& runs) {
     }
     if (run.step != first.step) add("updates", first.step, run.step);
     if (run.data != first.data) add("measured on", first.data, run.data);
+    if (run.length != first.length) add("rows of", first.length, run.length);
     if (run.quantization != first.quantization) {
       add("INT8 by", first.quantization, run.quantization);
     }

@@ -26,6 +26,9 @@ absl::StatusOr<Calibration> ReadCalibration(const QuantizeArguments& arguments,
     return UsageError("ranges are taken from the data evaluated on, in order", "--calibration-seed",
                       "name other data with --calibration-data");
   }
+  if (!named.empty() && model.config.data.source == "bigram_backcopy") {
+    return UsageError("data are generated, none can be named", "--calibration-data", named);
+  }
   Calibration calibration;
   if (!named.empty() && !given.has_value()) {
     ASSIGN_OR_RETURN(own, OpenEvaluationSource(model.config, named));
@@ -35,6 +38,7 @@ absl::StatusOr<Calibration> ReadCalibration(const QuantizeArguments& arguments,
     config.training.seed = given.value_or(config.training.seed);
     calibration.seed = config.training.seed;
     absl::StatusOr<std::unique_ptr<BatchSource>> training = OpenTrainingSource(config);
+    if (!training.ok() && !named.empty()) return training.status();
     if (!training.ok()) {
       return Annotate(training.status(),
                       "ranges are taken from the training data; --calibration-data names other");

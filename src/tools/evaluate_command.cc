@@ -107,12 +107,15 @@ absl::Status EvaluateInt8On(BatchSource& source, const EvaluateArguments& argume
   const absl::StatusOr<Calibration> calibration =
       ReadCalibration(arguments.quantization, preset, model, source);
   RETURN_IF_ERROR(communicator.Agree(calibration.status()));
-  IntegerReport report = {.checkpoint = model.folder,
-                          .data = source.name(),
-                          .calibration_data = calibration->data,
-                          .step = model.state.step,
-                          .sequence_length = model.config.data.sequence_length,
-                          .calibration_sequences = calibration->sequences()};
+  IntegerReport report = {
+      .checkpoint = model.folder,
+      .data = source.name(),
+      .calibration_data = calibration->data,
+      .step = model.state.step,
+      .sequence_length = model.config.data.sequence_length,
+      .calibration_sequences = calibration->sequences(),
+      .calibration_seed = calibration->seed,
+      .gate_behind_context = QuantizesContextBeforeGate(preset.options, IsPreNorm(*model.engine))};
   ASSIGN_OR_RETURN(report.evaluation,
                    EvaluateInIntegers(*model.engine, source, communicator,
                                       {.calibration = calibration->batches,

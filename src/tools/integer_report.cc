@@ -74,16 +74,20 @@ nlohmann::ordered_json IntegerReportToJson(const IntegerReport& report) {
                                  {"targets", all.integer.targets},
                                  {"batch_size", all.integer.batch_size},
                                  {"seconds", all.integer.seconds}};
-  json["int8"] = {
-      {"calibration",
-       {{"data", report.calibration_data}, {"sequences", report.calibration_sequences}}},
-      {"layers", all.coverage.layers},
-      {"layers_in_integers", all.coverage.in_integers},
-      {"in_fp32", all.coverage.in_fp32},
-      {"fp32", ToJson(all.fp32)},
-      {"simulated", ToJson(all.simulated)},
-      {"speed", report.speed()},
-      {"difference", all.agreement.difference}};
+  json["int8"] = {{"calibration",
+                   {{"data", report.calibration_data},
+                    {"sequences", report.calibration_sequences},
+                    {"seed", report.calibration_seed.has_value()
+                                 ? nlohmann::ordered_json(*report.calibration_seed)
+                                 : nlohmann::ordered_json(nullptr)}}},
+                  {"gate_position", report.gate_behind_context ? "behind" : "before"},
+                  {"layers", all.coverage.layers},
+                  {"layers_in_integers", all.coverage.in_integers},
+                  {"in_fp32", all.coverage.in_fp32},
+                  {"fp32", ToJson(all.fp32)},
+                  {"simulated", ToJson(all.simulated)},
+                  {"speed", report.speed()},
+                  {"difference", all.agreement.difference}};
   json["int8"]["tolerance"] = all.agreement.judged ? nlohmann::ordered_json(all.agreement.tolerance)
                                                    : nlohmann::ordered_json(nullptr);
   json["int8"]["batch_difference"] = all.agreement.batch_difference;

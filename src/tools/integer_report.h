@@ -1,6 +1,8 @@
 // What `sluice evaluate --int8` found, for people and for programs.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 
 #include "nlohmann/json.hpp"
@@ -11,6 +13,8 @@ namespace sluice {
 struct IntegerReport {
   std::string checkpoint, data, calibration_data;
   int64_t step = 0, sequence_length = 0, calibration_sequences = 0;
+  std::optional<uint64_t> calibration_seed = {};  // of their order; null: as they lie
+  bool gate_behind_context = false;               // QuantizesContextBeforeGate
   IntegerEvaluation evaluation = {};
 
   // How many times as fast as fp32.

@@ -66,6 +66,13 @@ absl::StatusOr<QuantizedResult> EvaluateQuantized(const QuantizeArguments& argum
   return result;
 }
 
+// Files are replaced as a whole; what a link, a pipe or a device stands for is written to.
+bool IsReplaced(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::file_status status = std::filesystem::symlink_status(path, error);
+  return !std::filesystem::exists(status) || std::filesystem::is_regular_file(status);
+}
+
 // Before the work, so that a path that cannot be written is told at once: what WriteFileAtomically
 // will write first can be made. A report of that name stays until there is another.
 absl::Status CheckReportPath(const std::string& path) {
@@ -74,6 +81,7 @@ absl::Status CheckReportPath(const std::string& path) {
   if (std::filesystem::is_directory(path, error)) {
     return DeviceError("cannot write the report", path, "is a folder");
   }
+  if (!IsReplaced(path)) return absl::OkStatus();
   const std::string partial = path + kPartialFileEnding;
   const bool made = std::ofstream(partial).is_open();
   if (!made) return DeviceError("cannot write the report", path);
@@ -86,7 +94,12 @@ absl::Status WriteReports(const std::string& path, const std::vector<Quantizatio
   if (path.empty()) return absl::OkStatus();
   nlohmann::ordered_json all = nlohmann::ordered_json::array();
   for (const QuantizationReport& report : reports) all.push_back(QuantizationReportToJson(report));
-  return WriteFileAtomically(path, JsonText(all.size() == 1 ? all.front() : all, 2) + "\n");
+  const std::string text = JsonText(all.size() == 1 ? all.front() : all, 2) + "\n";
+  if (IsReplaced(path)) return WriteFileAtomically(path, text);
+  std::ofstream file(path);
+  file << text;
+  file.close();
+  return file ? absl::OkStatus() : DeviceError("cannot write the report", path);
 }
 
 absl::StatusOr<LoadedModel> LoadInFp32(const QuantizeArguments& arguments) {

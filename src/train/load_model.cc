@@ -34,9 +34,13 @@ absl::StatusOr<RunConfig> ReadConfig(const std::string& folder,
     return UsageError("only data.key=value can differ from the run", word);
   }
   ASSIGN_OR_RETURN(const RunConfig changed, LoadRunConfig(path, overrides, ConfigUse::kInspection));
-  if (changed.data.source != trained.data.source) {
-    return UsageError("the model takes data of another data.source", changed.data.source,
-                      trained.data.source);
+  const auto task = [](const DataConfig& data) {
+    return absl::StrCat("data.source ", data.source, ", data.table ", data.table,
+                        ", data.triggers ", data.triggers);
+  };
+  if (task(changed.data) != task(trained.data)) {
+    return UsageError("the model was trained on another task", task(changed.data),
+                      task(trained.data));
   }
   FixClippedSoftmaxGamma(trained);
   trained.data = changed.data;

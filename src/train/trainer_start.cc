@@ -57,7 +57,9 @@ absl::Status Trainer::CheckStart(const Start& start) const {
     const absl::Status whole = VerifyCheckpoint(from);
     if (!whole.ok()) return CheckpointError(kOtherFiles, from, std::string(whole.message()));
   }
-  return CheckMayResume(from, config_, train_data_->tokenizer());
+  RETURN_IF_ERROR(CheckMayResume(from, config_, train_data_->tokenizer()));
+  ASSIGN_OR_RETURN(const CheckpointState saved, ReadCheckpointState(from));
+  return CheckSameText(from, saved, *train_data_);
 }
 
 absl::Status Trainer::CompareWithRankZero(const Start& start, const std::string& read) const {
@@ -99,8 +101,6 @@ absl::StatusOr<std::string> Trainer::ReadStart(const Start& start) {
   const std::string& from = start.checkpoint;
   ASSIGN_OR_RETURN(state_, LoadTraining(from, config_, train_data_->tokenizer(),
                                         state_.best_metric_data, *engine_));
-  ASSIGN_OR_RETURN(const CheckpointState saved, ReadCheckpointState(from));
-  RETURN_IF_ERROR(CheckSameText(from, saved, *train_data_));
   state_.generated_text = GeneratedText(*train_data_);
   ASSIGN_OR_RETURN(const TelemetryState telemetry, ReadCheckpointTelemetry(from));
   telemetry_->Restore(telemetry);

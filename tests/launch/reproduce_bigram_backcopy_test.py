@@ -59,6 +59,8 @@ class ReproduceBigramBackcopy(unittest.TestCase):
         self.assertEqual(self.trained(self.run_script(*again, "--seeds", "1")), [])
         self.assertEqual(self.trained(self.run_script(*again, "--seeds", "2")), [(arm, 43, 2) for arm in ARMS])
         self.assertEqual(self.trained(self.run_script(*again, "--check")), [])
+        with open(os.path.join(out, "report", "records.csv"), encoding="utf-8") as file:
+            self.assertIn("iga_key,43,", file.read())  # which this call would not train
         self.assertIn("vanilla_seed_42 was trained with other settings", self.run_script("--out", out, "--steps", "2", code=1))
 
     def test_what_each_tier_trains(self):

@@ -73,7 +73,7 @@ class ReproduceLanguage(unittest.TestCase):
         # A finished run was made with these settings, and is no answer about others.
         refused = self.run_script(*common, "6", "--variants", "vanilla", *text, "optimizer.beta2=0.97", code=1)
         self.assertIn("vanilla_seed_1000 was trained with other settings: > optimizer.beta2=0.97", refused)
-        self.run_script(*common, "6", "--variants", "vanilla", *text, "checkpoint.every=3")
+        self.run_script(*common, "6", "--variants", "vanilla", *text, "checkpoint.every=3", "training.log_every=1")
         # Other text in the same folder is refused.
         refused = self.run_script(*common, "6", "--variants", "vanilla", "--text", "train.txt", code=1)
         self.assertIn("holds runs on other text", refused)
@@ -179,14 +179,17 @@ class ReproduceLanguage(unittest.TestCase):
         # Shown again it is the same; other settings would reach tasks that wait.
         with open(os.path.join(out, "settings.txt"), encoding="utf-8") as file:
             settings = file.read()
-        again = ["opt", "--size", "base", "--seeds", "2", "--variants", "iga,vanilla", "--out", out]
-        self.run_script(*again)
-        self.assertIn("says otherwise", self.run_script(*again, "--steps", "7", code=1))
+        again = ["opt", "--size", "base", "--seeds", "2", "--variants", "iga,vanilla", "--out", out, *small, "--steps"]
+        self.assertIn(f"{out} {out}/runs.txt", self.run_script(*again, "200000"))
+        self.assertIn("says otherwise", self.run_script(*again, "7", code=1))
+        # Other runs are another list.
+        self.assertIn(f"--array=0-0 --job-name=opt_language launch/slurm/reproduce_language.sbatch configs/opt_125m {out} {out}/runs_2.txt",
+                      self.run_script(*again, "200000", "--seeds", "1", "--variants", "vga"))
         with open(os.path.join(out, "settings.txt"), encoding="utf-8") as file:
             self.assertEqual(file.read(), settings)
         environment = self.environment(PATH=self.folder.at("slurm") + os.pathsep + os.environ["PATH"], SLURM_ARRAY_TASK_ID="3",
                                        SLURM_ARRAY_JOB_ID="77", SLUICE_DEVICE="cpu")
-        job = ["bash", "launch/slurm/reproduce_language.sbatch", "configs/opt_125m", out]
+        job = ["bash", "launch/slurm/reproduce_language.sbatch", "configs/opt_125m", out, os.path.join(out, "runs.txt")]
         run = os.path.join(out, "iga_seed_1001")
         started = subprocess.Popen(job, env=environment, cwd=self.folder.tree, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT, text=True, start_new_session=True)

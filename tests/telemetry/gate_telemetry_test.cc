@@ -59,9 +59,9 @@ TEST_F(GateTelemetryTest, TellsTokensApart) {
 
 // Marks beyond ASCII too, and none of what stands beside them in Unicode.
 TEST_F(GateTelemetryTest, KnowsPunctuationBeyondAscii) {
-  const std::vector<std::string> marks = {"\u2013", "\u2014",  "\u2018", "\u201d",
-                                          "\u2026", "\u00ab",  "\u00bf", "\u3002",
-                                          "\uff0c", "(\u201e", "\u00b7"};
+  const std::vector<std::string> marks = {"\u2013", "\u2014", "\u2018", "\u201d", "\u2026",
+                                          "\u00ab", "\u00bf", "\u3002", "\uff0c", "(\u201e",
+                                          "\u00b7", "\uff5b", "\u3030"};
   const std::vector<std::string> words = {"\u00e9", "\u00d7",     "\u2044",  "\u20ac",
                                           "\u3042", "\u4e2d",     "\uff21",  "a\u2013",
                                           "\u00b5", "\U0001f600", "\xe2\x80"};

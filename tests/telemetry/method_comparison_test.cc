@@ -81,6 +81,7 @@ class MethodComparisonTest : public ::testing::Test {
                             {"activation_method", "asymmetric"},
                             {"percentile", 99.999},
                             {"gate_value", "quantized"},
+                            {"gate_position", config.name == "registers" ? "before" : "behind"},
                             {"smooth", config.name == "registers" ? 0.5 : 0.0},
                             {"quantized", {narrow, int8}}};
     WriteFile(run + "/quantize.json", quantized.dump() + "\n");
@@ -192,6 +193,11 @@ TEST_F(MethodComparisonTest, OnlyThePapersMethodsHaveThePapersNumbers) {
     return Compare({Write(config, 10, 1)}).front();
   };
   EXPECT_EQ(row([](AttentionConfig&) {}).paper.size(), 3u);
+  const auto input_with_bias = [](AttentionConfig& attention) {
+    attention.gate.source = "input";
+    attention.gate.bias = true;
+  };
+  EXPECT_EQ(row(input_with_bias).paper.size(), 3u);
   using Change = void (*)(AttentionConfig&);
   for (const Change change :
        {Change([](AttentionConfig& attention) { attention.gate.predictor = "mlp"; }),
@@ -200,6 +206,7 @@ TEST_F(MethodComparisonTest, OnlyThePapersMethodsHaveThePapersNumbers) {
         Change([](AttentionConfig& attention) { attention.gate.temperature = 2; }),
         Change([](AttentionConfig& attention) { attention.gate.scale = "2"; }),
         Change([](AttentionConfig& attention) { attention.gate.per_head_slice = true; }),
+        Change([](AttentionConfig& attention) { attention.gate.bias = true; }),
         Change([](AttentionConfig& attention) { attention.register_tokens = 4; }),
         Change([](AttentionConfig& attention) {
           attention.variant = "learnable_sink";
@@ -222,7 +229,7 @@ TEST_F(MethodComparisonTest, TablesAreThese) {
 
 Layers 12, width 768, heads 12, vocabulary 2048, T 128; updates 2000 of 256 sequences, bf16; seeds 1, 2; measured on validation in fp32. ± is the standard deviation over seeds (n - 1).
 
-INT8: weights by mse, one range a channel; activations asymmetric, running ranges of percentile 99.999, calibrated on 32 sequences; smoothed by 0.5 | weights by mse, one range a tensor; activations asymmetric, running ranges of percentile 99.999, calibrated on 32 sequences.
+INT8: weights by mse, one range a channel; activations asymmetric, running ranges of percentile 99.999, calibrated on 32 sequences; gates before the context's quantizer; smoothed by 0.5 | weights by mse, one range a tensor; activations asymmetric, running ranges of percentile 99.999, calibrated on 32 sequences.
 
 Table 1: OPT before quantization
 
@@ -320,6 +327,8 @@ TEST_F(MethodComparisonTest, WhatIsNotMeasuredOrDoesNotFitIsAnError) {
   };
   change("vga_1/quantize.json", "sequences", 64);
   ExpectError(error(), ExitCode::kData, "sequences 100 and 64");
+  change("vga_1/quantize.json", "sequence_length", 64);
+  ExpectError(error(), ExitCode::kData, "rows of different lengths");
   change("vga_1/evaluate.json", "batch_size", 4);
   ExpectError(error(), ExitCode::kData, "batch_size 4 and 32");
   change("vga_1/evaluate.json", "precision", "bf16");

@@ -134,6 +134,17 @@ class Causal(unittest.TestCase):
         self.fails(1, "only data.key=value can differ from the run: model.hidden_size=8", "evaluate", self.run_folder, "model.hidden_size=8")
         self.fails(1, "data.source", "evaluate", self.run_folder, "data.source=bigram_backcopy")
 
+    def test_clipped_softmax_is_the_same_at_every_length(self):
+        """Its gamma was 0.5 over the length of training; an export says the number."""
+        config = CONFIG.replace("DATA", str(self.folder / "data")).replace("steps: 30", "steps: 3")
+        run_folder = self.train("clipped", config.replace("variant: gated\n", "variant: clipped_softmax\n    clipped_softmax: {alpha: 0.5}\n"))
+        exported, imported = self.folder / "clipped_exported", self.folder / "clipped_imported"
+        self.check("export-hf", run_folder, exported)
+        self.check("import-hf", exported, imported)
+        one, two = (json.loads(self.check("evaluate", path, "data.sequence_length=12", "--data", self.folder / "data", "--json"))
+                    for path in (run_folder, imported))
+        self.assertEqual(one["loss"], two["loss"])
+
     def test_smoothed_it_is_the_same_function(self):
         """Before and behind SmoothQuant's scaling, and what it changes once there are 8 bits, or integers; on each of two sets anew."""
         run_folder = self.train("smooth", CONFIG.replace("DATA", str(self.folder / "data")).replace("  word_embed_proj_dim: 16\n", ""))

@@ -227,6 +227,11 @@ telemetry:
         with open(report, encoding="utf-8") as file:
             self.assertEqual(file.read(), before)
         self.assertEqual([name for name in os.listdir(self.folder) if name.startswith("kept.json")], ["kept.json"])
+        # What is no file is written to.
+        for option in ("/dev/stdout", "/dev/null"):
+            out = self.check(run("quantize", self.run_folder, "--batches", 1, "--calibration-batches", 1, "--out", option))
+            self.assertEqual('"weight_ranges": "minmax"' in out, option == "/dev/stdout")
+            self.assertFalse(os.path.isfile(option))
         # compare reads what --out wrote.
         for command in ("evaluate", "quantize"):
             path = os.path.join(self.run_folder, command + ".json")

@@ -82,12 +82,13 @@ TEST(BigramBackcopyTrainingTest, ARunGoesOnWithItsOwnText) {
   const testing::TemporaryFolder folder;
   const std::string text = folder.path() + "/text.txt";
   std::ofstream(text) << "a gate that opens at once floods the lock, and boats go under";
-  const auto train = [&](const std::string& more) {
+  const auto train = [&](const std::string& more, const std::string& sequences = "256") {
     auto config = LoadRunConfig(
         "configs/bigram_backcopy/vga_small.yaml",
         {"data.table=" + text, "training.evaluate_every=0", "checkpoint.every=0",
          "training.global_batch_size=4", "schedule.warmup_steps=0",
-         "telemetry.bigram_backcopy_every_early=0", "telemetry.bigram_backcopy_every=0", more});
+         "telemetry.bigram_backcopy_every_early=0", "telemetry.bigram_backcopy_every=0",
+         "data.validation_sequences=" + sequences, more});
     EXPECT_TRUE(config.ok()) << config.status();
     absl::Status status;
     RunRanks(1, [&](Communicator& communicator) {
@@ -99,6 +100,8 @@ TEST(BigramBackcopyTrainingTest, ARunGoesOnWithItsOwnText) {
   };
   EXPECT_TRUE(train("training.steps=1").ok());
   EXPECT_TRUE(train("training.steps=2").ok());
+  // Its records would be of two sets.
+  EXPECT_EQ(ExitCodeOf(train("training.steps=3", "128")), ExitCode::kUsage);
   std::ofstream(text, std::ios::app) << " the gate";
   const absl::Status refused = train("training.steps=3");
   EXPECT_EQ(ExitCodeOf(refused), ExitCode::kCheckpoint) << refused;
