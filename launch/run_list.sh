@@ -28,7 +28,7 @@ updates_left() {
 }
 
 # What of settings and configuration files a run's results depend on: of what may change when a run goes on (resume_check.cc), precision and
-# schedule alone.
+# schedule alone. grep ends with 1 where no line is left, which is no error.
 recipe_of() {
   local file next
   printf '%s\n' "${settings[@]}" |

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "tools/quantization_report.h"
 
 namespace sluice {
 namespace {
@@ -74,20 +75,17 @@ nlohmann::ordered_json IntegerReportToJson(const IntegerReport& report) {
                                  {"targets", all.integer.targets},
                                  {"batch_size", all.integer.batch_size},
                                  {"seconds", all.integer.seconds}};
-  json["int8"] = {{"calibration",
-                   {{"data", report.calibration_data},
-                    {"sequences", report.calibration_sequences},
-                    {"seed", report.calibration_seed.has_value()
-                                 ? nlohmann::ordered_json(*report.calibration_seed)
-                                 : nlohmann::ordered_json(nullptr)}}},
-                  {"gate_position", report.gate_behind_context ? "behind" : "before"},
-                  {"layers", all.coverage.layers},
-                  {"layers_in_integers", all.coverage.in_integers},
-                  {"in_fp32", all.coverage.in_fp32},
-                  {"fp32", ToJson(all.fp32)},
-                  {"simulated", ToJson(all.simulated)},
-                  {"speed", report.speed()},
-                  {"difference", all.agreement.difference}};
+  json["int8"] = {
+      {"calibration", CalibrationToJson(report.calibration_data, report.calibration_sequences,
+                                        report.calibration_seed)},
+      {"gate_position", report.gate_behind_context ? "behind" : "before"},
+      {"layers", all.coverage.layers},
+      {"layers_in_integers", all.coverage.in_integers},
+      {"in_fp32", all.coverage.in_fp32},
+      {"fp32", ToJson(all.fp32)},
+      {"simulated", ToJson(all.simulated)},
+      {"speed", report.speed()},
+      {"difference", all.agreement.difference}};
   json["int8"]["tolerance"] = all.agreement.judged ? nlohmann::ordered_json(all.agreement.tolerance)
                                                    : nlohmann::ordered_json(nullptr);
   json["int8"]["batch_difference"] = all.agreement.batch_difference;

@@ -54,6 +54,13 @@ nlohmann::ordered_json ErrorToJson(const QuantizationError& error) {
 
 }  // namespace
 
+nlohmann::ordered_json CalibrationToJson(const std::string& data, int64_t sequences,
+                                         std::optional<uint64_t> seed) {
+  nlohmann::ordered_json json = {{"data", data}, {"sequences", sequences}, {"seed", nullptr}};
+  if (seed.has_value()) json["seed"] = *seed;
+  return json;
+}
+
 std::string FormatQuantizationReport(const QuantizationReport& report) {
   std::string text = absl::StrFormat("%s step %d on %s (%d sequences of %d tokens)\n",
                                      report.checkpoint, report.step, report.data,
@@ -97,12 +104,8 @@ nlohmann::ordered_json QuantizationReportToJson(const QuantizationReport& report
           {"sequence_length", report.sequence_length},
           {"sequences", report.before.result.sequences},
           {"batch_size", report.before.result.batch_size},
-          {"calibration",
-           {{"data", report.calibration_data},
-            {"sequences", report.calibration_sequences},
-            {"seed", report.calibration_seed.has_value()
-                         ? nlohmann::ordered_json(*report.calibration_seed)
-                         : nlohmann::ordered_json(nullptr)}}},
+          {"calibration", CalibrationToJson(report.calibration_data, report.calibration_sequences,
+                                            report.calibration_seed)},
           {"weight_ranges", NameOf(report.options.weights.ranges)},
           {"per_channel", report.options.weights.per_channel},
           {"activation_ranges",

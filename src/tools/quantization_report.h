@@ -28,6 +28,11 @@ struct QuantizationReport {
   std::vector<QuantizedResult> quantized = {};
 };
 
+// What ranges are of, as both reports on quantized models say it; seed: of the data's order, null:
+// as they lie.
+nlohmann::ordered_json CalibrationToJson(const std::string& data, int64_t sequences,
+                                         std::optional<uint64_t> seed);
+
 std::string FormatQuantizationReport(const QuantizationReport& report);
 nlohmann::ordered_json QuantizationReportToJson(const QuantizationReport& report);
 

@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -42,6 +43,15 @@ class LaunchTestFolder:
         done = subprocess.run(command, env=environment, cwd=self.path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, timeout=timeout, check=False)
         return done.returncode, done.stdout
+
+    def interrupt(self, *command, environment, run):
+        """Ctrl-C, as a terminal gives it to all processes of the command, once its run has records: (exit code, errors, newest step of the run)"""
+        with subprocess.Popen(command, env=environment, cwd=self.path, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE, text=True, start_new_session=True) as started:
+            wait_for_records(run)
+            os.killpg(started.pid, signal.SIGINT)
+            _, errors = started.communicate(timeout=100)
+        return started.returncode, errors, newest_step(run)
 
 
 def wait_for_records(run):

@@ -6,12 +6,10 @@
 import json
 import os
 import shutil
-import signal
-import subprocess
 import sys
 import unittest
 
-from launch_test_folder import SLUICE, LaunchTestFolder, newest_step, wait_for_records
+from launch_test_folder import SLUICE, LaunchTestFolder
 
 ARMS = ["vanilla", "vga", "iga", "vga_key_site", "iga_key_site"]
 
@@ -86,15 +84,10 @@ while [ $# -gt 0 ]; do case $1 in --run-folder) mkdir -p "$2"; echo >"$2/metrics
     def test_stopped_it_goes_on(self):
         out = self.folder.at("stopped")
         arguments = ["--quick", "--seeds", "1", "--out", out, "--steps"]
-        started = subprocess.Popen(self.command(*arguments, "100000"), env=self.environment, cwd=self.folder.path, stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
-        run = os.path.join(out, "vanilla_seed_42")
-        wait_for_records(run)
-        os.killpg(started.pid, signal.SIGINT)  # as a terminal does with Ctrl-C
-        _, errors = started.communicate(timeout=100)
-        self.assertEqual(started.returncode, 75, errors)
+        status, errors, step = self.folder.interrupt(
+            *self.command(*arguments, "100000"), environment=self.environment, run=os.path.join(out, "vanilla_seed_42"))
+        self.assertEqual(status, 75, errors)
         self.assertIn("The same command goes on from here", errors)
-        step = newest_step(run)
         self.assertIn(f"step_{step:08d}", self.run_script(*arguments, str(step + 1)))
 
     def test_what_it_refuses(self):

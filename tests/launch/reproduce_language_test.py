@@ -6,7 +6,6 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import unittest
@@ -119,15 +118,10 @@ class ReproduceLanguage(unittest.TestCase):
     def test_stopped_it_goes_on(self):
         out = self.folder.at("stopped")
         arguments = ["opt", *QUICK, "--seeds", "1", "--variants", "vanilla", "--out", out, "--text", "train.txt", "--steps"]
-        started = subprocess.Popen(self.command(*arguments, "100000"), env=self.environment(), cwd=self.folder.path, stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
-        run = os.path.join(out, "vanilla_seed_1000")
-        wait_for_records(run)
-        os.killpg(started.pid, signal.SIGINT)  # as a terminal does with Ctrl-C
-        _, errors = started.communicate(timeout=100)
-        self.assertEqual(started.returncode, 75, errors)
+        status, errors, step = self.folder.interrupt(
+            *self.command(*arguments, "100000"), environment=self.environment(), run=os.path.join(out, "vanilla_seed_1000"))
+        self.assertEqual(status, 75, errors)
         self.assertIn("The same command goes on from here", errors)
-        step = newest_step(run)
         self.assertIn(f"step_{step:08d}", self.run_script(*arguments, str(step + 5)))
         self.assertEqual(self.tables(out)[0]["runs"][0]["step"], step + 5)
 

@@ -117,18 +117,15 @@ def risks(tokens, p):
     trigger = tokens < TRIGGERS
     b, i = np.nonzero(trigger)
     copies = -np.log(p[b, i, tokens[b, i - 1]])
-    of_start = np.zeros(TOKENS + 1)
-    oracle = np.concatenate([np.concatenate([rows, np.zeros((TOKENS, 1))], 1), of_start[None]])
-    oracle[TOKENS, :TOKENS] = marginal
+    oracle = np.zeros((TOKENS + 1, TOKENS + 1))  # of <s> the unigrams, as published; it never comes again
+    oracle[:TOKENS, :TOKENS], oracle[TOKENS, :TOKENS] = rows, marginal
     asked = oracle[tokens]
     with np.errstate(divide="ignore", invalid="ignore"):
         entropy = -np.where(asked > 0, asked * np.log(asked), 0).sum(-1)
         excess = np.where(asked > 0, asked * (np.log(asked) - np.log(p)), 0).sum(-1)
-    queries, with_start = ~trigger, ~trigger
-    queries = queries & (np.arange(tokens.shape[1]) > 0)
-    guo = excess[with_start].mean()
-    return {"backcopy_risk": copies.mean(), "bigram_risk": excess[queries].mean(), "bigram_risk_guo": guo,
-            "bigram_cross_entropy_guo": guo + entropy[with_start].mean()}
+    guo = excess[~trigger].mean()
+    return {"backcopy_risk": copies.mean(), "bigram_risk": excess[:, 1:][~trigger[:, 1:]].mean(), "bigram_risk_guo": guo,
+            "bigram_cross_entropy_guo": guo + entropy[~trigger].mean()}
 
 
 def sinks(tokens, looked_at, output):
