@@ -1,13 +1,13 @@
 // The whole trainer with runtime.device cuda against the same run on the CPU: losses step by step,
 // and checkpoints that one writes and the other goes on from.
 #include <algorithm>
-#include <cmath>
 #include <functional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "core/error.h"
+#include "loss_curves.h"
 #include "training_run.h"
 
 namespace sluice {
@@ -75,14 +75,6 @@ class CudaTrainingTest : public TrainingRun {
                           .derivation = "76 u of the loss + what the updates add"});
   }
 
-  static double Farthest(const Course& course, const Course& from) {
-    double farthest = 0;
-    for (size_t i = 0; i < course.losses.size(); ++i) {
-      farthest = std::max(farthest, std::abs(course.losses[i] - from.losses[i]));
-    }
-    return farthest;
-  }
-
   // As above, of a gate's logit; the slope of a sigmoid is at most ¼.
   static void ExpectSameGates(const std::string& name, const Course& cuda, const Course& cpu,
                               const RunConfig& config) {
@@ -93,26 +85,18 @@ class CudaTrainingTest : public TrainingRun {
                           .derivation = "¼ · (76 u of a logit + what the updates add)"});
   }
 
-  // bf16: each side may be as far from the fp32 run as rounding to bf16 takes the CPU's.
-  static void ExpectAsFarAs(const std::string& name, const Course& cuda, const Course& cpu,
-                            const Course& fp32) {
-    testing::ExpectClose(name, cuda.losses, fp32.losses,
-                         {.absolute = 2 * Farthest(cpu, fp32),
-                          .derivation = "twice the CPU's largest distance from fp32"});
-  }
-
   // fp16, for which there is no CPU: roundings are an eighth of bf16's, so distances from fp32 are
   // draws from an eighth of the spread that bf16 shows on both devices. A third draw beyond four
-  // times the larger of two is rare (3 % where they are normal), but there are many: what a
-  // relative error of u in all that the model has to say does, u times the losses' range, comes on
-  // top.
+  // times the larger of two is rare (3 % where they are normal), but there are many: one rounding's
+  // effect comes on top.
   static void ExpectAnEighth(const std::string& name, const Course& fp16,
                              const std::vector<Course>& bf16, const Course& fp32) {
-    const double farthest = std::max(Farthest(bf16[0], fp32), Farthest(bf16[1], fp32));
-    const auto [least, most] = std::ranges::minmax(fp32.losses);
+    const double farthest = std::max(testing::LargestDistance(bf16[0].losses, fp32.losses),
+                                     testing::LargestDistance(bf16[1].losses, fp32.losses));
     testing::ExpectClose(
         name, fp16.losses, fp32.losses,
-        {.absolute = 4 * 0x1p-11 / 0x1p-8 * farthest + 0x1p-11 * (most - least),
+        {.absolute = 4 * 0x1p-11 / 0x1p-8 * farthest +
+                     testing::EffectOfOneRounding<sluice::fp16>(fp32.losses),
          .derivation =
              "4 · 2⁻¹¹/2⁻⁸ · bf16's largest distance from fp32 + 2⁻¹¹ · range of losses"});
   }
@@ -130,7 +114,7 @@ class CudaTrainingTest : public TrainingRun {
     config.training.precision = "bf16";
     const std::vector<Course> bf16 = {TrainOn("cuda", config, name + "_cuda_bf16"),
                                       TrainOn("cpu", config, name + "_cpu_bf16")};
-    ExpectAsFarAs(name + " bf16", bf16[0], bf16[1], fp32);
+    testing::ExpectAsFarAsTheCpu(name + " bf16", bf16[0].losses, bf16[1].losses, fp32.losses);
     config.training.precision = "fp16";
     const Course fp16 = TrainOn("cuda", config, name + "_cuda_fp16");
     EXPECT_EQ(fp16.skipped, 0);
@@ -265,7 +249,7 @@ TEST_F(CudaTrainingTest, CheckpointsCrossDevices) {
       if (std::string(precision) == "fp32") {
         ExpectSameCourse(run, rest, expected, config);
       } else {
-        ExpectAsFarAs(run, rest, expected, fp32);
+        testing::ExpectAsFarAsTheCpu(run, rest.losses, expected.losses, fp32.losses);
       }
     }
     if (std::string(precision) == "fp32") {

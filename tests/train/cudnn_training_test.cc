@@ -1,7 +1,5 @@
 // Training with runtime.attention_kernel cudnn against the same run on the CPU; on the emulator by
 // cuDNN's stand-in.
-#include <algorithm>
-#include <cmath>
 #include <cstdlib>
 #include <string>
 #include <vector>
@@ -9,6 +7,7 @@
 #include "core/error.h"
 #include "gmock/gmock.h"
 #include "kernels/api/cudnn_attention.h"
+#include "loss_curves.h"
 #include "training_run.h"
 
 namespace sluice {
@@ -56,7 +55,6 @@ class CudnnTrainingTest : public TrainingRun {
     return losses;
   }
 
-  // Each may be as far from the fp32 run as rounding to bf16 takes the CPU's.
   void ExpectSameCourse(const std::string& name, RunConfig config) const {
     const std::vector<double> bf16_losses = Losses(config, name + "_cpu");
     RunConfig fp32 = config;
@@ -66,13 +64,7 @@ class CudnnTrainingTest : public TrainingRun {
     config.runtime.attention_kernel = "cudnn";
     const std::vector<double> cudnn_losses = Losses(config, name + "_cudnn");
     ASSERT_EQ(cudnn_losses.size(), 20u);
-    double farthest = 0;
-    for (size_t i = 0; i < fp32_losses.size(); ++i) {
-      farthest = std::max(farthest, std::abs(bf16_losses[i] - fp32_losses[i]));
-    }
-    testing::ExpectClose(
-        name, cudnn_losses, fp32_losses,
-        {.absolute = 2 * farthest, .derivation = "twice the CPU's largest distance from fp32"});
+    testing::ExpectAsFarAsTheCpu(name, cudnn_losses, bf16_losses, fp32_losses);
   }
 };
 
