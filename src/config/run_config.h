@@ -203,8 +203,11 @@ struct TelemetryConfig {
       100;                              // updates between two looks at such sequences; 0: never
   int64_t norm_statistics_every = 100;  // of each parameter; 0: never
   int64_t attention_maps_every = 0;     // updates between two sets of maps; 0: never
-  int64_t attention_map_sequences = 1;  // first ones of the first validation set
-  bool tensorboard = true;              // event files beside metrics.jsonl
+  // Of the first validation set: so many of the first sequences, or these, counted from 0.
+  int64_t attention_map_sequences = 1;
+  std::vector<int64_t> attention_map_indices = {};
+  int64_t attention_map_tokens = 64;  // of each, from its first on
+  bool tensorboard = true;            // event files beside metrics.jsonl
   // The metrics of docs/bigram_backcopy.md, steps between two: early on, and behind
   // bigram_backcopy_early_steps; 0: never.
   int64_t bigram_backcopy_every_early = 0;

@@ -176,6 +176,19 @@ void CheckData(const RunConfig& config, RuleBook* rules) {
   rules->Require(validates || telemetry.attention_maps_every == 0,
                  "nothing to draw attention maps of",
                  {"telemetry.attention_maps_every", validation});
+  const std::vector<int64_t>& indices = telemetry.attention_map_indices;
+  const std::string indices_key = "telemetry.attention_map_indices";
+  for (size_t i = 0; i < indices.size(); ++i) {
+    rules->Require(indices[i] >= 0, "no such sequence", {indices_key});
+    rules->Require(i == 0 || indices[i - 1] < indices[i], "sequences are not in ascending order",
+                   {indices_key});
+  }
+  const auto chosen = static_cast<int64_t>(indices.size());
+  rules->Require(chosen <= 1024, "more than 1024 attention maps", {indices_key});
+  rules->Require(chosen == 0 || telemetry.attention_map_sequences == 1 ||
+                     telemetry.attention_map_sequences == chosen,
+                 "another number of sequences than are named",
+                 {"telemetry.attention_map_sequences", indices_key});
   rules->Require(telemetry.alarms.max_abs == 0 || telemetry.activation_statistics_every > 0,
                  "an alarm on what is not looked at",
                  {"telemetry.alarms.max_abs", "telemetry.activation_statistics_every"});

@@ -15,7 +15,7 @@ namespace sluice {
 namespace {
 
 constexpr int64_t kMostMaps = 192;       // of the page
-constexpr int64_t kLeastMapsOfARun = 4;  // however many runs there are
+constexpr int64_t kLeastMapsOfARun = 4;  // and of a sequence, however many there are
 
 using Matrix = std::vector<std::vector<double>>;
 
@@ -48,9 +48,8 @@ std::string TokensAttribute(const AttentionMapSequence& sequence) {
   return EscapeMarkup(JsonText(nlohmann::json(sequence.tokens)));
 }
 
-// The first sequence's maps, or `most` of them, evenly over layers and heads.
-std::string RunMarkup(const ReportRun& run, int style, int64_t most) {
-  const AttentionMapSequence& sequence = run.maps->sequences[0];
+// A sequence's maps, or `most` of them, evenly over layers and heads; empty: it has none.
+std::string SequenceMarkup(const AttentionMapSequence& sequence, int64_t step, int64_t most) {
   std::vector<std::pair<size_t, size_t>> heads;
   for (size_t layer = 0; layer < sequence.layers.size(); ++layer) {
     for (size_t head = 0; head < sequence.layers[layer].size(); ++head) {
@@ -71,11 +70,25 @@ std::string RunMarkup(const ReportRun& run, int style, int64_t most) {
   }
   const std::string left_out = shown < all ? absl::StrCat(", ", shown, " of ", all, " heads") : "";
   return absl::StrFormat(
-      "<div class=\"r%d\"><h3>%s%s</h3>\n<p>Step %d, first of %d sequences%s.</p>\n<div "
-      "class=\"attentions\" data-tokens=\"%s\">\n%s</div>\n<details><summary>The tokens</summary>"
-      "<p class=\"tokens\">%s</p></details></div>\n",
-      style, RunSample(style), EscapeMarkup(run.name), run.maps->step, run.maps->sequences.size(),
-      left_out, TokensAttribute(sequence), maps, text);
+      "<p>Step %d, sequence %d of the data%s.</p>\n<div class=\"attentions\" data-tokens=\"%s\">\n"
+      "%s</div>\n<details><summary>The tokens</summary><p class=\"tokens\">%s</p></details>\n",
+      step, sequence.index, left_out, TokensAttribute(sequence), maps, text);
+}
+
+// The first sequences, so many that each has room for a few of the `most` maps.
+std::string RunMarkup(const ReportRun& run, int style, int64_t most) {
+  const std::vector<AttentionMapSequence>& sequences = run.maps->sequences;
+  const int64_t all = std::ssize(sequences);
+  const int64_t shown = std::min(all, std::max<int64_t>(1, most / kLeastMapsOfARun));
+  std::string maps;
+  for (int64_t i = 0; i < shown; ++i) {
+    absl::StrAppend(&maps, SequenceMarkup(sequences[i], run.maps->step, most / shown));
+  }
+  if (maps.empty()) return "";
+  const std::string left_out =
+      shown < all ? absl::StrCat("<p>", shown, " of ", all, " sequences.</p>\n") : "";
+  return absl::StrFormat("<div class=\"r%d\"><h3>%s%s</h3>\n%s%s</div>\n", style, RunSample(style),
+                         EscapeMarkup(run.name), left_out, maps);
 }
 
 }  // namespace

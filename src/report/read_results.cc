@@ -124,6 +124,8 @@ absl::StatusOr<AttentionMaps> ReadAttentionMaps(const std::string& path) {
   for (const Json& one : json["sequences"]) {
     if (!one.is_object() || !one.contains("layers")) continue;
     AttentionMapSequence& sequence = maps.sequences.emplace_back();
+    const auto place = static_cast<double>(maps.sequences.size() - 1);
+    sequence.index = static_cast<int64_t>(NumberIn(one, "index").value_or(place));
     if (one.contains("tokens")) {
       for (const Json& token : one["tokens"]) {
         sequence.tokens.push_back(token.is_string() ? token.get<std::string>() : token.dump());

@@ -35,6 +35,7 @@ struct CheckpointGates {
 };
 
 struct AttentionMapSequence {
+  int64_t index = 0;  // of the sequence in its data
   std::vector<std::string> tokens;
   // Layer, head, query, key: probabilities; NaN where the file has no number.
   std::vector<std::vector<std::vector<std::vector<double>>>> layers;

@@ -13,8 +13,8 @@ namespace {
 constexpr int64_t kImagePixels = 256;  // about the width of an image
 
 // Of the first tokens of a sequence as queries and keys.
-AttentionMap MapOf(AttentionProbabilities& head) {
-  const int64_t tokens = std::min(kMostMapTokens, head.tokens());
+AttentionMap MapOf(AttentionProbabilities& head, int64_t most_tokens) {
+  const int64_t tokens = std::min(most_tokens, head.tokens());
   AttentionMap map = {.tokens = tokens, .p = std::vector<float>(tokens * tokens)};
   for (int64_t i = 0; i < tokens; ++i) {
     const AttentionProbabilities::QueryRow row = head.Row(i);
@@ -44,7 +44,7 @@ absl::Status AttentionMapObserver::ObserveAttention(int layer, const ObservedAtt
     maps.layers.resize(layers_);
     for (int64_t h = 0; h < attention.H; ++h) {
       head.Load(attention, b, h);
-      maps.layers[layer].push_back(MapOf(head));
+      maps.layers[layer].push_back(MapOf(head, most_tokens_));
     }
   }
   return absl::OkStatus();
@@ -84,7 +84,8 @@ std::string AttentionMapsToJson(int64_t step, const std::vector<SequenceMaps>& m
       }
       layers.push_back(std::move(layer));
     }
-    sequences.push_back({{"tokens", sequence.tokens}, {"layers", std::move(layers)}});
+    sequences.push_back(
+        {{"index", sequence.index}, {"tokens", sequence.tokens}, {"layers", std::move(layers)}});
   }
   const nlohmann::ordered_json json = {{"step", step}, {"sequences", std::move(sequences)}};
   return JsonText(json);

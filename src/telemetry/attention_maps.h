@@ -16,9 +16,6 @@
 
 namespace sluice {
 
-// Tokens of a map: the first ones of a sequence.
-inline constexpr int64_t kMostMapTokens = 64;
-
 struct AttentionMap {
   int64_t tokens = 0;
   std::vector<float> p;  // (tokens, tokens): a row is a query. What goes to registers, to a sink
@@ -27,24 +24,27 @@ struct AttentionMap {
 };
 
 struct SequenceMaps {
+  int64_t index = 0;                              // of the sequence in its data
   std::vector<std::string> tokens;                // as text, of the maps
   std::vector<std::vector<AttentionMap>> layers;  // layers[l][h]
 };
 
 class AttentionMapObserver : public Observer {
  public:
-  explicit AttentionMapObserver(int64_t layers) : layers_(layers) {}
+  // A map is of a sequence's first `most_tokens` tokens.
+  AttentionMapObserver(int64_t layers, int64_t most_tokens)
+      : layers_(layers), most_tokens_(most_tokens) {}
 
   bool Wants(absl::string_view /*tensor*/) const override { return false; }
   void Observe(int layer, absl::string_view tensor, const TensorView& view) override;
   AttentionLook attention_look() const override { return AttentionLook::kObserve; }
   absl::Status ObserveAttention(int layer, const ObservedAttention& attention) override;
 
-  // Of all sequences of all passes, in order; without text.
+  // Of all sequences of all passes, in order; without index and text.
   std::vector<SequenceMaps>& maps() { return maps_; }
 
  private:
-  int64_t layers_;
+  int64_t layers_, most_tokens_;
   std::vector<SequenceMaps> maps_;
   size_t first_ = 0;  // sequence of the pass at hand
 };
@@ -53,8 +53,8 @@ class AttentionMapObserver : public Observer {
 // there are few tokens.
 Image DrawMap(const AttentionMap& map);
 
-// {"step": …, "sequences": [{"tokens": […], "layers": [[[[p, …], …], …], …]}, …]}, with four digits
-// behind the point. Bytes that are no UTF-8 are replaced.
+// {"step": …, "sequences": [{"index": …, "tokens": […], "layers": [[[[p, …], …], …], …]}, …]}, with
+// four digits behind the point. Bytes that are no UTF-8 are replaced.
 std::string AttentionMapsToJson(int64_t step, const std::vector<SequenceMaps>& maps);
 
 }  // namespace sluice

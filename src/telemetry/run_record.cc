@@ -102,7 +102,7 @@ std::vector<EventImage> EventImages(const std::vector<SequenceMaps>& maps) {
       for (size_t head = 0; head < heads.size(); ++head) {
         const Image image = DrawMap(heads[head]);
         images.push_back({.tag = absl::StrFormat("attention/layer_%02d/head_%02d/sequence_%d",
-                                                 layer, head, sequence),
+                                                 layer, head, maps[sequence].index),
                           .width = image.width,
                           .height = image.height,
                           .png = EncodePng(image)});

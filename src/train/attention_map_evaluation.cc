@@ -1,10 +1,11 @@
 #include "train/attention_map_evaluation.h"
 
 #include <algorithm>
+#include <numeric>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
-#include "core/check.h"
+#include "core/error.h"
 #include "core/status.h"
 #include "data/vocabulary_file.h"
 
@@ -36,23 +37,34 @@ class TokenTexts {
 
 }  // namespace
 
+absl::StatusOr<std::vector<int64_t>> MapIndices(const TelemetryConfig& telemetry,
+                                                const BatchSource& source) {
+  const int64_t there = source.sequences_per_epoch();
+  std::vector<int64_t> indices = telemetry.attention_map_indices;
+  if (indices.empty()) {
+    indices.resize(std::min(telemetry.attention_map_sequences, there));
+    std::iota(indices.begin(), indices.end(), 0);
+  } else if (indices.back() >= there) {
+    return UsageError("no such sequence", "telemetry.attention_map_indices",
+                      absl::StrCat(indices.back(), ", where ", source.name(), " has ", there));
+  }
+  return indices;
+}
+
 absl::StatusOr<std::vector<SequenceMaps>> EvaluateAttentionMaps(Engine& engine, BatchSource& source,
-                                                                int64_t sequences) {
+                                                                std::span<const int64_t> indices,
+                                                                int64_t most_tokens) {
   const TokenTexts texts(source);
-  const int64_t there = std::min(sequences, source.sequences_per_epoch());
-  AttentionMapObserver observer(engine.config().model.num_hidden_layers);
+  AttentionMapObserver observer(engine.config().model.num_hidden_layers, most_tokens);
   Batch batch;
-  for (int64_t first = 0; first < there; first += engine.options().max_batch) {
-    const int64_t count = std::min(engine.options().max_batch, there - first);
-    RETURN_IF_ERROR(source.Fill(first, count, &batch));
+  for (const int64_t index : indices) {
+    RETURN_IF_ERROR(source.Fill(index, 1, &batch));
     ModelLosses losses;
     RETURN_IF_ERROR(engine.Evaluate(batch, losses, &observer));
-    CHECK_EQ(std::ssize(observer.maps()), first + count);
-    for (int64_t b = 0; b < count; ++b) {
-      SequenceMaps& maps = observer.maps()[first + b];
-      for (int64_t t = 0; t < std::min(kMostMapTokens, batch.T); ++t) {
-        maps.tokens.push_back(texts.Text(batch.tokens[b * batch.T + t]));
-      }
+    SequenceMaps& maps = observer.maps().back();
+    maps.index = index;
+    for (int64_t t = 0; t < std::min(most_tokens, batch.T); ++t) {
+      maps.tokens.push_back(texts.Text(batch.tokens[t]));
     }
   }
   return std::move(observer.maps());

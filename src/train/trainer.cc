@@ -9,6 +9,7 @@
 #include "core/parallel.h"
 #include "core/status.h"
 #include "data/open_batch_source.h"
+#include "train/attention_map_evaluation.h"
 #include "train/compute_threads.h"
 #include "train/matmul_rate.h"
 
@@ -41,6 +42,9 @@ absl::Status Trainer::OpenData() {
       return DataError("training and validation data were made with different tokenizers",
                        source->name(), difference);
     }
+  }
+  if (config_.telemetry.attention_maps_every > 0) {
+    ASSIGN_OR_RETURN(map_indices_, MapIndices(config_.telemetry, *validation_data_.at(0)));
   }
   int64_t& vocab_size = config_.model.vocab_size;
   if (vocab_size == 0) vocab_size = train_data_->vocabulary_size();

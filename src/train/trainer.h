@@ -122,6 +122,7 @@ class Trainer {
   int threads_ = 1;
   std::unique_ptr<BatchSource> train_data_;
   std::vector<std::unique_ptr<BatchSource>> validation_data_;
+  std::vector<int64_t> map_indices_;  // sequences of the first set that attention maps are drawn of
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Communicator> gpu_comm_;  // of ranks with a GPU each: sums gradients; else null
   std::unique_ptr<GradientBuckets> buckets_;

@@ -89,8 +89,8 @@ absl::Status Trainer::DrawAttentionMaps() {
   if (!due(config_.telemetry.attention_maps_every)) return absl::OkStatus();
   const auto start = std::chrono::steady_clock::now();
   const auto draw = [this] {
-    const auto maps = EvaluateAttentionMaps(*engine_, *validation_data_.at(0),
-                                            config_.telemetry.attention_map_sequences);
+    const auto maps = EvaluateAttentionMaps(*engine_, *validation_data_.at(0), map_indices_,
+                                            config_.telemetry.attention_map_tokens);
     return maps.ok() ? folder_.record().WriteAttentionMaps(state_.step, *maps) : maps.status();
   };
   RETURN_IF_ERROR(comm_.Agree(comm_.rank() == 0 ? draw() : absl::OkStatus()));

@@ -76,7 +76,8 @@ const BadInput kKeys[] = {
      "telemetry.gate_statistics_every, telemetry.attention_statistics_every, "
      "telemetry.statistics_sequences, telemetry.activation_statistics_every, "
      "telemetry.norm_statistics_every, telemetry.attention_maps_every, "
-     "telemetry.attention_map_sequences, telemetry.tensorboard, "
+     "telemetry.attention_map_sequences, telemetry.attention_map_indices, "
+     "telemetry.attention_map_tokens, telemetry.tensorboard, "
      "telemetry.bigram_backcopy_every_early, telemetry.bigram_backcopy_early_steps, "
      "telemetry.bigram_backcopy_every, telemetry.quantization_probe, "
      "telemetry.quantization_probe_batches, telemetry.alarms"},
@@ -350,7 +351,8 @@ const BadInput kOverrides[] = {
      "telemetry.gate_statistics_every, telemetry.attention_statistics_every, "
      "telemetry.statistics_sequences, telemetry.activation_statistics_every, "
      "telemetry.norm_statistics_every, telemetry.attention_maps_every, "
-     "telemetry.attention_map_sequences, telemetry.tensorboard, "
+     "telemetry.attention_map_sequences, telemetry.attention_map_indices, "
+     "telemetry.attention_map_tokens, telemetry.tensorboard, "
      "telemetry.bigram_backcopy_every_early, telemetry.bigram_backcopy_early_steps, "
      "telemetry.bigram_backcopy_every, telemetry.quantization_probe, "
      "telemetry.quantization_probe_batches, telemetry.alarms"},

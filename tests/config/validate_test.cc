@@ -183,6 +183,21 @@ TEST(ValidateRunConfigTest, MapsAndAlarmsNeedSomethingToLookAt) {
             "nothing to draw attention maps of: telemetry.attention_maps_every 100, "
             "data.validation []");
   config = Valid();
+  config.telemetry.attention_map_indices = {3, 17};
+  EXPECT_TRUE(ValidateRunConfig(config).ok()) << ValidateRunConfig(config);
+  config.telemetry.attention_map_sequences = 3;
+  EXPECT_EQ(ValidateRunConfig(config).message(),
+            "another number of sequences than are named: telemetry.attention_map_sequences 3, "
+            "telemetry.attention_map_indices [3, 17]");
+  config.telemetry.attention_map_sequences = 2;
+  EXPECT_TRUE(ValidateRunConfig(config).ok()) << ValidateRunConfig(config);
+  config.telemetry.attention_map_indices = {17, 17};
+  EXPECT_EQ(ValidateRunConfig(config).message(),
+            "sequences are not in ascending order: telemetry.attention_map_indices [17, 17]");
+  config.telemetry.attention_map_indices = {-1, 17};
+  EXPECT_EQ(ValidateRunConfig(config).message(),
+            "no such sequence: telemetry.attention_map_indices [-1, 17]");
+  config = Valid();
   config.telemetry.alarms.max_abs = 50;
   EXPECT_TRUE(ValidateRunConfig(config).ok()) << ValidateRunConfig(config);
   config.telemetry.activation_statistics_every = 0;

@@ -69,7 +69,8 @@ TEST_F(ReadRunTest, DamagedFilesBecomeNotes) {
   Write("a/quantize.json", "{\"data\":\"x\"}");
   Write("a/attention_maps/step_00000009.json", "{");
   Write("a/attention_maps/step_00000003.json",
-        R"({"step":3,"sequences":[{"tokens":["a"],"layers":[[[[1]]]]}]})");
+        R"({"step":3,"sequences":[{"tokens":["a"],"layers":[[[[1]]]]},)"
+        R"({"index":40,"tokens":["b"],"layers":[[[[1]]]]}]})");
   Write("a/checkpoints/step_00000003/gates.h5", "no HDF5");
   const auto runs = ReadReportRuns({folder});
   ASSERT_TRUE(runs.ok()) << runs.status();
@@ -80,6 +81,9 @@ TEST_F(ReadRunTest, DamagedFilesBecomeNotes) {
   EXPECT_EQ(runs->at(0).notes.size(), 5u);
   ASSERT_TRUE(runs->at(0).maps.has_value());  // the newest that can be read
   EXPECT_EQ(runs->at(0).maps->step, 3);
+  ASSERT_EQ(runs->at(0).maps->sequences.size(), 2u);
+  EXPECT_EQ(runs->at(0).maps->sequences[0].index, 0);  // older files do not say
+  EXPECT_EQ(runs->at(0).maps->sequences[1].index, 40);
 }
 
 TEST_F(ReadRunTest, TheSameFolderTwiceIsOneRun) {

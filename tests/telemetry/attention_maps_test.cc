@@ -100,7 +100,7 @@ TEST(AttentionMapsTest, AreWhatTheReferenceMultipliesValuesWith) {
     SCOPED_TRACE(c.name);
     auto engine = MakeEngine(c.config, DType::kFloat64, 3, 7);
     const Batch batch = RandomBatch(c.batch, 5);
-    AttentionMapObserver observer(2);
+    AttentionMapObserver observer(2, 64);
     ReferenceMaps reference;
     ModelLosses losses;
     ASSERT_TRUE(engine->Evaluate(batch, losses, &observer).ok());
@@ -129,7 +129,7 @@ TEST(AttentionMapsTest, TheFirstTokensOfLongSequences) {
   RunConfig config = SmallDecoderConfig("opt");
   config.model.max_position_embeddings = 80;
   auto engine = MakeEngine(config, DType::kFloat32, 1, 80);
-  AttentionMapObserver observer(2);
+  AttentionMapObserver observer(2, 64);
   ModelLosses losses;
   ASSERT_TRUE(
       engine->Evaluate(RandomBatch({.B = 1, .T = 80, .causal = true}, 5), losses, &observer).ok());
@@ -160,9 +160,10 @@ TEST(AttentionMapsTest, PicturesAreDarkWhereAttentionIs) {
 }
 
 TEST(AttentionMapsTest, JsonHasFourDigits) {
-  SequenceMaps maps = {.tokens = {"[CLS]", "\xc3"}, .layers = {{{2, {1, 0, 1.0f / 3, 0.00004f}}}}};
+  SequenceMaps maps = {
+      .index = 7, .tokens = {"[CLS]", "\xc3"}, .layers = {{{2, {1, 0, 1.0f / 3, 0.00004f}}}}};
   EXPECT_EQ(AttentionMapsToJson(30, {maps}),
-            "{\"step\":30,\"sequences\":[{\"tokens\":[\"[CLS]\",\"\xef\xbf\xbd\"],"
+            "{\"step\":30,\"sequences\":[{\"index\":7,\"tokens\":[\"[CLS]\",\"\xef\xbf\xbd\"],"
             "\"layers\":[[[[1.0,0.0],[0.3333,0.0]]]]}]}");
 }
 

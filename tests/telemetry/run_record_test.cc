@@ -162,10 +162,10 @@ TEST(RunRecordTest, MapsAreAFileAndImages) {
   const AttentionMap map = {.tokens = 2, .p = {1, 0, 0.5f, 0.5f}};
   const std::vector<SequenceMaps> maps = {
       {.tokens = {"a", "b"}, .layers = {{map, map}, {map, map}}},
-      {.tokens = {"c", "d"}, .layers = {{map, map}, {map, map}}}};
+      {.index = 30, .tokens = {"c", "d"}, .layers = {{map, map}, {map, map}}}};
   const std::vector<EventImage> images = EventImages(maps);
   ASSERT_EQ(images.size(), 8u);
-  EXPECT_EQ(images[7].tag, "attention/layer_01/head_01/sequence_1");
+  EXPECT_EQ(images[7].tag, "attention/layer_01/head_01/sequence_30");
   EXPECT_EQ(images[7].width, 256);
   EXPECT_EQ(images[7].png, EncodePng(DrawMap(map)));
   for (const bool tensorboard : {true, false}) {

@@ -9,6 +9,8 @@
 
 #include "absl/strings/match.h"
 #include "checkpoint/diff.h"
+#include "core/error.h"
+#include "gmock/gmock.h"
 #include "nlohmann/json.hpp"
 #include "train/trainer.h"
 #include "training_run.h"
@@ -68,6 +70,41 @@ class UpdateTelemetryTest : public TrainingRun {
     return maps;
   }
 };
+
+// A sequence's maps are the same whether it is chosen or among the first ones; shorter ones are a
+// corner of longer ones.
+TEST_F(UpdateTelemetryTest, MapsOfChosenSequences) {
+  RunConfig config = Watched(2);
+  config.telemetry.attention_maps_every = 2;
+  config.telemetry.attention_map_sequences = 6;
+  ASSERT_TRUE(Train(config, "first", 1).ok());
+  config.telemetry.attention_map_sequences = 1;
+  config.telemetry.attention_map_indices = {1, 5};
+  config.telemetry.attention_map_tokens = 4;
+  ASSERT_TRUE(Train(config, "chosen", 1).ok());
+  const Json first = Json::parse(Maps("first").at("step_00000002.json"))["sequences"];
+  const Json chosen = Json::parse(Maps("chosen").at("step_00000002.json"))["sequences"];
+  ASSERT_EQ(first.size(), 6u);
+  ASSERT_EQ(chosen.size(), 2u);
+  for (const Json& maps : chosen) {
+    const Json& all = first.at(maps["index"].get<size_t>());
+    EXPECT_EQ(all["index"], maps["index"]);
+    ASSERT_EQ(maps["tokens"].size(), 4u);
+    const Json &map = maps["layers"][1][0], &whole = all["layers"][1][0];
+    for (size_t i = 0; i < 4; ++i) {
+      EXPECT_EQ(maps["tokens"][i], all["tokens"][i]);
+      for (size_t j = 0; j < 4; ++j) EXPECT_EQ(map[i][j], whole[i][j]);
+    }
+  }
+  EXPECT_EQ(chosen[0]["index"], 1);
+  EXPECT_EQ(chosen[1]["index"], 5);
+  EXPECT_NE(chosen[0]["tokens"], chosen[1]["tokens"]);
+  config.telemetry.attention_map_indices = {1, 1000000};
+  const absl::Status status = Train(config, "missing", 1);
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kUsage) << status;
+  EXPECT_THAT(std::string(status.message()),
+              ::testing::HasSubstr("no such sequence: telemetry.attention_map_indices: 1000000"));
+}
 
 TEST_F(UpdateTelemetryTest, EachAtItsInterval) {
   ASSERT_TRUE(Train(Watched(8), "run", 1).ok());
