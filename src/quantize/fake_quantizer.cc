@@ -35,14 +35,25 @@ bool FakeQuantizer::Wants(absl::string_view tensor) const {
          (tensor == observed::kContext && !options_.context_before_gate);
 }
 
+int FakeQuantizer::BitsOf(int layer, absl::string_view tensor) const {
+  const bool last = layer == options_.last_layer && tensor == observed::kFeedForwardNorm;
+  const bool norm = tensor == observed::kEmbeddingNorm || tensor == observed::kAttentionNorm ||
+                    tensor == observed::kFeedForwardNorm;
+  const bool sixteen = options_.sixteen_bit_norms == SixteenBitNorms::kLast  ? last
+                       : options_.sixteen_bit_norms == SixteenBitNorms::kAll ? norm
+                                                                             : false;
+  return sixteen ? 16 : options_.bits;
+}
+
 void FakeQuantizer::UpdateRange(Quantizer& quantizer, const TensorView& view) const {
   const ValueRange batch =
       options_.percentile < 100 ? PercentileRange(view, options_.percentile) : MinMaxRange(view);
   if (options_.ranges == ActivationRanges::kCurrent) quantizer.range = RunningRange();
   quantizer.range.Update(batch);
+  const int bits = BitsOf(quantizer.error.layer, quantizer.error.tensor);
   quantizer.quantizer = options_.method == ActivationMethod::kAsymmetric
-                            ? UniformQuantizer::Asymmetric(quantizer.range.range(), options_.bits)
-                            : UniformQuantizer::Symmetric(quantizer.range.range(), options_.bits);
+                            ? UniformQuantizer::Asymmetric(quantizer.range.range(), bits)
+                            : UniformQuantizer::Symmetric(quantizer.range.range(), bits);
 }
 
 void FakeQuantizer::Quantize(int layer, const std::string& tensor, const TensorView& view) {

@@ -26,6 +26,9 @@ namespace sluice {
 
 enum class ActivationMethod { kAsymmetric, kSymmetric };
 enum class ActivationRanges { kRunning, kCurrent /* of the last calibration batch */ };
+// LayerNorms whose gamma and output have 16 bits, whatever the others have: none, the last one (its
+// output is what the head reads), all.
+enum class SixteenBitNorms { kNone, kLast, kAll };
 
 struct FakeQuantizerOptions {
   int bits = 8;
@@ -34,6 +37,8 @@ struct FakeQuantizerOptions {
   ActivationMethod method = ActivationMethod::kAsymmetric;
   ActivationRanges ranges = ActivationRanges::kRunning;
   double percentile = 100;  // above 50; 100: minimum and maximum
+  SixteenBitNorms sixteen_bit_norms = SixteenBitNorms::kNone;
+  int last_layer = -1;  // behind which the last LayerNorm is
   // The context is quantized before a gate at the query site, and the gated product is not
   // (pre-LN, OPT); else behind it (BERT).
   bool context_before_gate = false;
@@ -72,6 +77,7 @@ class FakeQuantizer : public Observer {
     int order;
   };
   void Quantize(int layer, const std::string& tensor, const TensorView& view);
+  int BitsOf(int layer, absl::string_view tensor) const;
   void UpdateRange(Quantizer& quantizer, const TensorView& view) const;
 
   FakeQuantizerOptions options_;

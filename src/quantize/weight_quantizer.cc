@@ -34,28 +34,30 @@ WeightRole RoleOfWeight(const Parameter& parameter) {
   return absl::StrContains(name, "embed") ? WeightRole::kEmbedding : WeightRole::kLinear;
 }
 
-UniformQuantizer WeightQuantizer::Fit(const TensorView& values) const {
+UniformQuantizer WeightQuantizer::Fit(const Parameter& parameter, const TensorView& values) const {
+  const bool sixteen = std::ranges::count(options_.sixteen_bit, parameter.name) > 0;
+  const int bits = sixteen ? 16 : options_.bits;
   const ValueRange range = options_.ranges == WeightRanges::kMinMax
                                ? MinMaxRange(values)
-                               : LeastSquaresRange(values, options_.bits);
-  return UniformQuantizer::Symmetric(range, options_.bits);
+                               : LeastSquaresRange(values, bits);
+  return UniformQuantizer::Symmetric(range, bits);
 }
 
 void WeightQuantizer::QuantizeOne(const Parameter& parameter, WeightRole role,
                                   const TensorView& values) {
   QuantizationError error{.tensor = parameter.name};
   if (role == WeightRole::kTokenTable) {
-    token_table_ = Fit(values);
+    token_table_ = Fit(parameter, values);
     std::vector<float> copy(values.as<float>(), values.as<float>() + values.elements());
     QuantizeInPlace(token_table_, TensorView::Of(copy.data(), values.shape()), error);
   } else if (role == WeightRole::kLinear && options_.per_channel) {
     std::vector<UniformQuantizer>& rows = rows_[parameter.name];
     for (int64_t row = 0; row < values.rows(); ++row) {
       const TensorView channel = values.Rows(row, 1);
-      QuantizeInPlace(rows.emplace_back(Fit(channel)), channel, error);
+      QuantizeInPlace(rows.emplace_back(Fit(parameter, channel)), channel, error);
     }
   } else {
-    const UniformQuantizer quantizer = Fit(values);
+    const UniformQuantizer quantizer = Fit(parameter, values);
     if (role == WeightRole::kLinear) rows_[parameter.name].assign(values.rows(), quantizer);
     QuantizeInPlace(quantizer, values, error);
   }

@@ -26,6 +26,7 @@ struct WeightQuantizerOptions {
   int bits = 8;
   WeightRanges ranges = WeightRanges::kMinMax;
   bool per_channel = false;  // a range for each output of a Linear layer; elsewhere a tensor's
+  std::vector<std::string> sixteen_bit = {};  // parameters that have 16 bits instead
 };
 
 enum class WeightRole { kNotQuantized, kLinear, kEmbedding, kTokenTable, kNorm };
@@ -48,7 +49,7 @@ class WeightQuantizer {
   const std::vector<QuantizationError>& errors() const { return errors_; }
 
  private:
-  UniformQuantizer Fit(const TensorView& values) const;
+  UniformQuantizer Fit(const Parameter& parameter, const TensorView& values) const;
   void QuantizeOne(const Parameter& parameter, WeightRole role, const TensorView& values);
 
   WeightQuantizerOptions options_;

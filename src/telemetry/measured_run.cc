@@ -94,6 +94,9 @@ std::string DescribeQuantization(const Json& report, const std::string& architec
   if (report.value("gate_position", published) != published) {
     absl::StrAppend(&description, "; gates ", text("gate_position"), " the context's quantizer");
   }
+  if (const std::string norms = report.value("int16_layer_norms", "none"); norms != "none") {
+    absl::StrAppend(&description, "; 16 bits for LayerNorms: ", norms);
+  }
   if (report.value("smooth", 0.0) != 0) {
     absl::StrAppend(&description, "; smoothed by ", text("smooth"));
   }

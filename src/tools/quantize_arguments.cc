@@ -66,6 +66,12 @@ void AddRangeOptions(CLI::App& command, QuantizeArguments& arguments) {
           "Where a gate at the query site multiplies: before or behind the quantizer of the "
           "context (default: before in BERT, behind in OPT)")
       ->check(CLI::IsMember({"before", "behind"}));
+  command
+      .add_option("--int16-layer-norms", arguments.int16_layer_norms,
+                  "LayerNorms whose gamma and output have 16 bits, whatever the others have: none, "
+                  "final (the one that the head reads) or all")
+      ->check(CLI::IsMember({"none", "final", "all"}))
+      ->capture_default_str();
   command.add_option("--smooth", arguments.smooth,
                      "Migration strength of SmoothQuant, between 0 and 1; 0: none");
 }
@@ -152,6 +158,9 @@ QuantizationPreset ResolvePreset(const QuantizeArguments& arguments, bool pre_no
   activations.gate_reads_quantized_value = arguments.gate_value == "quantized";
   if (arguments.gate_position == "before") preset.options.gate_position = GatePosition::kBefore;
   if (arguments.gate_position == "behind") preset.options.gate_position = GatePosition::kBehind;
+  SixteenBitNorms& norms = preset.options.sixteen_bit_norms;
+  if (arguments.int16_layer_norms == "final") norms = SixteenBitNorms::kLast;
+  if (arguments.int16_layer_norms == "all") norms = SixteenBitNorms::kAll;
   if (arguments.calibration_batches > 0) preset.calibration_batches = arguments.calibration_batches;
   if (arguments.calibration_batch_size > 0) {
     preset.calibration_batch_size = arguments.calibration_batch_size;

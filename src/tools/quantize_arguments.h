@@ -26,7 +26,7 @@ struct QuantizeArguments {
   int64_t calibration_batches = 0, calibration_batch_size = 0;
   std::optional<uint64_t> calibration_seed;  // else the run's
   bool per_channel = false;
-  std::string gate_value = "quantized", gate_position;
+  std::string gate_value = "quantized", gate_position, int16_layer_norms = "none";
   double smooth = 0;
   int64_t worst = 8;
   OutlierEvaluationOptions evaluation;

@@ -89,6 +89,31 @@ std::vector<QuantizedLayer> LayersOf(Engine& engine, bool context_before_gate) {
   return layers;
 }
 
+// Gammas of the LayerNorms that `norms` means.
+std::vector<std::string> GammasOf(Engine& engine, SixteenBitNorms norms) {
+  const Architecture& architecture = engine.model().architecture();
+  const auto layers = static_cast<int>(engine.config().model.num_hidden_layers);
+  std::vector<std::string> names;
+  if (norms == SixteenBitNorms::kAll) {
+    names.push_back(architecture.input_norm);
+    for (int layer = 0; layer < layers; ++layer) {
+      names.push_back(architecture.layer_names(layer).attention_norm);
+      names.push_back(architecture.layer_names(layer).feed_forward_norm);
+    }
+  } else if (norms == SixteenBitNorms::kLast) {
+    names.push_back(architecture.layer_names(layers - 1).feed_forward_norm);
+  }
+  for (std::string& name : names) name += ".weight";
+  return names;
+}
+
+WeightQuantizerOptions WeightOptions(Engine& engine,
+                                     const PostTrainingQuantizationOptions& options) {
+  WeightQuantizerOptions weights = options.weights;
+  weights.sixteen_bit = GammasOf(engine, options.sixteen_bit_norms);
+  return weights;
+}
+
 }  // namespace
 
 bool QuantizesContextBeforeGate(const PostTrainingQuantizationOptions& options, bool pre_norm) {
@@ -127,6 +152,10 @@ absl::StatusOr<std::vector<Batch>> ReadBatches(BatchSource& source, int64_t batc
   return read;
 }
 
+PostTrainingQuantization::PostTrainingQuantization(Engine& engine,
+                                                   const PostTrainingQuantizationOptions& options)
+    : engine_(engine), options_(options), weights_(WeightOptions(engine, options)) {}
+
 absl::StatusOr<std::unique_ptr<PostTrainingQuantization>> PostTrainingQuantization::Apply(
     Engine& engine, std::span<const Batch> calibration,
     const PostTrainingQuantizationOptions& options) {
@@ -149,6 +178,8 @@ absl::StatusOr<std::unique_ptr<PostTrainingQuantization>> PostTrainingQuantizati
   activations.quantize_activations =
       activations.bits != PostTrainingQuantizationOptions::kNotQuantized;
   activations.context_before_gate = QuantizesContextBeforeGate(options, IsPreNorm(engine));
+  activations.sixteen_bit_norms = options.sixteen_bit_norms;
+  activations.last_layer = static_cast<int>(engine.config().model.num_hidden_layers) - 1;
   quantized->options_.activations = activations;
   quantized->activations_ =
       std::make_unique<FakeQuantizer>(activations, quantized->weights_.token_table());

@@ -28,8 +28,11 @@ struct PostTrainingQuantizationOptions {
   static constexpr int kNotQuantized = 32;  // bits that leave weights or activations as they are
 
   WeightQuantizerOptions weights;
-  FakeQuantizerOptions activations;  // quantize_… and context_before_gate are set by Apply
+  // quantize_…, context_before_gate, sixteen_bit_norms and last_layer are set by Apply, as is
+  // weights.sixteen_bit.
+  FakeQuantizerOptions activations;
   GatePosition gate_position = GatePosition::kByModel;
+  SixteenBitNorms sixteen_bit_norms = SixteenBitNorms::kNone;
 };
 
 // Whether the context is quantized before a gate at the query site, and the gated product not.
@@ -84,8 +87,7 @@ class PostTrainingQuantization {
   absl::Status Remove();
 
  private:
-  PostTrainingQuantization(Engine& engine, const PostTrainingQuantizationOptions& options)
-      : engine_(engine), options_(options), weights_(options.weights) {}
+  PostTrainingQuantization(Engine& engine, const PostTrainingQuantizationOptions& options);
   bool AddLayer(const QuantizedLayer& layer);
   void StopIntegers();
 

@@ -74,12 +74,14 @@ class Settings:
     current: bool = False  # ranges of the last calibration batch
     gate_reads_quantized_value: bool = True
     gate_reads_input: bool = False  # IGA
+    int16_norms: str = "none"  # gammas and outputs of LayerNorms: none, final, all
 
 
 class Model:
     def __init__(self, tensors, heads, settings, epsilon):
         self.tensors, self.heads, self.settings, self.epsilon = tensors, heads, settings, epsilon
         self.ranges, self.calibrating, self.quantized, self.products = {}, True, {}, 0
+        self.final = self.final_norm()  # the last LayerNorm and its output, as they are called below
 
     def q(self, name, x):
         """An activation's quantizer."""
@@ -89,13 +91,19 @@ class Model:
                 float(v) for v in np.percentile(x.numpy().astype(np.float64), [100 - p, p]))
             old = None if self.settings.current else self.ranges.get(name)
             self.ranges[name] = batch if old is None else tuple(0.9 * a + 0.1 * b for a, b in zip(old, batch))
-        return (symmetric if self.settings.symmetric else asymmetric)(x, *self.ranges[name], self.settings.bits)
+        bits = self.bits_of(name, self.settings.bits, "norm" in name or name == "e2")
+        return (symmetric if self.settings.symmetric else asymmetric)(x, *self.ranges[name], bits)
+
+    def bits_of(self, name, bits, is_norm):
+        wide = {"none": False, "all": is_norm, "final": name in self.final}[self.settings.int16_norms]
+        return 16 if wide else bits
 
     def w(self, name, linear=False):
         """A weight, quantized once."""
         if name not in self.quantized:
             quantized = weight_by_rows if linear and self.settings.per_channel else weight
-            self.quantized[name] = quantized(self.tensors[name + ".weight"], self.settings.weight_bits, self.settings.ranges)
+            bits = self.bits_of(name, self.settings.weight_bits, "norm" in name.lower())
+            self.quantized[name] = quantized(self.tensors[name + ".weight"], bits, self.settings.ranges)
         return self.quantized[name]
 
     def linear(self, name, x):
@@ -135,12 +143,19 @@ class Model:
 
 
 class Bert(Model):
+    def layers(self):
+        return sum(name.endswith("attention.self.query.weight") for name in self.tensors)
+
+    def final_norm(self):
+        last = self.layers() - 1
+        return f"bert.encoder.layer.{last}.output.LayerNorm", f"{last} norm2"
+
     def logits(self, tokens):
         e, q = "bert.embeddings.", self.q
         x = embedding(tokens, self.w(e + "word_embeddings")) + self.w(e + "token_type_embeddings")[0]
         x = q("e0", x) + self.w(e + "position_embeddings")[: tokens.shape[1]]
         x = q("e2", self.norm(e + "LayerNorm", q("e1", x)))
-        for n in range(sum(name.endswith("attention.self.query.weight") for name in self.tensors)):
+        for n in range(self.layers()):
             layer = f"bert.encoder.layer.{n}."
             names = {part: layer + f"attention.self.{part}" for part in ("query", "key", "value", "gate")}
             out = q(f"{n} dense", self.linear(layer + "attention.output.dense", self.attention(n, names, x, False)))
@@ -155,6 +170,9 @@ class Bert(Model):
 
 
 class Opt(Model):
+    def final_norm(self):
+        return "model.decoder.final_layer_norm", "norm"
+
     def logits(self, tokens):
         d, q = "model.decoder.", self.q
         x = q("e", embedding(tokens, self.w(d + "embed_tokens")) + self.w(d + "embed_positions")[2 : tokens.shape[1] + 2])

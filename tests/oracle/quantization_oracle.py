@@ -39,6 +39,8 @@ OPTIONS = [
     (("--percentile", 99.5), {"percentile": 99.5}),
     (("--per-channel",), {"per_channel": True}),
     (("--gate-value", "unquantized"), {"gate_reads_quantized_value": False}),
+    (("--int16-layer-norms", "final"), {"int16_norms": "final"}),
+    (("--int16-layer-norms", "all"), {"int16_norms": "all"}),
 ]
 
 

@@ -156,6 +156,45 @@ TEST(FakeQuantizerTest, TensorsAreOnGridsAndTheGateIsNot) {
   }
 }
 
+// Everything has 3 bits but the LayerNorms that are named.
+TEST(FakeQuantizerTest, SixteenBitsForLayerNorms) {
+  for (const bool causal : {false, true}) {
+    const auto engine =
+        MakeEngine(causal ? SmallDecoderConfig("opt") : SmallBertConfig(), DType::kFloat32, 3, 7);
+    const Batch batch = RandomBatch({.causal = causal}, 5);
+    const std::set<std::string> last = {"1 feed_forward.norm"};
+    const std::set<std::string> all = {"-1 embedding.norm", "0 attention.norm",
+                                       "0 feed_forward.norm", "1 attention.norm",
+                                       "1 feed_forward.norm"};
+    for (const auto& [norms, wide] : {std::pair{SixteenBitNorms::kNone, std::set<std::string>()},
+                                      {SixteenBitNorms::kLast, last},
+                                      {SixteenBitNorms::kAll, all}}) {
+      PostTrainingQuantizationOptions options = Bits(3, 3);
+      options.sixteen_bit_norms = norms;
+      const auto quantized = Quantize(*engine, {batch}, options);
+      Recorder recorder;
+      ObserverChain both(quantized->activations(), recorder);
+      Loss(*engine, batch, &both);
+      std::set<std::string> found;
+      for (const auto& [name, values] : recorder.distinct) {
+        if (values.size() > 24) found.insert(name);  // query, key and value have 8 each
+      }
+      EXPECT_EQ(found, wide);
+      // Of gammas the same, by what quantization took away: a norm's weights are all 1.
+      for (const QuantizationError& error : quantized->weight_errors()) {
+        if (error.tensor.find("orm.weight") == std::string::npos) continue;
+        const bool is_last =
+            error.tensor.find(causal ? "decoder.final_layer_norm" : "layer.1.output.LayerNorm") !=
+            std::string::npos;
+        const bool sixteen =
+            norms == SixteenBitNorms::kAll || (norms == SixteenBitNorms::kLast && is_last);
+        EXPECT_NEAR(error.scale, 1.0 / (sixteen ? 65535 : 7), 1e-7) << error.tensor;
+      }
+      ASSERT_TRUE(quantized->Remove().ok());
+    }
+  }
+}
+
 TEST(FakeQuantizerTest, AGateReadsTheValuesItIsToldTo) {
   const auto engine = MakeEngine(SmallBertConfig("gated"), DType::kFloat32, 3, 7);
   const Batch batch = RandomBatch({}, 5);

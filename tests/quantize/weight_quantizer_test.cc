@@ -6,6 +6,7 @@
 #include <set>
 
 #include "model/small_model.h"
+#include "quantize/range_estimator.h"
 #include "support/compare.h"
 
 namespace sluice {
@@ -117,6 +118,37 @@ TEST(WeightQuantizerTest, WeightsAreOnTheirGridAndComeBack) {
     }
     ASSERT_TRUE(quantizer.Restore(engine->device(), engine->parameters()).ok());
     for (size_t i = 0; i < parameters.size(); ++i) EXPECT_EQ(Values(*engine, i), before[i]);
+  }
+}
+
+TEST(WeightQuantizerTest, ANamedParameterHasSixteenBits) {
+  const auto engine = MakeEngine(SmallDecoderConfig("opt"), DType::kFloat32, 2, 7);
+  const std::string named = "model.decoder.final_layer_norm.weight";
+  const std::vector<Parameter>& parameters = engine->parameters().parameters();
+  for (const WeightRanges ranges : {WeightRanges::kMinMax, WeightRanges::kLeastSquares}) {
+    // Gammas start at 1, which any number of bits can hold.
+    std::vector<std::vector<float>> before;
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      float* values = engine->parameters().Master(i).as<float>();
+      if (RoleOfWeight(parameters[i]) == WeightRole::kNorm) {
+        for (int64_t e = 0; e < parameters[i].elements(); ++e) values[e] = 1 + 0.1f * std::sin(e);
+      }
+      before.push_back(Values(*engine, i));
+    }
+    WeightQuantizer quantizer({.bits = 4, .ranges = ranges, .sixteen_bit = {named}});
+    ASSERT_TRUE(quantizer.Quantize(engine->device(), engine->parameters()).ok());
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      if (RoleOfWeight(parameters[i]) != WeightRole::kNorm) continue;
+      const TensorView view = TensorView::Of(before[i].data(), parameters[i].shape);
+      const int bits = parameters[i].name == named ? 16 : 4;
+      const UniformQuantizer expected = UniformQuantizer::Symmetric(
+          ranges == WeightRanges::kMinMax ? MinMaxRange(view) : LeastSquaresRange(view, bits),
+          bits);
+      std::vector<float> values = before[i];
+      expected.Apply(values);
+      EXPECT_EQ(Values(*engine, i), values) << parameters[i].name;
+    }
+    ASSERT_TRUE(quantizer.Restore(engine->device(), engine->parameters()).ok());
   }
 }
 

@@ -200,6 +200,7 @@ telemetry:
             ("--weight-ranges", "mse", "weight_ranges"), ("--activation-ranges", "current", "activation_ranges"),
             ("--activation-method", "symmetric", "activation_method"), ("--percentile", 99.0, "percentile"),
             ("--gate-value", "unquantized", "gate_value"), ("--gate-position", "behind", "gate_position"),
+            ("--int16-layer-norms", "all", "int16_layer_norms"),
         ]:
             report, losses[option] = quantized(option, value)
             self.assertEqual(report[key], value)
