@@ -19,6 +19,7 @@ struct ChartFrame {
 constexpr ChartFrame kFileFrame = {640, 360, 64, 16, 36, 64};
 constexpr ChartFrame kPageFrame = {420, 240, 52, 18, 10, 24};
 constexpr double kColumn = 2;             // pixels
+constexpr double kLetter = 6.6;           // pixels, about, of a tick's label
 constexpr size_t kMostMarkedPoints = 24;  // longer lines have no markers but the last
 constexpr size_t kMostDescribedLines = 40;
 
@@ -75,10 +76,17 @@ void AddTick(const std::string& from, const std::string& to, const std::string& 
 void AddGrid(const Axes& axes, std::string* svg) {
   const double right = axes.frame.width - axes.frame.right;
   const double bottom = axes.frame.height - axes.frame.bottom;
+  // Before the first number, however long that is.
+  const std::vector<double> steps = axes.steps.Ticks(5);
+  double step_end = axes.frame.left - 10;
+  if (!steps.empty()) {
+    const double half = kLetter / 2 * static_cast<double>(TickLabel(steps.front()).size());
+    step_end = std::min(step_end, axes.X(steps.front()) - half - 4);
+  }
   absl::StrAppendFormat(svg, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">step</text>\n",
-                        axes.frame.left - 10, bottom + 16);
+                        step_end, bottom + 16);
   double last_label = axes.frame.left - 40;  // labels must not touch
-  for (const double step : axes.steps.Ticks(5)) {
+  for (const double step : steps) {
     const double x = axes.X(step);
     if (x < last_label + 34) continue;
     last_label = x;

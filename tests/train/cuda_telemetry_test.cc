@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "core/bf16.h"
 #include "data/nvidia_bert_for_tests.h"
 #include "data/open_batch_source.h"
@@ -142,7 +143,7 @@ class CudaTelemetryTest : public TrainingRun {
     const auto farthest = FarthestOnCpu(config, 2, 76 * testing::UnitRoundoff<float>(), cpu);
     ASSERT_EQ(cuda.size(), cpu.size());
     for (const auto& [statistic, values] : cpu) {
-      testing::ExpectClose(name + " " + statistic, cuda.at(statistic), values,
+      testing::ExpectClose(absl::StrCat(name, " ", statistic), cuda.at(statistic), values,
                            {.absolute = farthest.at(statistic),
                             .zeros_expected = true,
                             .derivation = "what 76 u of every weight do, more of two draws"});
@@ -160,7 +161,7 @@ class CudaTelemetryTest : public TrainingRun {
     ASSERT_EQ(cuda.size(), fp32.size());
     for (const auto& [statistic, values] : fp32) {
       testing::ExpectClose(
-          name + " bf16 " + statistic, cuda.at(statistic), values,
+          absl::StrCat(name, " bf16 ", statistic), cuda.at(statistic), values,
           {.absolute = 2 * farthest.at(statistic) + testing::EffectOfOneRounding<bf16>(values),
            .zeros_expected = true,
            .derivation = "twice the CPU's largest distance from fp32 + 2⁻⁸ · range"});
