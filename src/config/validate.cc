@@ -176,19 +176,6 @@ void CheckData(const RunConfig& config, RuleBook* rules) {
   rules->Require(validates || telemetry.attention_maps_every == 0,
                  "nothing to draw attention maps of",
                  {"telemetry.attention_maps_every", validation});
-  const std::vector<int64_t>& indices = telemetry.attention_map_indices;
-  const std::string indices_key = "telemetry.attention_map_indices";
-  for (size_t i = 0; i < indices.size(); ++i) {
-    rules->Require(indices[i] >= 0, "no such sequence", {indices_key});
-    rules->Require(i == 0 || indices[i - 1] < indices[i], "sequences are not in ascending order",
-                   {indices_key});
-  }
-  const auto chosen = static_cast<int64_t>(indices.size());
-  rules->Require(chosen <= 1024, "more than 1024 attention maps", {indices_key});
-  rules->Require(chosen == 0 || telemetry.attention_map_sequences == 1 ||
-                     telemetry.attention_map_sequences == chosen,
-                 "another number of sequences than are named",
-                 {"telemetry.attention_map_sequences", indices_key});
   rules->Require(telemetry.alarms.max_abs == 0 || telemetry.activation_statistics_every > 0,
                  "an alarm on what is not looked at",
                  {"telemetry.alarms.max_abs", "telemetry.activation_statistics_every"});
@@ -202,6 +189,39 @@ void CheckData(const RunConfig& config, RuleBook* rules) {
       (telemetry.bigram_backcopy_every_early > 0) == (telemetry.bigram_backcopy_early_steps > 0),
       "one without the other says nothing",
       {"telemetry.bigram_backcopy_every_early", "telemetry.bigram_backcopy_early_steps"});
+}
+
+void CheckAttentionMaps(const RunConfig& config, RuleBook* rules) {
+  const TelemetryConfig& telemetry = config.telemetry;
+  const std::vector<int64_t>& indices = telemetry.attention_map_indices;
+  const std::string indices_key = "telemetry.attention_map_indices";
+  for (size_t i = 0; i < indices.size(); ++i) {
+    rules->Require(indices[i] >= 0, "no such sequence", {indices_key});
+    rules->Require(i == 0 || indices[i - 1] < indices[i], "sequences are not in ascending order",
+                   {indices_key});
+  }
+  const auto chosen = static_cast<int64_t>(indices.size());
+  rules->Require(chosen == 0 || telemetry.attention_maps_every > 0,
+                 "sequences for attention maps that are never drawn",
+                 {indices_key, "telemetry.attention_maps_every"});
+  rules->Require(chosen == 0 || telemetry.attention_map_sequences == 1 ||
+                     telemetry.attention_map_sequences == chosen,
+                 "another number of sequences than are named",
+                 {"telemetry.attention_map_sequences", indices_key});
+  // What `sluice report` reads: 7 bytes a number.
+  constexpr double kMostNumbers = 1 << 25;
+  const std::string sequences_key = chosen > 0 ? indices_key : "telemetry.attention_map_sequences";
+  const auto tokens =
+      static_cast<double>(std::min(telemetry.attention_map_tokens, config.data.sequence_length));
+  const double numbers =
+      static_cast<double>(chosen > 0 ? chosen : telemetry.attention_map_sequences) *
+      static_cast<double>(config.model.num_hidden_layers * config.model.num_attention_heads) *
+      tokens * tokens;
+  rules->Require(telemetry.attention_maps_every == 0 || numbers <= kMostNumbers,
+                 "attention maps of more than 33554432 numbers in all",
+                 {sequences_key, "telemetry.attention_map_tokens", "model.num_hidden_layers",
+                  "model.num_attention_heads"},
+                 absl::StrCat("these are ", static_cast<int64_t>(numbers)));
 }
 
 void CheckQuantizationProbe(const RunConfig& config, RuleBook* rules) {
@@ -253,6 +273,7 @@ void FindProblems(const RunConfig& config, const Provenance& provenance, ConfigU
   CheckModel(config.model, &rules);
   CheckSource(config, use, &rules);
   CheckData(config, &rules);
+  CheckAttentionMaps(config, &rules);
   CheckQuantizationProbe(config, &rules);
   CheckPrecision(config, use, &rules);
   CheckTraining(config, &rules);

@@ -24,6 +24,18 @@ bool IsQuantizedAsShown(absl::string_view tensor) {
 
 }  // namespace
 
+absl::string_view NameOf(SixteenBitNorms norms) {
+  switch (norms) {
+    case SixteenBitNorms::kNone:
+      return "none";
+    case SixteenBitNorms::kFinal:
+      return "final";
+    case SixteenBitNorms::kAll:
+      return "all";
+  }
+  return "";
+}
+
 FakeQuantizer::FakeQuantizer(const FakeQuantizerOptions& options,
                              const UniformQuantizer& token_table)
     : options_(options), token_table_(token_table) {}
@@ -36,10 +48,10 @@ bool FakeQuantizer::Wants(absl::string_view tensor) const {
 }
 
 int FakeQuantizer::BitsOf(int layer, absl::string_view tensor) const {
-  const bool last = layer == options_.last_layer && tensor == observed::kFeedForwardNorm;
+  const bool final = layer == options_.last_layer && tensor == observed::kFeedForwardNorm;
   const bool norm = tensor == observed::kEmbeddingNorm || tensor == observed::kAttentionNorm ||
                     tensor == observed::kFeedForwardNorm;
-  const bool sixteen = options_.sixteen_bit_norms == SixteenBitNorms::kLast  ? last
+  const bool sixteen = options_.sixteen_bit_norms == SixteenBitNorms::kFinal ? final
                        : options_.sixteen_bit_norms == SixteenBitNorms::kAll ? norm
                                                                              : false;
   return sixteen ? 16 : options_.bits;

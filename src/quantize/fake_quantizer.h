@@ -26,9 +26,10 @@ namespace sluice {
 
 enum class ActivationMethod { kAsymmetric, kSymmetric };
 enum class ActivationRanges { kRunning, kCurrent /* of the last calibration batch */ };
-// LayerNorms whose gamma and output have 16 bits, whatever the others have: none, the last one (its
-// output is what the head reads), all.
-enum class SixteenBitNorms { kNone, kLast, kAll };
+// LayerNorms whose gamma and output have 16 bits, where weights and activations are quantized:
+// none, the last one (its output is what the head reads), all.
+enum class SixteenBitNorms { kNone, kFinal, kAll };
+absl::string_view NameOf(SixteenBitNorms norms);  // none, final, all
 
 struct FakeQuantizerOptions {
   int bits = 8;
@@ -38,7 +39,7 @@ struct FakeQuantizerOptions {
   ActivationRanges ranges = ActivationRanges::kRunning;
   double percentile = 100;  // above 50; 100: minimum and maximum
   SixteenBitNorms sixteen_bit_norms = SixteenBitNorms::kNone;
-  int last_layer = -1;  // behind which the last LayerNorm is
+  int last_layer = -1;  // behind which the final LayerNorm is
   // The context is quantized before a gate at the query site, and the gated product is not
   // (pre-LN, OPT); else behind it (BERT).
   bool context_before_gate = false;

@@ -76,6 +76,10 @@ absl::Status WeightQuantizer::Quantize(Device& device, const ParameterStore& par
     if (role == WeightRole::kNotQuantized) continue;
     QuantizeOne(parameter, role, TensorView::Of(values + parameter.offset, parameter.shape));
   }
+  for (const std::string& name : options_.sixteen_bit) {
+    CHECK(std::ranges::count(errors_, name, &QuantizationError::tensor) == 1)
+        << name << " is no weight that is quantized";
+  }
   return masters.Store();
 }
 

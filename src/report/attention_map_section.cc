@@ -14,8 +14,8 @@
 namespace sluice {
 namespace {
 
-constexpr int64_t kMostMaps = 192;       // of the page
-constexpr int64_t kLeastMapsOfARun = 4;  // and of a sequence, however many there are
+constexpr int64_t kMostMaps = 192;  // of the page
+constexpr int64_t kLeastMaps = 4;   // of a run, and of a sequence, that has as many
 
 using Matrix = std::vector<std::vector<double>>;
 
@@ -34,13 +34,14 @@ double MassOnFirst(const Matrix& map) {
   return sum / static_cast<double>(map.size());
 }
 
-std::string MapMarkup(const Matrix& map, size_t layer, size_t head) {
+std::string MapMarkup(const Matrix& map, int64_t sequence, size_t layer, size_t head) {
   const std::string name = absl::StrFormat("%d.%d", layer, head);
   return absl::StrFormat(
       "<figure class=\"attention\"><img class=\"pixels\" data-head=\"%s\" width=\"%d\" "
-      "height=\"%d\" alt=\"attention of head %s, %d queries by %d keys; mean mass on the first key "
-      "%.3f\" src=\"%s\"/><figcaption>%s <span>%.2f</span></figcaption></figure>\n",
-      name, map[0].size(), map.size(), name, map.size(), map[0].size(), MassOnFirst(map),
+      "height=\"%d\" alt=\"attention of head %s in sequence %d, %d queries by %d keys; mean mass "
+      "on the "
+      "first key %.3f\" src=\"%s\"/><figcaption>%s <span>%.2f</span></figcaption></figure>\n",
+      name, map[0].size(), map.size(), name, sequence, map.size(), map[0].size(), MassOnFirst(map),
       HeatPicture(map, HeatScale::kSquareRoot), name, MassOnFirst(map));
 }
 
@@ -61,7 +62,7 @@ std::string SequenceMarkup(const AttentionMapSequence& sequence, int64_t step, i
   for (int64_t i = 0; i < shown; ++i) {
     const auto [layer, head] = heads[i * all / shown];
     const Matrix map = Rectangular(sequence.layers[layer][head]);
-    if (!map.empty()) absl::StrAppend(&maps, MapMarkup(map, layer, head));
+    if (!map.empty()) absl::StrAppend(&maps, MapMarkup(map, sequence.index, layer, head));
   }
   if (maps.empty()) return "";
   std::string text;
@@ -79,7 +80,10 @@ std::string SequenceMarkup(const AttentionMapSequence& sequence, int64_t step, i
 std::string RunMarkup(const ReportRun& run, int style, int64_t most) {
   const std::vector<AttentionMapSequence>& sequences = run.maps->sequences;
   const int64_t all = std::ssize(sequences);
-  const int64_t shown = std::min(all, std::max<int64_t>(1, most / kLeastMapsOfARun));
+  int64_t heads = 0;
+  for (const auto& layer : sequences[0].layers) heads += std::ssize(layer);
+  const int64_t least = std::clamp<int64_t>(heads, 1, kLeastMaps);
+  const int64_t shown = std::min(all, std::max<int64_t>(1, most / least));
   std::string maps;
   for (int64_t i = 0; i < shown; ++i) {
     absl::StrAppend(&maps, SequenceMarkup(sequences[i], run.maps->step, most / shown));
@@ -100,7 +104,7 @@ PageSection AttentionMapSection(const std::vector<ReportRun>& runs) {
   };
   const int64_t with_maps = std::count_if(runs.begin(), runs.end(), has);
   if (with_maps == 0) return section;
-  const int64_t most = std::max(kLeastMapsOfARun, kMostMaps / with_maps);
+  const int64_t most = std::max(kLeastMaps, kMostMaps / with_maps);
   std::string all;
   for (size_t i = 0; i < runs.size(); ++i) {
     if (has(runs[i])) absl::StrAppend(&all, RunMarkup(runs[i], static_cast<int>(i), most));

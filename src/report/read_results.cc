@@ -1,5 +1,6 @@
 #include "report/read_results.h"
 
+#include <filesystem>
 #include <limits>
 
 #include "absl/strings/str_cat.h"
@@ -104,6 +105,10 @@ absl::StatusOr<std::vector<ReportEvaluation>> ReadQuantizations(const std::strin
       quantization.quantized_perplexity = NumberIn(one, "perplexity");
       quantization.bits = absl::StrCat("W", NumberIn(one, "weight_bits").value_or(0), "A",
                                        NumberIn(one, "activation_bits").value_or(0));
+      if (const auto norms = json.find("int16_layer_norms");
+          norms != json.end() && norms->is_string() && *norms != "none") {
+        absl::StrAppend(&quantization.bits, ", LayerNorms W16A16: ", norms->get<std::string>());
+      }
       quantizations.push_back(std::move(quantization));
     }
   }
@@ -111,10 +116,12 @@ absl::StatusOr<std::vector<ReportEvaluation>> ReadQuantizations(const std::strin
 }
 
 absl::StatusOr<AttentionMaps> ReadAttentionMaps(const std::string& path) {
-  ASSIGN_OR_RETURN(const std::string text, ReadWholeFile(path));
-  if (static_cast<int64_t>(text.size()) > kMostMapBytes) {
-    return DataError("is too large for attention maps", path, absl::StrCat(text.size(), " bytes"));
+  std::error_code error;
+  const auto bytes = std::filesystem::file_size(path, error);
+  if (!error && static_cast<int64_t>(bytes) > kMostMapBytes) {
+    return DataError("is too large for attention maps", path, absl::StrCat(bytes, " bytes"));
   }
+  ASSIGN_OR_RETURN(const std::string text, ReadWholeFile(path));
   const auto json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object() || !json.contains("sequences")) {
     return DataError("has no attention maps", path);
@@ -124,8 +131,10 @@ absl::StatusOr<AttentionMaps> ReadAttentionMaps(const std::string& path) {
   for (const Json& one : json["sequences"]) {
     if (!one.is_object() || !one.contains("layers")) continue;
     AttentionMapSequence& sequence = maps.sequences.emplace_back();
-    const auto place = static_cast<double>(maps.sequences.size() - 1);
-    sequence.index = static_cast<int64_t>(NumberIn(one, "index").value_or(place));
+    const auto index = one.find("index");
+    sequence.index = index != one.end() && index->is_number_unsigned()
+                         ? index->get<int64_t>()
+                         : std::ssize(maps.sequences) - 1;
     if (one.contains("tokens")) {
       for (const Json& token : one["tokens"]) {
         sequence.tokens.push_back(token.is_string() ? token.get<std::string>() : token.dump());

@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
+#include "absl/strings/str_cat.h"
 #include "core/check.h"
 #include "core/json_text.h"
+#include "nlohmann/json.hpp"
 #include "telemetry/attention_probabilities.h"
 
 namespace sluice {
@@ -24,6 +27,33 @@ AttentionMap MapOf(AttentionProbabilities& head, int64_t most_tokens) {
     }
   }
   return map;
+}
+
+// [a,b,…] with `append` for each.
+template <typename Elements, typename Append>
+void AppendList(const Elements& elements, std::string* json, const Append& append) {
+  char separator = '[';
+  for (const auto& element : elements) {
+    json->push_back(separator);
+    append(element);
+    separator = ',';
+  }
+  json->append(separator == '[' ? "[]" : "]");
+}
+
+// As text at once: as a tree of JSON values the maps of a large model would fill the memory.
+void AppendMap(const AttentionMap& map, std::string* json) {
+  std::vector<std::span<const float>> rows;
+  for (int64_t i = 0; i < map.tokens; ++i) rows.emplace_back(&map.p[i * map.tokens], map.tokens);
+  AppendList(rows, json, [&](std::span<const float> row) {
+    AppendList(row, json, [&](float p) {
+      if (std::isfinite(p)) {
+        absl::StrAppend(json, std::round(static_cast<double>(p) * 1e4) / 1e4);
+      } else {
+        absl::StrAppend(json, "null");
+      }
+    });
+  });
 }
 
 }  // namespace
@@ -66,29 +96,17 @@ Image DrawMap(const AttentionMap& map) {
 }
 
 std::string AttentionMapsToJson(int64_t step, const std::vector<SequenceMaps>& maps) {
-  nlohmann::ordered_json sequences = nlohmann::ordered_json::array();
+  std::string json = absl::StrCat("{\"step\":", step, ",\"sequences\":[");
   for (const SequenceMaps& sequence : maps) {
-    nlohmann::ordered_json layers = nlohmann::ordered_json::array();
-    for (const std::vector<AttentionMap>& heads : sequence.layers) {
-      nlohmann::ordered_json layer = nlohmann::ordered_json::array();
-      for (const AttentionMap& map : heads) {
-        nlohmann::ordered_json rows = nlohmann::ordered_json::array();
-        for (int64_t i = 0; i < map.tokens; ++i) {
-          std::vector<double> row(map.tokens);
-          for (int64_t j = 0; j < map.tokens; ++j) {
-            row[j] = std::round(static_cast<double>(map.p[i * map.tokens + j]) * 1e4) / 1e4;
-          }
-          rows.push_back(row);
-        }
-        layer.push_back(std::move(rows));
-      }
-      layers.push_back(std::move(layer));
-    }
-    sequences.push_back(
-        {{"index", sequence.index}, {"tokens", sequence.tokens}, {"layers", std::move(layers)}});
+    absl::StrAppend(&json, &sequence == &maps.front() ? "" : ",", "{\"index\":", sequence.index,
+                    ",\"tokens\":", JsonText(nlohmann::json(sequence.tokens)), ",\"layers\":");
+    AppendList(sequence.layers, &json, [&](const std::vector<AttentionMap>& heads) {
+      AppendList(heads, &json, [&](const AttentionMap& map) { AppendMap(map, &json); });
+    });
+    json += "}";
   }
-  const nlohmann::ordered_json json = {{"step", step}, {"sequences", std::move(sequences)}};
-  return JsonText(json);
+  json += "]}";
+  return json;
 }
 
 }  // namespace sluice

@@ -1,7 +1,7 @@
 // Attention maps: who looks at whom in a few sequences, as numbers and as pictures. A map holds p'
 // of kernels/api/attention.h, what probabilities are after clipping and before dropout and gates.
 //
-//   AttentionMapObserver observer(layers);
+//   AttentionMapObserver observer(layers, most_tokens);
 //   … forward without dropout, with &observer …
 //   observer.maps()
 #pragma once
@@ -54,7 +54,7 @@ class AttentionMapObserver : public Observer {
 Image DrawMap(const AttentionMap& map);
 
 // {"step": …, "sequences": [{"index": …, "tokens": […], "layers": [[[[p, …], …], …], …]}, …]}, with
-// four digits behind the point. Bytes that are no UTF-8 are replaced.
+// four digits behind the point; null: not a number. Bytes that are no UTF-8 are replaced.
 std::string AttentionMapsToJson(int64_t step, const std::vector<SequenceMaps>& maps);
 
 }  // namespace sluice

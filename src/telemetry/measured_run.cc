@@ -91,13 +91,16 @@ std::string DescribeQuantization(const Json& report, const std::string& architec
     absl::StrAppend(&description, "; gates of ", text("gate_value"), " values");
   }
   const std::string published = architecture == "bert" ? "before" : "behind";
-  if (report.value("gate_position", published) != published) {
-    absl::StrAppend(&description, "; gates ", text("gate_position"), " the context's quantizer");
+  const std::string position = text("gate_position");
+  if (!position.empty() && position != published) {
+    absl::StrAppend(&description, "; gates ", position, " the context's quantizer");
   }
-  if (const std::string norms = report.value("int16_layer_norms", "none"); norms != "none") {
+  const std::string norms = text("int16_layer_norms");
+  if (!norms.empty() && norms != "none") {
     absl::StrAppend(&description, "; 16 bits for LayerNorms: ", norms);
   }
-  if (report.value("smooth", 0.0) != 0) {
+  const auto smooth = report.find("smooth");
+  if (smooth != report.end() && *smooth != 0) {
     absl::StrAppend(&description, "; smoothed by ", text("smooth"));
   }
   return description;

@@ -115,7 +115,8 @@ absl::Status EvaluateInt8On(BatchSource& source, const EvaluateArguments& argume
       .sequence_length = model.config.data.sequence_length,
       .calibration_sequences = calibration->sequences(),
       .calibration_seed = calibration->seed,
-      .gate_behind_context = QuantizesContextBeforeGate(preset.options, IsPreNorm(*model.engine))};
+      .gate_behind_context = QuantizesContextBeforeGate(preset.options, IsPreNorm(*model.engine)),
+      .sixteen_bit_norms = preset.options.activations.sixteen_bit_norms};
   ASSIGN_OR_RETURN(report.evaluation,
                    EvaluateInIntegers(*model.engine, source, communicator,
                                       {.calibration = calibration->batches,

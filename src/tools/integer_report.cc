@@ -45,6 +45,9 @@ std::string FormatIntegerReport(const IntegerReport& report) {
                                      all.fp32.sequences, report.sequence_length, all.fp32.targets);
   absl::StrAppendFormat(&text, "calibrated on %d sequences of %s\n", report.calibration_sequences,
                         report.calibration_data);
+  if (report.sixteen_bit_norms != SixteenBitNorms::kNone) {
+    absl::StrAppend(&text, "LayerNorms with 16 bits: ", NameOf(report.sixteen_bit_norms), "\n");
+  }
   const auto line = [&](const char* name, const EvaluationResult& result) {
     absl::StrAppendFormat(&text, "%-14s  perplexity %.4f  loss %.6f  accuracy %.4f  (%.1f s)\n",
                           name, result.perplexity, result.loss, result.accuracy, result.seconds);
@@ -79,6 +82,7 @@ nlohmann::ordered_json IntegerReportToJson(const IntegerReport& report) {
       {"calibration", CalibrationToJson(report.calibration_data, report.calibration_sequences,
                                         report.calibration_seed)},
       {"gate_position", report.gate_behind_context ? "behind" : "before"},
+      {"int16_layer_norms", NameOf(report.sixteen_bit_norms)},
       {"layers", all.coverage.layers},
       {"layers_in_integers", all.coverage.in_integers},
       {"in_fp32", all.coverage.in_fp32},

@@ -15,6 +15,7 @@ struct IntegerReport {
   int64_t step = 0, sequence_length = 0, calibration_sequences = 0;
   std::optional<uint64_t> calibration_seed = {};  // of their order; null: as they lie
   bool gate_behind_context = false;               // QuantizesContextBeforeGate
+  SixteenBitNorms sixteen_bit_norms = SixteenBitNorms::kNone;
   IntegerEvaluation evaluation = {};
 
   // How many times as fast as fp32.

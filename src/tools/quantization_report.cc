@@ -21,12 +21,6 @@ const char* NameOf(WeightRanges ranges) {
   return ranges == WeightRanges::kMinMax ? "minmax" : "mse";
 }
 
-const char* NameOf(SixteenBitNorms norms) {
-  return norms == SixteenBitNorms::kNone   ? "none"
-         : norms == SixteenBitNorms::kLast ? "final"
-                                           : "all";
-}
-
 // The metrics of before and after side by side.
 void AppendMetrics(const QuantizationReport& report, const QuantizedResult& result,
                    std::string& text) {
@@ -74,9 +68,9 @@ std::string FormatQuantizationReport(const QuantizationReport& report) {
   absl::StrAppendFormat(&text, "calibrated on %d sequences of %s%s\n", report.calibration_sequences,
                         report.calibration_data,
                         report.smooth > 0 ? absl::StrCat(", smoothed with ", report.smooth) : "");
-  if (report.options.sixteen_bit_norms != SixteenBitNorms::kNone) {
-    absl::StrAppend(&text, "LayerNorms with 16 bits: ", NameOf(report.options.sixteen_bit_norms),
-                    "\n");
+  if (report.options.activations.sixteen_bit_norms != SixteenBitNorms::kNone) {
+    absl::StrAppend(&text, "LayerNorms with 16 bits: ",
+                    NameOf(report.options.activations.sixteen_bit_norms), "\n");
   }
   absl::StrAppendFormat(&text, "fp32      perplexity %.3f  loss %.4f\n",
                         report.before.result.perplexity, report.before.result.loss);
@@ -126,7 +120,7 @@ nlohmann::ordered_json QuantizationReportToJson(const QuantizationReport& report
           {"gate_value", activations.gate_reads_quantized_value ? "quantized" : "unquantized"},
           {"gate_position",
            QuantizesContextBeforeGate(report.options, report.pre_norm) ? "behind" : "before"},
-          {"int16_layer_norms", NameOf(report.options.sixteen_bit_norms)},
+          {"int16_layer_norms", NameOf(activations.sixteen_bit_norms)},
           {"smooth", report.smooth},
           {"fp32", EvaluationToJson(report.before, report.pre_norm)},
           {"quantized", quantized}};

@@ -68,8 +68,8 @@ void AddRangeOptions(CLI::App& command, QuantizeArguments& arguments) {
       ->check(CLI::IsMember({"before", "behind"}));
   command
       .add_option("--int16-layer-norms", arguments.int16_layer_norms,
-                  "LayerNorms whose gamma and output have 16 bits, whatever the others have: none, "
-                  "final (the one that the head reads) or all")
+                  "LayerNorms whose gamma and output have 16 bits, where weights and activations "
+                  "are quantized: none, final (the one that the head reads) or all")
       ->check(CLI::IsMember({"none", "final", "all"}))
       ->capture_default_str();
   command.add_option("--smooth", arguments.smooth,
@@ -158,9 +158,9 @@ QuantizationPreset ResolvePreset(const QuantizeArguments& arguments, bool pre_no
   activations.gate_reads_quantized_value = arguments.gate_value == "quantized";
   if (arguments.gate_position == "before") preset.options.gate_position = GatePosition::kBefore;
   if (arguments.gate_position == "behind") preset.options.gate_position = GatePosition::kBehind;
-  SixteenBitNorms& norms = preset.options.sixteen_bit_norms;
-  if (arguments.int16_layer_norms == "final") norms = SixteenBitNorms::kLast;
-  if (arguments.int16_layer_norms == "all") norms = SixteenBitNorms::kAll;
+  for (const SixteenBitNorms norms : {SixteenBitNorms::kFinal, SixteenBitNorms::kAll}) {
+    if (arguments.int16_layer_norms == NameOf(norms)) activations.sixteen_bit_norms = norms;
+  }
   if (arguments.calibration_batches > 0) preset.calibration_batches = arguments.calibration_batches;
   if (arguments.calibration_batch_size > 0) {
     preset.calibration_batch_size = arguments.calibration_batch_size;
@@ -188,14 +188,22 @@ absl::Status CheckRanges(const QuantizeArguments& arguments) {
 
 absl::StatusOr<std::vector<BitWidths>> ResolveBitWidths(const QuantizeArguments& arguments) {
   RETURN_IF_ERROR(CheckRanges(arguments));
+  std::vector<BitWidths> all;
   if (arguments.sweep.empty()) {
     RETURN_IF_ERROR(CheckBits(arguments.weight_bits, "--weight-bits"));
     RETURN_IF_ERROR(CheckBits(arguments.activation_bits, "--activation-bits"));
-    return std::vector<BitWidths>{{arguments.weight_bits, arguments.activation_bits}};
+    all.push_back({arguments.weight_bits, arguments.activation_bits});
+  } else {
+    for (const absl::string_view part : absl::StrSplit(arguments.sweep, ",")) {
+      ASSIGN_OR_RETURN(all.emplace_back(), ParseWidths(std::string(part)));
+    }
   }
-  std::vector<BitWidths> all;
-  for (const absl::string_view part : absl::StrSplit(arguments.sweep, ",")) {
-    ASSIGN_OR_RETURN(all.emplace_back(), ParseWidths(std::string(part)));
+  const bool nothing = std::ranges::any_of(all, [](const BitWidths& bits) {
+    return bits.weights == kNotQuantized && bits.activations == kNotQuantized;
+  });
+  if (nothing && arguments.int16_layer_norms != NameOf(SixteenBitNorms::kNone)) {
+    return UsageError("nothing is quantized, LayerNorms neither",
+                      "--int16-layer-norms with W32A32");
   }
   return all;
 }

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "absl/strings/str_cat.h"
+#include "core/check.h"
 #include "core/error.h"
 #include "core/status.h"
 #include "data/vocabulary_file.h"
@@ -57,15 +58,25 @@ absl::StatusOr<std::vector<SequenceMaps>> EvaluateAttentionMaps(Engine& engine, 
   const TokenTexts texts(source);
   AttentionMapObserver observer(engine.config().model.num_hidden_layers, most_tokens);
   Batch batch;
-  for (const int64_t index : indices) {
-    RETURN_IF_ERROR(source.Fill(index, 1, &batch));
+  for (size_t first = 0; first < indices.size();) {
+    // What lies together goes together.
+    int64_t count = 1;
+    while (first + count < indices.size() && count < engine.options().max_batch &&
+           indices[first + count] == indices[first] + count) {
+      ++count;
+    }
+    RETURN_IF_ERROR(source.Fill(indices[first], count, &batch));
     ModelLosses losses;
     RETURN_IF_ERROR(engine.Evaluate(batch, losses, &observer));
-    SequenceMaps& maps = observer.maps().back();
-    maps.index = index;
-    for (int64_t t = 0; t < std::min(most_tokens, batch.T); ++t) {
-      maps.tokens.push_back(texts.Text(batch.tokens[t]));
+    CHECK_EQ(observer.maps().size(), first + count);
+    for (int64_t b = 0; b < count; ++b) {
+      SequenceMaps& maps = observer.maps()[first + b];
+      maps.index = indices[first + b];
+      for (int64_t t = 0; t < std::min(most_tokens, batch.T); ++t) {
+        maps.tokens.push_back(texts.Text(batch.tokens[b * batch.T + t]));
+      }
     }
+    first += count;
   }
   return std::move(observer.maps());
 }

@@ -20,9 +20,8 @@ namespace sluice {
 absl::StatusOr<std::vector<int64_t>> MapIndices(const TelemetryConfig& telemetry,
                                                 const BatchSource& source);
 
-// Forward without dropout, a sequence at a time, of their first `most_tokens` tokens. One rank does
-// it; not collective. Tokens' texts are of the data's vocabulary, or ids where it has none that can
-// be read.
+// Forward without dropout, of their first `most_tokens` tokens. One rank does it; not collective.
+// Tokens' texts are of the data's vocabulary, or ids where it has none that can be read.
 absl::StatusOr<std::vector<SequenceMaps>> EvaluateAttentionMaps(Engine& engine, BatchSource& source,
                                                                 std::span<const int64_t> indices,
                                                                 int64_t most_tokens);

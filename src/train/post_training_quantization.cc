@@ -100,7 +100,7 @@ std::vector<std::string> GammasOf(Engine& engine, SixteenBitNorms norms) {
       names.push_back(architecture.layer_names(layer).attention_norm);
       names.push_back(architecture.layer_names(layer).feed_forward_norm);
     }
-  } else if (norms == SixteenBitNorms::kLast) {
+  } else if (norms == SixteenBitNorms::kFinal) {
     names.push_back(architecture.layer_names(layers - 1).feed_forward_norm);
   }
   for (std::string& name : names) name += ".weight";
@@ -110,7 +110,7 @@ std::vector<std::string> GammasOf(Engine& engine, SixteenBitNorms norms) {
 WeightQuantizerOptions WeightOptions(Engine& engine,
                                      const PostTrainingQuantizationOptions& options) {
   WeightQuantizerOptions weights = options.weights;
-  weights.sixteen_bit = GammasOf(engine, options.sixteen_bit_norms);
+  weights.sixteen_bit = GammasOf(engine, options.activations.sixteen_bit_norms);
   return weights;
 }
 
@@ -178,7 +178,6 @@ absl::StatusOr<std::unique_ptr<PostTrainingQuantization>> PostTrainingQuantizati
   activations.quantize_activations =
       activations.bits != PostTrainingQuantizationOptions::kNotQuantized;
   activations.context_before_gate = QuantizesContextBeforeGate(options, IsPreNorm(engine));
-  activations.sixteen_bit_norms = options.sixteen_bit_norms;
   activations.last_layer = static_cast<int>(engine.config().model.num_hidden_layers) - 1;
   quantized->options_.activations = activations;
   quantized->activations_ =

@@ -28,11 +28,10 @@ struct PostTrainingQuantizationOptions {
   static constexpr int kNotQuantized = 32;  // bits that leave weights or activations as they are
 
   WeightQuantizerOptions weights;
-  // quantize_…, context_before_gate, sixteen_bit_norms and last_layer are set by Apply, as is
-  // weights.sixteen_bit.
+  // quantize_…, context_before_gate and last_layer are set by Apply; by
+  // activations.sixteen_bit_norms it sets weights.sixteen_bit.
   FakeQuantizerOptions activations;
   GatePosition gate_position = GatePosition::kByModel;
-  SixteenBitNorms sixteen_bit_norms = SixteenBitNorms::kNone;
 };
 
 // Whether the context is quantized before a gate at the query site, and the gated product not.

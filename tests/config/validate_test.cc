@@ -184,6 +184,11 @@ TEST(ValidateRunConfigTest, MapsAndAlarmsNeedSomethingToLookAt) {
             "data.validation []");
   config = Valid();
   config.telemetry.attention_map_indices = {3, 17};
+  EXPECT_EQ(ValidateRunConfig(config).message(),
+            "sequences for attention maps that are never drawn: telemetry.attention_map_indices "
+            "[3, 17], telemetry.attention_maps_every 0");
+  config.data.validation = {"v"};
+  config.telemetry.attention_maps_every = 100;
   EXPECT_TRUE(ValidateRunConfig(config).ok()) << ValidateRunConfig(config);
   config.telemetry.attention_map_sequences = 3;
   EXPECT_EQ(ValidateRunConfig(config).message(),
@@ -197,6 +202,18 @@ TEST(ValidateRunConfigTest, MapsAndAlarmsNeedSomethingToLookAt) {
   config.telemetry.attention_map_indices = {-1, 17};
   EXPECT_EQ(ValidateRunConfig(config).message(),
             "no such sequence: telemetry.attention_map_indices [-1, 17]");
+  // 144 heads of 12 layers, 512 tokens: one sequence is a little too much.
+  config = Valid();
+  config.data.validation = {"v"};
+  config.telemetry.attention_maps_every = 100;
+  config.data.sequence_length = config.model.max_position_embeddings = 512;
+  config.telemetry.attention_map_tokens = 480;
+  EXPECT_TRUE(ValidateRunConfig(config).ok()) << ValidateRunConfig(config);
+  config.telemetry.attention_map_tokens = 512;
+  EXPECT_EQ(ValidateRunConfig(config).message(),
+            "attention maps of more than 33554432 numbers in all: "
+            "telemetry.attention_map_sequences 1, telemetry.attention_map_tokens 512, "
+            "model.num_hidden_layers 12, model.num_attention_heads 12, these are 37748736");
   config = Valid();
   config.telemetry.alarms.max_abs = 50;
   EXPECT_TRUE(ValidateRunConfig(config).ok()) << ValidateRunConfig(config);

@@ -6,8 +6,9 @@
 The two round matrix products differently, by about 1e-6 of a tensor's range. A value that is so near the middle between two
 codes goes to the other one: of 2^b codes about 2^b * 2e-6 of all values, a step of which moves them by sqrt(12) times their
 quantization error. Independent of each other, they move a loss by sqrt(12 * 2^b * 2e-6), under a tenth for b <= 8, of what
-quantization does to it. What that is, is taken batch by batch, where gaps of both signs cannot hide each other: their root mean
-square. Weights of one bit less, the smallest mistake there is, must differ by more than the tolerance.
+quantization does to it. (LayerNorms of 16 bits among others of 6 have many such values, of steps 2^-10 as large.) What it does
+is taken batch by batch, where gaps of both signs cannot hide each other: their root mean square. Weights of one bit less, the
+smallest mistake there is, must differ by more than the tolerance.
 """
 
 import dataclasses

@@ -167,10 +167,10 @@ TEST(FakeQuantizerTest, SixteenBitsForLayerNorms) {
                                        "0 feed_forward.norm", "1 attention.norm",
                                        "1 feed_forward.norm"};
     for (const auto& [norms, wide] : {std::pair{SixteenBitNorms::kNone, std::set<std::string>()},
-                                      {SixteenBitNorms::kLast, last},
+                                      {SixteenBitNorms::kFinal, last},
                                       {SixteenBitNorms::kAll, all}}) {
       PostTrainingQuantizationOptions options = Bits(3, 3);
-      options.sixteen_bit_norms = norms;
+      options.activations.sixteen_bit_norms = norms;
       const auto quantized = Quantize(*engine, {batch}, options);
       Recorder recorder;
       ObserverChain both(quantized->activations(), recorder);
@@ -187,7 +187,7 @@ TEST(FakeQuantizerTest, SixteenBitsForLayerNorms) {
             error.tensor.find(causal ? "decoder.final_layer_norm" : "layer.1.output.LayerNorm") !=
             std::string::npos;
         const bool sixteen =
-            norms == SixteenBitNorms::kAll || (norms == SixteenBitNorms::kLast && is_last);
+            norms == SixteenBitNorms::kAll || (norms == SixteenBitNorms::kFinal && is_last);
         EXPECT_NEAR(error.scale, 1.0 / (sixteen ? 65535 : 7), 1e-7) << error.tensor;
       }
       ASSERT_TRUE(quantized->Remove().ok());

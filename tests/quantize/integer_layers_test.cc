@@ -23,6 +23,7 @@ using testing::Models;
 using testing::RandomBatch;
 using testing::RandomValues;
 using testing::SmallBertConfig;
+using testing::SmallDecoderConfig;
 
 constexpr double kRoundoff = 0x1p-24;
 
@@ -211,6 +212,31 @@ TEST(IntegerProductsTest, LayerByLayerAreTheSimulations) {
       ASSERT_TRUE((*quantized)->Remove().ok());
       EXPECT_EQ(engine->context().linear_executor(), nullptr);
       EXPECT_EQ(Loss(*engine, batches[0], nullptr), exact);
+    }
+  }
+}
+
+// What reads a LayerNorm with 16 bits is left in fp32: query, key and value, and the first of the
+// feed-forward. Nothing but the head reads the final one.
+TEST(IntegerProductsTest, LayerNormsOfSixteenBitsHaveNone) {
+  for (const bool causal : {false, true}) {
+    const auto engine =
+        MakeEngine(causal ? SmallDecoderConfig("opt") : SmallBertConfig(), DType::kFloat32, 3, 7);
+    const std::vector<Batch> batches = {RandomBatch({.causal = causal}, 5)};
+    for (const auto& [norms, expected] : {std::pair{SixteenBitNorms::kNone, 8},
+                                          {SixteenBitNorms::kFinal, 8},
+                                          {SixteenBitNorms::kAll, 4}}) {
+      PostTrainingQuantizationOptions options;
+      options.activations.sixteen_bit_norms = norms;
+      auto quantized = PostTrainingQuantization::Apply(*engine, batches, options);
+      ASSERT_TRUE(quantized.ok()) << quantized.status();
+      const double simulated = Loss(*engine, batches[0], &(*quantized)->activations());
+      const IntegerCoverage coverage = (*quantized)->UseIntegers().value();
+      EXPECT_EQ(coverage.in_integers, expected);
+      EXPECT_EQ(std::ssize(coverage.in_fp32), norms == SixteenBitNorms::kAll ? 2 * 4 : 0);
+      EXPECT_NEAR(Loss(*engine, batches[0], &(*quantized)->activations()), simulated,
+                  0.05 * std::abs(simulated));
+      ASSERT_TRUE((*quantized)->Remove().ok());
     }
   }
 }

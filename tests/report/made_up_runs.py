@@ -10,6 +10,7 @@ import random
 import sys
 
 LAYERS, HEADS = 3, 4
+SEQUENCES = (0, 40)  # that attention maps are of
 TOKENS = ["[CLS]", "the", "river", "<b>&", '"gate"', "opens", "slowly", ".", "[SEP]"]
 
 CONFIG = """name: {name}
@@ -109,7 +110,7 @@ class Run:
                 layers[-1].append(rows)
         folder = self.folder / "attention_maps"
         folder.mkdir(exist_ok=True)
-        content = {"step": self.steps, "sequences": [{"tokens": TOKENS, "layers": layers}]}
+        content = {"step": self.steps, "sequences": [{"index": index, "tokens": TOKENS, "layers": layers} for index in SEQUENCES]}
         (folder / f"step_{self.steps:08}.json").write_text(json.dumps(content))
 
     def results(self):

@@ -4,6 +4,7 @@
 """
 
 import collections
+import json
 import os
 import pathlib
 import re
@@ -101,6 +102,28 @@ class Page(unittest.TestCase):
         self.assertEqual(rows[1][column["gap"]], "1.25")
         self.assertEqual(rows[2][column["max I+O norm"]], "9")
         self.assertEqual(rows[5][column["seed"]], "1, 2")
+
+    def test_attention_maps_of_every_sequence(self):
+        section = next(section for section in self.page.iter("section") if section.get("id") == "attention-maps")
+        texts = [text.text for text in section.iter("p")]
+        for index in made_up_runs.SEQUENCES:
+            self.assertEqual(texts.count(f"Step 200, sequence {index} of the data."), 4)
+        maps = [picture.get("alt") for picture in section.iter("img")]
+        self.assertEqual(len(maps), 4 * len(made_up_runs.SEQUENCES) * made_up_runs.LAYERS * made_up_runs.HEADS)
+        self.assertEqual(sum(text.startswith("attention of head 1.1 in sequence 40, ") for text in maps), 4)
+
+    def test_more_sequences_than_have_room(self):
+        run = self.folder / "many"
+        (run / "attention_maps").mkdir(parents=True)
+        (run / "metrics.jsonl").write_text('{"event":"train","step":3,"loss":1}\n')
+        for heads, shown in ((1, 192), (2, 96), (9, 48)):
+            sequence = {"tokens": ["a"], "layers": [[[[1]]] * heads]}
+            (run / "attention_maps" / "step_00000003.json").write_text(json.dumps({"step": 3, "sequences": [sequence] * 200}))
+            self.assertEqual(report(run, "--out", self.folder / "many.html").returncode, 0)
+            page = (self.folder / "many.html").read_text(encoding="utf-8")
+            self.assertIn(f"<p>{shown} of 200 sequences.</p>", page)
+            self.assertEqual(page.count('class="pixels"'), 192)
+            self.assertIn(f"sequence {shown - 1} of the data", page)
 
     def test_only_what_differs_in_the_configurations(self):
         table = next(table for table in self.page.iter("table") if table.get("id") == "configuration-table")

@@ -70,7 +70,8 @@ TEST_F(ReadRunTest, DamagedFilesBecomeNotes) {
   Write("a/attention_maps/step_00000009.json", "{");
   Write("a/attention_maps/step_00000003.json",
         R"({"step":3,"sequences":[{"tokens":["a"],"layers":[[[[1]]]]},)"
-        R"({"index":40,"tokens":["b"],"layers":[[[[1]]]]}]})");
+        R"({"index":40,"tokens":["b"],"layers":[[[[1]]]]},)"
+        R"({"index":1e300,"tokens":["b"],"layers":[[[[1]]]]}]})");
   Write("a/checkpoints/step_00000003/gates.h5", "no HDF5");
   const auto runs = ReadReportRuns({folder});
   ASSERT_TRUE(runs.ok()) << runs.status();
@@ -81,9 +82,25 @@ TEST_F(ReadRunTest, DamagedFilesBecomeNotes) {
   EXPECT_EQ(runs->at(0).notes.size(), 5u);
   ASSERT_TRUE(runs->at(0).maps.has_value());  // the newest that can be read
   EXPECT_EQ(runs->at(0).maps->step, 3);
-  ASSERT_EQ(runs->at(0).maps->sequences.size(), 2u);
+  ASSERT_EQ(runs->at(0).maps->sequences.size(), 3u);
   EXPECT_EQ(runs->at(0).maps->sequences[0].index, 0);  // older files do not say
   EXPECT_EQ(runs->at(0).maps->sequences[1].index, 40);
+  EXPECT_EQ(runs->at(0).maps->sequences[2].index, 2);  // that is no index
+}
+
+TEST_F(ReadRunTest, BitsOfLayerNormsAreSaid) {
+  const std::string folder = Write("a/metrics.jsonl", kTrain);
+  const char* quantized =
+      R"("fp32":{"perplexity":2},"quantized":[{"weight_bits":8,"activation_bits":8}]})";
+  Write("a/quantize.json", absl::StrCat(R"({"int16_layer_norms":"none",)", quantized, "\n",
+                                        R"({"int16_layer_norms":"final",)", quantized, "\n",
+                                        R"({"int16_layer_norms":null,)", quantized, "\n"));
+  const auto runs = ReadReportRuns({folder});
+  ASSERT_TRUE(runs.ok()) << runs.status();
+  ASSERT_EQ(runs->at(0).quantizations.size(), 3u);
+  EXPECT_EQ(runs->at(0).quantizations[0].bits, "W8A8");
+  EXPECT_EQ(runs->at(0).quantizations[1].bits, "W8A8, LayerNorms W16A16: final");
+  EXPECT_EQ(runs->at(0).quantizations[2].bits, "W8A8");
 }
 
 TEST_F(ReadRunTest, TheSameFolderTwiceIsOneRun) {

@@ -164,7 +164,7 @@ TEST(AttentionMapsTest, JsonHasFourDigits) {
       .index = 7, .tokens = {"[CLS]", "\xc3"}, .layers = {{{2, {1, 0, 1.0f / 3, 0.00004f}}}}};
   EXPECT_EQ(AttentionMapsToJson(30, {maps}),
             "{\"step\":30,\"sequences\":[{\"index\":7,\"tokens\":[\"[CLS]\",\"\xef\xbf\xbd\"],"
-            "\"layers\":[[[[1.0,0.0],[0.3333,0.0]]]]}]}");
+            "\"layers\":[[[[1,0],[0.3333,0]]]]}]}");
 }
 
 }  // namespace

@@ -217,6 +217,8 @@ telemetry:
         # What is the default already changes nothing.
         self.assertEqual(quantized("--gate-position", "before")[1], losses[()])
         self.fails(1, "--calibration-seed", *common, "--calibration-seed", 1)
+        self.fails(1, "nothing is quantized, LayerNorms neither", "quantize", self.run_folder, "--int16-layer-norms", "all",
+                   "--sweep", "W8A8,W32A32")
 
     def test_a_report_stays_until_there_is_another(self):
         report = self.at("kept.json")
@@ -280,6 +282,11 @@ telemetry:
         self.assertEqual(code, 0, error)
         for part in ("simulated W8A8", "int8  ", "integer products in 8 of 8 linear layers", "that roundings may do"):
             self.assertIn(part, out)
+        self.assertNotIn("LayerNorms with 16 bits", out)
+        wide = run(*options, "--int16-layer-norms", "all")[1]
+        self.assertIn("LayerNorms with 16 bits: all\n", wide)
+        self.assertIn("integer products in 4 of 8 linear layers", wide)
+        self.assertEqual(json.loads(run(*options, "--int16-layer-norms", "final", "--json")[1])["int8"]["int16_layer_norms"], "final")
         code, out, error = run("evaluate", self.run_folder, "--int8", "--calibration-batches", 2, "--batches", 1)
         self.assertIn("fewer than 8 batches", out)
 

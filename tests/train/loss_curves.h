@@ -24,6 +24,7 @@ inline double LargestDistance(const std::vector<double>& a, const std::vector<do
 // does to a loss, in nats.
 template <typename T>
 double EffectOfOneRounding(const std::vector<double>& losses) {
+  if (losses.empty()) return 0;
   const auto [least, most] = std::ranges::minmax(losses);
   return UnitRoundoff<T>() * (most - least);
 }
