@@ -216,7 +216,7 @@ TEST_F(SluiceDataTest, BadTextsAre2) {
   const auto prepare = [&](const std::string& text) {
     return Run({"prepare", "--vocabulary", vocabulary, "--out", Path("set"), text});
   };
-  ASSERT_EQ(std::system(absl::StrCat("xz -k ", Path("t.txt")).c_str()), 0);
+  ASSERT_EQ(std::system(absl::StrCat("xz -k '", Path("t.txt"), "'").c_str()), 0);
   ASSERT_EQ(prepare(Path("t.txt.xz")).code, 0);
   fs::remove_all(Path("set"));
   fs::resize_file(Path("t.txt.xz"), fs::file_size(Path("t.txt.xz")) / 2);

@@ -8,16 +8,17 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
+#include "support/compare.h"
 
 namespace sluice {
 namespace {
 
 namespace fs = std::filesystem;
 
+// Not there yet.
 std::string EmptyFolder(const char* name) {
-  const std::string folder = absl::StrCat(::testing::TempDir(), "/event_file_", name);
-  fs::remove_all(folder);
-  return folder;
+  static const testing::TemporaryFolder root;
+  return absl::StrCat(root.path(), "/", name);
 }
 
 std::vector<int64_t> Steps(const std::string& path) {

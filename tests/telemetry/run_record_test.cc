@@ -8,11 +8,19 @@
 
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
+#include "support/compare.h"
 #include "telemetry/gate_statistics.h"
 #include "telemetry/metric_writer.h"
 
 namespace sluice {
 namespace {
+
+std::string EmptyFolder(const std::string& name) {
+  static const testing::TemporaryFolder root;
+  const std::string folder = absl::StrCat(root.path(), "/", name);
+  std::filesystem::create_directories(folder);
+  return folder;
+}
 
 TEST(RunRecordTest, NumbersBecomeScalarsUnderEventAndData) {
   const auto scalars = EventScalars("evaluation", {{"step", int64_t{3}},
@@ -39,9 +47,7 @@ TEST(RunRecordTest, ArraysBecomeAScalarForEachHead) {
 }
 
 TEST(RunRecordTest, ArraysAreArraysInJson) {
-  const std::string folder = absl::StrCat(::testing::TempDir(), "/run_record_arrays");
-  std::filesystem::remove_all(folder);
-  std::filesystem::create_directories(folder);
+  const std::string folder = EmptyFolder("arrays");
   RunRecord record;
   ASSERT_TRUE(record.Open({folder, 0, false}).ok());
   const double infinity = std::numeric_limits<double>::infinity();
@@ -80,9 +86,7 @@ TEST(RunRecordTest, HistogramsHaveTheMomentsOfTheGates) {
 
 TEST(RunRecordTest, BothFilesOrOne) {
   for (const bool tensorboard : {true, false}) {
-    const std::string folder = absl::StrCat(::testing::TempDir(), "/run_record_", tensorboard);
-    std::filesystem::remove_all(folder);
-    std::filesystem::create_directories(folder);
+    const std::string folder = EmptyFolder(absl::StrCat("both_", tensorboard));
     RunRecord record;
     ASSERT_TRUE(record.Open({folder, 0, tensorboard}).ok());
     ASSERT_TRUE(record.Write("train", {{"step", int64_t{3}}, {"loss", 1.0}}).ok());
@@ -98,9 +102,7 @@ TEST(RunRecordTest, BothFilesOrOne) {
 }
 
 TEST(RunRecordTest, ANewRunKeepsNoRecordAndAResumedOneItsOwn) {
-  const std::string folder = absl::StrCat(::testing::TempDir(), "/run_record_kept");
-  std::filesystem::remove_all(folder);
-  std::filesystem::create_directories(folder);
+  const std::string folder = EmptyFolder("kept");
   const std::string path = folder + "/metrics.jsonl";
   const auto reopen = [&](int64_t step) {
     std::ofstream(path, std::ios::trunc) << "{\"event\":\"a\",\"step\":0}\n"
@@ -122,13 +124,6 @@ TEST(RunRecordTest, ANewRunKeepsNoRecordAndAResumedOneItsOwn) {
   const absl::Status status = writer.Open(path, 4);
   EXPECT_NE(status.message().find("cannot read metrics"), std::string::npos) << status;
   EXPECT_TRUE(std::filesystem::is_directory(path));
-}
-
-std::string EmptyFolder(const std::string& name) {
-  const std::string folder = absl::StrCat(::testing::TempDir(), "/run_record_", name);
-  std::filesystem::remove_all(folder);
-  std::filesystem::create_directories(folder);
-  return folder;
 }
 
 std::string Contents(const std::string& path) {

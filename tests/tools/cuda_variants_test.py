@@ -146,7 +146,7 @@ class CudaVariants(unittest.TestCase):
         if case.precision == "fp32":
             bound = self.check_same_course(one, several)
         else:
-            bound = self.check_course_of_16_bits(one, several, self.start(case._replace(precision="fp32")).result())
+            bound = self.check_course_of_16_bits(one, several, self.start(case._replace(precision="fp32")).result(), case.precision)
         # What updates do is more than what was let pass.
         self.assertGreater(abs(one.losses[0] - one.losses[-1]), bound)
         again = self.start(case, ranks, "again").result()
@@ -178,14 +178,17 @@ class CudaVariants(unittest.TestCase):
             self.check_close(f"loss {step + 1}", one.losses[step], several.losses[step], bound)
         return bound
 
-    def check_course_of_16_bits(self, one, several, fp32):
+    def check_course_of_16_bits(self, one, several, fp32, precision):
         """Returns the bound. A weight that differs in the last bit of its float may round to its neighbour, which is a roundoff of 16 bits away. So each side may
-        be as far from the fp32 run as rounding to 16 bits takes the one with one rank."""
+        be as far from the fp32 run as rounding to 16 bits takes the one with one rank. That is one draw, which may be small by luck, so what one
+        rounding does to the losses' range comes on top (tests/train/loss_curves.h)."""
         farthest = max(abs(a - b) for a, b in zip(one.losses, fp32.losses))
         self.assertGreater(farthest, 0)
+        roundoff = 2**-8 if precision == "bf16" else 2**-11
+        bound = 2 * farthest + roundoff * (max(fp32.losses) - min(fp32.losses))
         for step in range(1, STEPS):
-            self.check_close(f"loss {step + 1}", one.losses[step], several.losses[step], 2 * farthest)
-        return 2 * farthest
+            self.check_close(f"loss {step + 1}", one.losses[step], several.losses[step], bound)
+        return bound
 
     @staticmethod
     def gradient_share():

@@ -129,10 +129,11 @@ telemetry:
         self.assertTrue(report["equal"], out)
 
     def test_evaluate(self):
-        code, out, error = run("evaluate", self.run_folder, "--json")
+        # Of one and two ranks with a thread each: with others, products may sum in another order.
+        code, out, error = run("evaluate", self.run_folder, "--json", threads=1)
         self.assertEqual(code, 0, error)
         one = json.loads(out)
-        code, out, _ = run("evaluate", self.last_step(), "--data", self.at("valid"), "--json", ranks=2)
+        code, out, _ = run("evaluate", self.last_step(), "--data", self.at("valid"), "--json", ranks=2, threads=1)
         two = json.loads(out)
         self.assertAlmostEqual(one["perplexity"], two["perplexity"], delta=1e-9 * one["perplexity"])
         self.assertEqual(one["targets"], two["targets"])
@@ -144,8 +145,8 @@ telemetry:
         self.assertEqual(code, 0, error)
         self.assertIn("max FFN input + output inf norm", out)
         self.assertNotIn("inf norm", run("evaluate", self.run_folder, "--no-outliers")[1])
-        one = json.loads(run("evaluate", self.run_folder, "--json")[1])["outliers"]
-        two = json.loads(run("evaluate", self.run_folder, "--json", ranks=2)[1])["outliers"]
+        one = json.loads(run("evaluate", self.run_folder, "--json", threads=1)[1])["outliers"]
+        two = json.loads(run("evaluate", self.run_folder, "--json", ranks=2, threads=1)[1])["outliers"]
         self.assertEqual(len(one["tensors"]), 2 + 6 * 2)
         for name, value in one["metrics"].items():
             self.assertGreater(value, 0, name)
@@ -169,7 +170,7 @@ telemetry:
         worst = [error["sqnr_db"] for error in one["quantized"][0]["worst"]]
         self.assertEqual(worst, sorted(worst))
         self.assertEqual(len(worst), 3)
-        code, out, error = run(*sweep, "--json", ranks=2)
+        code, out, error = run(*sweep, "--json", ranks=2, threads=1)
         self.assertEqual(code, 0, error)
         for alone, shared in zip(one["quantized"], json.loads(out)["quantized"]):
             self.assertAlmostEqual(alone["perplexity"], shared["perplexity"], delta=1e-9 * alone["perplexity"])
@@ -232,9 +233,10 @@ telemetry:
         self.assertEqual([name for name in os.listdir(self.folder) if name.startswith("kept.json")], ["kept.json"])
         # What is no file is written to.
         for option in ("/dev/stdout", "/dev/null"):
+            was = os.lstat(option)
             out = self.check(run("quantize", self.run_folder, "--batches", 1, "--calibration-batches", 1, "--out", option))
             self.assertEqual('"weight_ranges": "minmax"' in out, option == "/dev/stdout")
-            self.assertFalse(os.path.isfile(option))
+            self.assertEqual((os.lstat(option).st_ino, os.lstat(option).st_mode), (was.st_ino, was.st_mode))
         # compare reads what --out wrote.
         for command in ("evaluate", "quantize"):
             path = os.path.join(self.run_folder, command + ".json")
@@ -276,7 +278,7 @@ telemetry:
         self.assertEqual(int8["simulated"]["loss"], quantized["quantized"][0]["loss"])
         self.assertLessEqual(abs(int8["difference"]), int8["tolerance"])
         self.assertNotEqual(one["loss"], exact["loss"])
-        two = json.loads(run(*options, "--json", ranks=2)[1])
+        two = json.loads(run(*options, "--json", ranks=2, threads=1)[1])
         self.assertAlmostEqual(one["perplexity"], two["perplexity"], delta=1e-9 * one["perplexity"])
         code, out, error = run(*options, "--preset", "opt", "--per-channel", "--activation-method", "symmetric")
         self.assertEqual(code, 0, error)

@@ -32,13 +32,17 @@ double EffectOfOneRounding(const std::vector<double>& losses) {
 // bf16 on another device may be as far from the fp32 run as rounding takes the CPU's own bf16. That
 // is one draw, another on every kind of processor and small by luck on some, so the effect of one
 // rounding comes on top.
+inline Tolerance AsFarAsTheCpu(const std::vector<double>& cpu_losses,
+                               const std::vector<double>& fp32_losses) {
+  return {.absolute =
+              2 * LargestDistance(cpu_losses, fp32_losses) + EffectOfOneRounding<bf16>(fp32_losses),
+          .derivation = "twice the CPU's largest distance from fp32 + 2⁻⁸ · range of losses"};
+}
+
 inline void ExpectAsFarAsTheCpu(const std::string& name, const std::vector<double>& losses,
                                 const std::vector<double>& cpu_losses,
                                 const std::vector<double>& fp32_losses) {
-  ExpectClose(name, losses, fp32_losses,
-              {.absolute = 2 * LargestDistance(cpu_losses, fp32_losses) +
-                           EffectOfOneRounding<bf16>(fp32_losses),
-               .derivation = "twice the CPU's largest distance from fp32 + 2⁻⁸ · range of losses"});
+  ExpectClose(name, losses, fp32_losses, AsFarAsTheCpu(cpu_losses, fp32_losses));
 }
 
 }  // namespace sluice::testing

@@ -8,6 +8,7 @@
 #include "data/open_batch_source.h"
 #include "gmock/gmock.h"
 #include "nlohmann/json.hpp"
+#include "support/compute_threads.h"
 #include "train/load_model.h"
 #include "train/outlier_evaluation.h"
 #include "train/training_run.h"
@@ -83,6 +84,7 @@ TEST_F(QuantizationProbeTest, RecordsWhatQuantizingTheCheckpointGives) {
             .value();
     const auto sources = OpenValidationSources(model.config).value();
     RunRanks(1, [&](Communicator& communicator) {
+      const testing::ScopedComputeThreads one(1);  // as the run's, for products to the bit
       const QuantizationPreset preset = BertPreset();
       const auto batches = ReadBatches(*sources[0], preset.calibration_batches, 32).value();
       const double before =
