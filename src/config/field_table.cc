@@ -321,9 +321,8 @@ std::vector<Field> OperationFields() {
       {SLUICE_FIELD(telemetry.attention_maps_every), IntegerRange{0, kManySteps},
        "Updates between two sets of attention maps, of the first validation set; 0: never"},
       {SLUICE_FIELD(telemetry.attention_map_sequences), IntegerRange{1, 1024},
-       "Sequences that attention maps are drawn of, the first ones, where none are named: one "
-       "image "
-       "a layer and head"},
+       "First sequences that attention maps are drawn of, where none are named: one image a layer "
+       "and head"},
       {SLUICE_FIELD(telemetry.attention_map_indices),
        {},
        "Sequences that attention maps are drawn of, counted from 0, in ascending order; []: the "

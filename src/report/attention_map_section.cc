@@ -39,8 +39,8 @@ std::string MapMarkup(const Matrix& map, int64_t sequence, size_t layer, size_t 
   return absl::StrFormat(
       "<figure class=\"attention\"><img class=\"pixels\" data-head=\"%s\" width=\"%d\" "
       "height=\"%d\" alt=\"attention of head %s in sequence %d, %d queries by %d keys; mean mass "
-      "on the "
-      "first key %.3f\" src=\"%s\"/><figcaption>%s <span>%.2f</span></figcaption></figure>\n",
+      "on the first key %.3f\" src=\"%s\"/><figcaption>%s "
+      "<span>%.2f</span></figcaption></figure>\n",
       name, map[0].size(), map.size(), name, sequence, map.size(), map[0].size(), MassOnFirst(map),
       HeatPicture(map, HeatScale::kSquareRoot), name, MassOnFirst(map));
 }

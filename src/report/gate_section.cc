@@ -166,7 +166,9 @@ std::string ClassTable(const std::vector<ReportRun>& runs) {
   std::vector<std::string> classes;
   for (const ReportRun& run : runs) {
     if (run.gates.empty()) continue;
-    for (const std::string& name : run.gates.back().gates.token_classes) {
+    const GateStatistics& gates = run.gates.back().gates;
+    for (const std::string& name : gates.token_classes) {
+      if (!ClassMean(gates, name).has_value()) continue;  // no such token was counted
       if (std::find(classes.begin(), classes.end(), name) == classes.end()) classes.push_back(name);
     }
   }
