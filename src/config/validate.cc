@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <initializer_list>
 #include <string>
 #include <vector>
@@ -194,34 +195,28 @@ void CheckData(const RunConfig& config, RuleBook* rules) {
 void CheckAttentionMaps(const RunConfig& config, RuleBook* rules) {
   const TelemetryConfig& telemetry = config.telemetry;
   const std::vector<int64_t>& indices = telemetry.attention_map_indices;
-  const std::string indices_key = "telemetry.attention_map_indices";
-  for (size_t i = 0; i < indices.size(); ++i) {
-    rules->Require(indices[i] >= 0, "no such sequence", {indices_key});
-    rules->Require(i == 0 || indices[i - 1] < indices[i], "sequences are not in ascending order",
-                   {indices_key});
-  }
+  const std::string indices_key = "telemetry.attention_map_indices",
+                    sequences_key = "telemetry.attention_map_sequences";
+  rules->Require(indices.empty() || indices.front() >= 0, "no such sequence", {indices_key});
+  rules->Require(std::ranges::adjacent_find(indices, std::greater_equal<>()) == indices.end(),
+                 "sequences are not in ascending order", {indices_key});
   const auto chosen = static_cast<int64_t>(indices.size());
   rules->Require(chosen == 0 || telemetry.attention_maps_every > 0,
                  "sequences for attention maps that are never drawn",
                  {indices_key, "telemetry.attention_maps_every"});
   rules->Require(chosen == 0 || telemetry.attention_map_sequences == 1 ||
                      telemetry.attention_map_sequences == chosen,
-                 "another number of sequences than are named",
-                 {"telemetry.attention_map_sequences", indices_key});
-  // What `sluice report` reads: 7 bytes a number.
-  constexpr double kMostNumbers = 1 << 25;
-  const std::string sequences_key = chosen > 0 ? indices_key : "telemetry.attention_map_sequences";
-  const auto tokens =
-      static_cast<double>(std::min(telemetry.attention_map_tokens, config.data.sequence_length));
-  const double numbers =
-      static_cast<double>(chosen > 0 ? chosen : telemetry.attention_map_sequences) *
-      static_cast<double>(config.model.num_hidden_layers * config.model.num_attention_heads) *
-      tokens * tokens;
+                 "another number of sequences than are named", {sequences_key, indices_key});
+  constexpr int64_t kMostNumbers = 1 << 25;  // of 7 bytes: what `sluice report` reads
+  const int64_t sequences = chosen > 0 ? chosen : telemetry.attention_map_sequences;
+  const int64_t tokens = std::min(telemetry.attention_map_tokens, config.data.sequence_length);
+  const int64_t numbers = sequences * tokens * tokens * config.model.num_hidden_layers *
+                          config.model.num_attention_heads;
   rules->Require(telemetry.attention_maps_every == 0 || numbers <= kMostNumbers,
                  "attention maps of more than 33554432 numbers in all",
-                 {sequences_key, "telemetry.attention_map_tokens", "model.num_hidden_layers",
-                  "model.num_attention_heads"},
-                 absl::StrCat("these are ", static_cast<int64_t>(numbers)));
+                 {chosen > 0 ? indices_key : sequences_key, "telemetry.attention_map_tokens",
+                  "model.num_hidden_layers", "model.num_attention_heads"},
+                 absl::StrCat("these are ", numbers));
 }
 
 void CheckQuantizationProbe(const RunConfig& config, RuleBook* rules) {

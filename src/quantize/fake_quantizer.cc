@@ -51,9 +51,9 @@ int FakeQuantizer::BitsOf(int layer, absl::string_view tensor) const {
   const bool final = layer == options_.last_layer && tensor == observed::kFeedForwardNorm;
   const bool norm = tensor == observed::kEmbeddingNorm || tensor == observed::kAttentionNorm ||
                     tensor == observed::kFeedForwardNorm;
-  const bool sixteen = options_.sixteen_bit_norms == SixteenBitNorms::kFinal ? final
-                       : options_.sixteen_bit_norms == SixteenBitNorms::kAll ? norm
-                                                                             : false;
+  const SixteenBitNorms norms = options_.sixteen_bit_norms;
+  const bool sixteen =
+      (norms == SixteenBitNorms::kFinal && final) || (norms == SixteenBitNorms::kAll && norm);
   return sixteen ? 16 : options_.bits;
 }
 

@@ -96,16 +96,16 @@ Image DrawMap(const AttentionMap& map) {
 }
 
 std::string AttentionMapsToJson(int64_t step, const std::vector<SequenceMaps>& maps) {
-  std::string json = absl::StrCat("{\"step\":", step, ",\"sequences\":[");
-  for (const SequenceMaps& sequence : maps) {
-    absl::StrAppend(&json, &sequence == &maps.front() ? "" : ",", "{\"index\":", sequence.index,
+  std::string json = absl::StrCat("{\"step\":", step, ",\"sequences\":");
+  AppendList(maps, &json, [&](const SequenceMaps& sequence) {
+    absl::StrAppend(&json, "{\"index\":", sequence.index,
                     ",\"tokens\":", JsonText(nlohmann::json(sequence.tokens)), ",\"layers\":");
     AppendList(sequence.layers, &json, [&](const std::vector<AttentionMap>& heads) {
       AppendList(heads, &json, [&](const AttentionMap& map) { AppendMap(map, &json); });
     });
     json += "}";
-  }
-  json += "]}";
+  });
+  json += "}";
   return json;
 }
 
